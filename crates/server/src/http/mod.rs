@@ -1,0 +1,201 @@
+//! `/metrics`, `/healthz` and `/readyz` on a listener of their own: plain threads, away from the
+//! shards, so that a scrape never costs a request anything.
+
+mod metrics;
+mod request;
+
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+
+pub use metrics::Source;
+use request::RequestError;
+
+/// Requests served at a time; more than that is not monitoring.
+const MAX_CONNECTIONS: usize = 16;
+/// A peer that does not take its answer in this time is dropped.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Where the server is in its life, as `/readyz` tells it.
+#[derive(Debug, Default)]
+pub struct Health(AtomicU8);
+
+/// The stages of a server's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Recovering from its log; not listening yet.
+    Starting = 0,
+    /// Serving.
+    Ready = 1,
+    /// Answering what is under way before it ends.
+    Stopping = 2,
+}
+
+impl Health {
+    /// Moves to `stage`.
+    pub fn set(&self, stage: Stage) {
+        self.0.store(stage as u8, Ordering::Release);
+    }
+
+    /// The present stage.
+    pub fn get(&self) -> Stage {
+        match self.0.load(Ordering::Acquire) {
+            0 => Stage::Starting,
+            1 => Stage::Ready,
+            _ => Stage::Stopping,
+        }
+    }
+}
+
+/// The running listener.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    stop: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpServer {
+    /// Listens on `address` (port 0 picks one) and serves until stopped.
+    ///
+    /// # Errors
+    /// The system's reason why it cannot listen or start a thread.
+    pub fn start(address: SocketAddr, health: Arc<Health>, source: Source) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = UnixStream::pair()?;
+        let shared = Arc::new(Shared { health, source, open: AtomicUsize::new(0) });
+        let thread = std::thread::Builder::new()
+            .name("thermae-http".to_owned())
+            .spawn(move || accept_until(&listener, &stopped, &shared))?;
+        Ok(Self { address, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening. Answers under way end on their own within their deadlines.
+    pub fn stop(&mut self) {
+        // Shutting the pair down makes the other end readable, which ends the accept loop.
+        drop(self.stop.shutdown(Shutdown::Both));
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Shared {
+    health: Arc<Health>,
+    source: Source,
+    open: AtomicUsize,
+}
+
+fn accept_until(listener: &TcpListener, stopped: &UnixStream, shared: &Arc<Shared>) {
+    loop {
+        let mut fds =
+            [PollFd::new(listener, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
+        if rustix::event::poll(&mut fds, None).is_err() {
+            continue;
+        }
+        if !fds[1].revents().is_empty() {
+            return;
+        }
+        while let Ok((stream, _)) = listener.accept() {
+            if shared.open.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
+                shared.open.fetch_sub(1, Ordering::AcqRel);
+                continue;
+            }
+            let shared_there = Arc::clone(shared);
+            let spawned = std::thread::Builder::new()
+                .name("thermae-http-1".to_owned())
+                .spawn(move || {
+                    drop(serve(stream, &shared_there));
+                    shared_there.open.fetch_sub(1, Ordering::AcqRel);
+                });
+            if spawned.is_err() {
+                shared.open.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+/// Serves one request and closes: scrapes come every few seconds, keeping alive saves nothing.
+fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(WRITE_DEADLINE))?;
+    let request = match request::read(&mut stream) {
+        Ok(request) => request,
+        Err(RequestError::Gone) => return Ok(()),
+        Err(error @ RequestError::TooLarge) => {
+            return respond(&mut stream, 431, TEXT, &format!("{error}\n"), true);
+        }
+        Err(error @ RequestError::Malformed) => {
+            return respond(&mut stream, 400, TEXT, &format!("{error}\n"), true);
+        }
+    };
+    let with_body = request.method != "HEAD";
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        return respond(&mut stream, 405, TEXT, "only GET and HEAD are served here\n", true);
+    }
+    let stage = shared.health.get();
+    let (status, kind, body) = match request.path.as_str() {
+        "/metrics" => match metrics::encode(&shared.source, stage) {
+            Ok(body) => (200, OPEN_METRICS, body),
+            Err(error) => (500, TEXT, format!("the metrics cannot be written: {error}\n")),
+        },
+        "/healthz" => (200, TEXT, "ok\n".to_owned()),
+        "/readyz" => match stage {
+            Stage::Ready => (200, TEXT, "ready\n".to_owned()),
+            Stage::Starting => (503, TEXT, "starting: recovering from the log\n".to_owned()),
+            Stage::Stopping => (503, TEXT, "stopping\n".to_owned()),
+        },
+        _ => (404, TEXT, "here are /metrics, /healthz and /readyz\n".to_owned()),
+    };
+    respond(&mut stream, status, kind, &body, with_body)
+}
+
+fn respond(
+    stream: &mut TcpStream,
+    status: u16,
+    kind: &str,
+    body: &str,
+    with_body: bool,
+) -> io::Result<()> {
+    let reason = match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    };
+    let mut answer = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    if with_body {
+        answer.push_str(body);
+    }
+    stream.write_all(answer.as_bytes())?;
+    stream.shutdown(Shutdown::Write)
+}

@@ -1,0 +1,2 @@
+//! The thermae command.
+fn main() {}

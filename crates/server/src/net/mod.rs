@@ -1,0 +1,4 @@
+//! The binary protocol on a shard's ring.
+
+pub mod counters;
+pub mod histogram;

@@ -1,0 +1,140 @@
+//! Every limit of the server in one place: stated in HELLO, enforced, counted.
+//!
+//! The numbers are constants with reasons rather than options: an option that nobody can choose
+//! well is a trap. The few that depend on the machine or the workload (connections, buffer memory)
+//! may be set in the configuration file.
+
+/// The limits one server runs under. [`Limits::default`] is what `thermae serve` uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections, over all shards. Past it a new one is told so and closed.
+    pub connections: u32,
+    /// Largest frame taken or sent, in bytes, header included. Refused from its header, before
+    /// anything is allocated for it.
+    pub frame_bytes: u32,
+    /// Requests of one connection that may be waiting (writes not yet durable, reads waiting for
+    /// `min_offset`). Past it the connection is not read until one is answered.
+    pub in_flight: u32,
+    /// Entity keys in one read, over all its views.
+    pub keys_per_request: u32,
+    /// Rows in one write.
+    pub rows_per_request: u32,
+    /// Plans that one connection may have prepared.
+    pub plans: u32,
+    /// Views in one plan.
+    pub views_per_plan: u32,
+    /// Features in one plan, over all its views.
+    pub features_per_plan: u32,
+    /// Answered bytes that may wait for a connection's peer to read them; past it the connection
+    /// is not read. One frame may exceed it, so a connection holds at most this plus a frame.
+    pub queued_output_bytes: u32,
+    /// Memory for half-received frames, waiting requests and unsent answers, over all
+    /// connections and shards, in bytes.
+    pub buffer_bytes: u64,
+    /// Time for the first HELLO after a connection opened, in milliseconds.
+    pub hello_deadline_ms: u32,
+    /// Time in which a frame must arrive wholly once its first byte came, in milliseconds.
+    /// A connection between frames may stay idle for ever.
+    pub frame_deadline_ms: u32,
+    /// Time in which a peer must take some of what waits for it, in milliseconds.
+    pub write_deadline_ms: u32,
+    /// How long a read waits for its `min_offset` when it states no deadline, in milliseconds.
+    pub read_wait_ms: u32,
+    /// The longest deadline that a read may ask for, in milliseconds.
+    pub read_wait_max_ms: u32,
+    /// Time that requests under way get to be answered at a graceful stop, in milliseconds.
+    pub stop_deadline_ms: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // 10,000 idle connections cost about 10 MB here; more clients than that want a pool.
+            connections: 10_000,
+            // 400,000 rows of 10 float32. Larger answers come faster in pieces.
+            frame_bytes: 16 << 20,
+            // At a 2 ms group commit, 1,024 waiting writes of 100 rows are 50M rows/s.
+            in_flight: 1_024,
+            // Ranking asks 100-1,000 candidates; 64 times that is a back-fill and should be split.
+            keys_per_request: 65_536,
+            rows_per_request: 65_536,
+            plans: 256,
+            views_per_plan: 64,
+            features_per_plan: 4_096,
+            // Two hundred answers of 1,000 keys x 10 float32.
+            queued_output_bytes: 8 << 20,
+            buffer_bytes: 512 << 20,
+            hello_deadline_ms: 5_000,
+            // 16 MiB in 10 s is 13 Mbit/s: slower links should send smaller frames.
+            frame_deadline_ms: 10_000,
+            write_deadline_ms: 10_000,
+            read_wait_ms: 1_000,
+            read_wait_max_ms: 60_000,
+            stop_deadline_ms: 5_000,
+        }
+    }
+}
+
+/// A limit set to a value that the server cannot run under.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("limits.{name} = {given} is out of range: it must be between {least} and {most}")]
+pub struct LimitError {
+    /// Its name in the configuration file.
+    pub name: &'static str,
+    /// The value given.
+    pub given: u64,
+    /// The smallest value allowed.
+    pub least: u64,
+    /// The largest value allowed.
+    pub most: u64,
+}
+
+impl Limits {
+    /// Checks what the configuration file may change.
+    ///
+    /// # Errors
+    /// A [`LimitError`] that names the first value out of range.
+    pub fn check(&self) -> Result<(), LimitError> {
+        let ranges = [
+            ("connections", u64::from(self.connections), 1, 1_000_000),
+            ("frame_bytes", u64::from(self.frame_bytes), 64 << 10, 256 << 20),
+            ("in_flight", u64::from(self.in_flight), 1, 65_536),
+            (
+                "buffer_bytes",
+                self.buffer_bytes,
+                2 * (u64::from(self.frame_bytes) + u64::from(self.queued_output_bytes)),
+                1 << 40,
+            ),
+        ];
+        for (name, given, least, most) in ranges {
+            if !(least..=most).contains(&given) {
+                return Err(LimitError { name, given, least, most });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Nanoseconds in `ms` milliseconds.
+pub(crate) const fn ns(ms: u32) -> u64 {
+    ms as u64 * 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_defaults_pass_their_own_check() {
+        Limits::default().check().unwrap();
+    }
+
+    #[test]
+    fn buffers_too_small_for_one_frame_are_refused_by_name() {
+        let limits = Limits { buffer_bytes: 1 << 20, ..Limits::default() };
+        let error = limits.check().unwrap_err();
+        assert_eq!(error.name, "buffer_bytes");
+        assert!(error.to_string().contains("must be between"), "{error}");
+    }
+}

@@ -1,0 +1,74 @@
+//! What `thermae serve` is told: flags over the configuration file over the defaults.
+
+use std::path::PathBuf;
+
+use super::limits::Limits;
+use super::size::Size;
+
+/// The address that clients use unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
+
+/// How a server is started. Built by hand when embedded, or from [`Flags`] by
+/// [`ServeOptions::from_flags`](super::config).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// The data directory; created if it is missing.
+    pub data: PathBuf,
+    /// TCP address for the binary protocol; `None` listens on no TCP port. Port 0 picks one.
+    pub listen: Option<String>,
+    /// Path of the unix socket; `None` for none. Mapped reads need one.
+    pub unix: Option<PathBuf>,
+    /// TCP address for `/metrics`, `/healthz`, `/readyz`; `None` for none. Port 0 picks one.
+    pub http: Option<String>,
+    /// Shards, each a pinned thread; 0 = one per core of the machine.
+    pub cores: usize,
+    /// Memory for the hot tables of all shards, in bytes.
+    pub memory_bytes: u64,
+    /// How long a shard polls after its last request before it sleeps, in microseconds; 0 = never.
+    pub spin_us: u64,
+    /// Pin each shard thread to its core.
+    pub pin: bool,
+    /// Allow addresses that other machines can reach, without authentication.
+    pub insecure_development: bool,
+    /// The limits to state and enforce.
+    pub limits: Limits,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("thermae-data"),
+            listen: Some(DEFAULT_LISTEN.to_owned()),
+            unix: None,
+            http: None,
+            cores: 0,
+            memory_bytes: 1 << 30,
+            spin_us: 50,
+            pin: true,
+            insecure_development: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The flags of `thermae serve`, each absent unless given. What is absent comes from the
+/// configuration file, and what is absent there from the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--data DIR`
+    pub data: Option<PathBuf>,
+    /// `--listen ADDR`; `none` for no TCP port.
+    pub listen: Option<String>,
+    /// `--unix PATH`
+    pub unix: Option<PathBuf>,
+    /// `--http ADDR`
+    pub http: Option<String>,
+    /// `--cores N`
+    pub cores: Option<usize>,
+    /// `--memory SIZE`
+    pub memory: Option<Size>,
+    /// `--insecure-development`
+    pub insecure_development: bool,
+    /// `--config FILE`
+    pub config: Option<PathBuf>,
+}
