@@ -1,0 +1,16 @@
+//! The only door to disk, network, clock and randomness.
+//!
+//! The engine and the server are written against [`Env`], [`File`] and [`Ring`] and never call the
+//! operating system themselves. `RealEnv` runs them on one io_uring per core; [`SimEnv`] runs the
+//! same code, unchanged, on a seeded simulated disk and clock.
+
+mod aligned;
+mod event;
+mod traits;
+
+pub use aligned::AlignedBuf;
+pub use event::{ConnId, Event, Received, Wait};
+pub use traits::{DirEntry, Env, File, Listener, Mode, OpenHow, Ring, Stream, Wake};
+
+/// Alignment, in bytes, of every direct read and write: buffer address, file offset and length.
+pub const BLOCK_BYTES: usize = 4096;
