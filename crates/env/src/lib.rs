@@ -6,10 +6,12 @@
 
 mod aligned;
 mod event;
+mod sim;
 mod traits;
 
 pub use aligned::AlignedBuf;
 pub use event::{ConnId, Event, Received, Wait};
+pub use sim::{SimEnv, SimFile, SimLock, SimOp, SimRing, SimWaker};
 pub use traits::{DirEntry, Env, File, Listener, Mode, OpenHow, Ring, Stream, Wake};
 
 /// Alignment, in bytes, of every direct read and write: buffer address, file offset and length.
