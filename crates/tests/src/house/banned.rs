@@ -1,0 +1,99 @@
+//! Calls that only some rooms may make: disk, network, clock, sleeping, printing, panicking.
+
+use super::{Violation, sources::Source};
+
+/// One banned word and where it may stand.
+pub struct Ban {
+    /// What must not stand in code.
+    pub word: &'static str,
+    /// Path prefixes where it may.
+    pub allowed: &'static [&'static str],
+    /// Whether test code may hold it anywhere.
+    pub tests_may: bool,
+    /// What to do instead.
+    pub instead: &'static str,
+}
+
+/// Rooms for people at a keyboard and for measuring: they may touch files, clocks and the terminal.
+const EDGE: &[&str] =
+    &["crates/server/src/cli/", "crates/benches/", "crates/tests/", "xtask/", "fuzz/"];
+/// The edge and the doors: env, the client (a door of its own), the server's configuration file and
+/// HTTP listener.
+const DOORS: &[&str] = &[
+    "crates/env/",
+    "crates/client/",
+    "crates/server/src/cli/",
+    "crates/server/src/serve/",
+    "crates/server/src/http/",
+    "crates/benches/",
+    "crates/tests/",
+    "xtask/",
+    "fuzz/",
+];
+const NETWORK: &[&str] = &["crates/env/", "crates/client/", "crates/server/", "crates/benches/"];
+const PRINT: &[&str] = &[
+    "crates/server/src/cli/",
+    "crates/server/src/main.rs",
+    "crates/benches/",
+    "xtask/",
+    "fuzz/fuzz_targets/",
+];
+const PANIC: &[&str] = &["crates/tests/", "fuzz/"];
+
+const fn ban(word: &'static str, allowed: &'static [&'static str], instead: &'static str) -> Ban {
+    Ban { word, allowed, tests_may: true, instead }
+}
+
+/// Every ban of the house.
+pub const BANS: &[Ban] = &[
+    ban("std::fs", DOORS, "reach files through Env"),
+    ban("fs::read", DOORS, "reach files through Env"),
+    ban("fs::write", DOORS, "reach files through Env"),
+    ban("fs::File", DOORS, "reach files through Env"),
+    ban("File::open(", DOORS, "reach files through Env"),
+    ban("File::create(", DOORS, "reach files through Env"),
+    ban("OpenOptions::new(", DOORS, "reach files through Env"),
+    ban("TcpListener::bind(", NETWORK, "listen through Env's ring"),
+    ban("TcpStream::connect(", NETWORK, "connect through the client"),
+    ban("UnixListener::bind(", NETWORK, "listen through Env's ring"),
+    ban("UnixStream::connect(", NETWORK, "connect through the client"),
+    ban("Instant::now(", DOORS, "use Env::monotonic_ns"),
+    ban("SystemTime::now(", DOORS, "use Env::now_us"),
+    ban("thread::sleep(", EDGE, "wait on the ring, a condition or a channel"),
+    ban("println!", PRINT, "return it; only the command line prints"),
+    ban("print!", PRINT, "return it; only the command line prints"),
+    ban("eprintln!", PRINT, "return it; only the command line prints"),
+    ban("eprint!", PRINT, "return it; only the command line prints"),
+    Ban { word: "dbg!", allowed: &[], tests_may: false, instead: "remove it" },
+    Ban { word: "todo!", allowed: &[], tests_may: false, instead: "do it" },
+    Ban { word: "unimplemented!", allowed: &[], tests_may: false, instead: "implement it" },
+    Ban {
+        word: "#[ignore",
+        allowed: &[],
+        tests_may: false,
+        instead: "a test runs, or is not there",
+    },
+    ban(".unwrap()", PANIC, "return a typed error"),
+    ban(".expect(", PANIC, "return a typed error"),
+    ban(".unwrap_err()", PANIC, "return a typed error"),
+    ban("panic!", PANIC, "return a typed error"),
+];
+
+/// Every banned word of `source` that stands where it may not.
+pub fn check(source: &Source, bans: &[Ban]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for ban in bans {
+        if ban.allowed.iter().any(|prefix| source.path.starts_with(prefix)) {
+            continue;
+        }
+        for at in source.find(ban.word) {
+            let foreign = source.code[..at].ends_with("rustix::");
+            if foreign || (ban.tests_may && source.in_test(at)) {
+                continue;
+            }
+            let what = format!("`{}` is banned here: {}", ban.word, ban.instead);
+            found.push(Violation::new(&source.path, source.line(at), what));
+        }
+    }
+    found
+}

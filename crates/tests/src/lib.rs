@@ -1,0 +1,2 @@
+//! Tests across crates: the naive model, crash campaigns, wire agreement, house rules.
+pub mod house;

@@ -1,0 +1,52 @@
+//! Project tasks: `cargo xtask test`, `cargo xtask fuzz`, `cargo xtask bench wire`.
+
+mod fuzz;
+mod process;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the project, each a command of a newcomer or of continuous integration.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Tasks {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything that must hold: format, lints, all tests, licences and sources.
+    Test,
+    /// Run every fuzz target with libFuzzer (needs nightly and cargo-fuzz; says how to get them).
+    Fuzz(fuzz::Options),
+    /// Write the seed corpora of the fuzz targets anew, from valid encodings.
+    FuzzSeeds,
+    /// Measure, side by side with the peers: `cargo xtask bench wire --help`.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Handed to the bench program as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Tasks::parse().task {
+        Task::Test => test::run(),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::FuzzSeeds => fuzz::seeds(),
+        Task::Bench { arguments } => bench(&arguments),
+    }
+}
+
+/// Builds the server and the bench program optimised, then hands over.
+fn bench(arguments: &[String]) -> anyhow::Result<()> {
+    process::step(
+        "build",
+        &["build", "--release", "-p", "thermae-server", "-p", "thermae-benches"],
+    )?;
+    let run = ["run", "--quiet", "--release", "-p", "thermae-benches", "--"];
+    let all: Vec<&str> = run.into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    process::step("bench", &all)
+}

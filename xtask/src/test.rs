@@ -1,0 +1,19 @@
+//! `cargo xtask test`: everything that must hold, cheapest first, with nothing to install by hand.
+
+use crate::process::{has_subcommand, step};
+
+/// Format, lints, licences and sources, all tests. Stops at the first step that fails.
+pub fn run() -> anyhow::Result<()> {
+    step("format", &["fmt", "--all", "--", "--check"])?;
+    step("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    if has_subcommand("deny") {
+        step("licences", &["deny", "check", "bans", "licenses", "sources"])?;
+    } else {
+        println!(
+            "== licences: SKIPPED, cargo-deny is not installed (cargo install --locked cargo-deny)"
+        );
+    }
+    // The tests start the real binary: it is built first, where they look for it.
+    step("server", &["build", "-p", "thermae-server"])?;
+    step("tests", &["test", "--workspace", "--no-fail-fast"])
+}
