@@ -19,11 +19,9 @@ impl<'a> Cursor<'a> {
                 self.rest = rest;
                 Ok(head)
             }
-            None => Err(WireError::Truncated {
-                what,
-                needed_bytes: len,
-                have_bytes: self.rest.len(),
-            }),
+            None => {
+                Err(WireError::Truncated { what, needed_bytes: len, have_bytes: self.rest.len() })
+            }
         }
     }
 
@@ -33,11 +31,9 @@ impl<'a> Cursor<'a> {
                 self.rest = rest;
                 Ok(*head)
             }
-            None => Err(WireError::Truncated {
-                what,
-                needed_bytes: N,
-                have_bytes: self.rest.len(),
-            }),
+            None => {
+                Err(WireError::Truncated { what, needed_bytes: N, have_bytes: self.rest.len() })
+            }
         }
     }
 

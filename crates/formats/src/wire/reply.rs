@@ -126,8 +126,14 @@ impl ReplyBuilder {
         buffer.extend_from_slice(&[0; 4]);
         buffer.extend_from_slice(&read_time.to_le_bytes());
         for view in &self.views {
-            let words =
-                [view.rows, view.columns, view.status, view.event_times, view.validity, view.matrix];
+            let words = [
+                view.rows,
+                view.columns,
+                view.status,
+                view.event_times,
+                view.validity,
+                view.matrix,
+            ];
             words.iter().for_each(|word| put32(&mut buffer, *word));
             if !flags.matrix {
                 for column in &self.columns[view.first_column..view.first_column + view.columns] {

@@ -155,7 +155,12 @@ impl<'a> ReadReply<'a> {
             let entry = ViewEntry::read(self.frame.get(at..at + VIEW_ENTRY_BYTES)?);
             at += VIEW_ENTRY_BYTES;
             if skipped == index {
-                return Some(ViewReply { frame: self.frame, entry, entries: at, flags: self.flags });
+                return Some(ViewReply {
+                    frame: self.frame,
+                    entry,
+                    entries: at,
+                    flags: self.flags,
+                });
             }
             at += if self.flags.matrix { 0 } else { entry.columns * COLUMN_ENTRY_BYTES };
         }
