@@ -25,6 +25,7 @@ const DOORS: &[&str] = &[
     "crates/server/src/cli/",
     "crates/server/src/serve/",
     "crates/server/src/http/",
+    "crates/server/src/ingest/",
     "crates/benches/",
     "crates/tests/",
     "xtask/",

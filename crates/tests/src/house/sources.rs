@@ -150,11 +150,16 @@ fn outlined_tests(source: &Source) -> Vec<String> {
         Some((folder, "mod" | "lib" | "main")) => folder.to_owned(),
         _ => stem.to_owned(),
     };
+    let here = source.path.rsplit_once('/').map_or("", |(here, _)| here);
     test_items(&source.code)
         .into_iter()
         .filter_map(|(start, end)| {
             let item = &source.code[start..end];
             let name = item.rsplit_once("mod ")?.1.trim();
+            let text = &source.text[start..end];
+            if let Some((_, path)) = text.split_once("#[path = \"") {
+                return Some(format!("{here}/{}", path.split_once(".rs\"")?.0));
+            }
             name.bytes().all(is_ident).then(|| format!("{folder}/{name}"))
         })
         .collect()

@@ -1,0 +1,4 @@
+//! libFuzzer binary of the target `wire_stream`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| thermae_fuzz::wire::wire_stream(data));
