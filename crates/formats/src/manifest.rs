@@ -32,7 +32,8 @@ pub struct Manifest {
     pub epoch: u32,
     /// Logs of the present epoch, one a shard, in shard order.
     pub current: Vec<CurrentLog>,
-    /// Logs of older epochs that hold batches, ascending by (epoch, shard).
+    /// Logs of older epochs, ascending by (epoch, shard); those that nothing was written to are not
+    /// kept.
     pub sealed: Vec<SealedLog>,
 }
 
@@ -188,7 +189,6 @@ impl Manifest {
             log.epoch > 0
                 && log.epoch < self.epoch
                 && log.segments > 0
-                && log.batches > 0
                 && log.end_offset >= SEGMENT_HEADER_BYTES as u64
                 && log.end_offset.is_multiple_of(SEGMENT_HEADER_BYTES as u64)
         });

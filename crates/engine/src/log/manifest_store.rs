@@ -1,0 +1,63 @@
+//! Reading and replacing the MANIFEST.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thermae_env::{Env, File, OpenHow};
+use thermae_formats::manifest::{Manifest, ManifestError};
+
+use super::LogError;
+use super::error::is_disk_full;
+
+/// Longest manifest that is read, in bytes: over a million sealed logs.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Path of the manifest of a data directory.
+pub(super) fn manifest_path(dir: &Path) -> PathBuf {
+    dir.join("MANIFEST")
+}
+
+/// Reads and verifies the manifest; `None` when there is none.
+pub(super) fn read<E: Env>(env: &E, dir: &Path) -> Result<Option<Manifest>, LogError> {
+    let path = manifest_path(dir);
+    let file = match env.open(&path, OpenHow::READ) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LogError::io("open", &path, error)),
+    };
+    let len = file.len_bytes().map_err(|e| LogError::io("measure", &path, e))?;
+    if len > MAX_BYTES {
+        return Err(LogError::damaged(&path, 0, format!("{len} bytes are too many")));
+    }
+    let mut bytes = vec![0; len as usize];
+    let read = file.read_at(&mut bytes, 0).map_err(|e| LogError::io("read", &path, e))?;
+    bytes.truncate(read);
+    match Manifest::parse(&bytes) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(error @ ManifestError::NewerVersion(_)) => {
+            Err(LogError::NewerVersion { path, what: error.to_string() })
+        }
+        Err(error) => Err(LogError::damaged(&path, 0, error)),
+    }
+}
+
+/// Replaces the manifest, durably: afterwards a crash finds the new one, before it the old one.
+pub(super) fn commit<E: Env>(env: &E, dir: &Path, manifest: &Manifest) -> Result<(), LogError> {
+    let path = manifest_path(dir);
+    let making = dir.join("MANIFEST.tmp");
+    let bytes = manifest.to_bytes();
+    let written = (|| {
+        if env.exists(&making)? {
+            env.remove(&making)?;
+        }
+        let file = env.open(&making, OpenHow::CREATE)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_data()?;
+        env.rename(&making, &path)?;
+        env.sync_dir(dir)
+    })();
+    written.map_err(|error| match is_disk_full(&error) {
+        true => LogError::DiskFull { path, needed_bytes: bytes.len() as u64 },
+        false => LogError::io("replace", &path, error),
+    })
+}

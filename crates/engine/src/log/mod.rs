@@ -1,0 +1,39 @@
+//! The write-ahead log: the truth of a store until the warm trees exist.
+//!
+//! One [`LogWriter`] a shard, driven by the shard's turn: records are appended to the open batch,
+//! batches go out by direct writes through the ring, and completions move the `written` and
+//! `durable` watermarks. [`open_directory`] finds where the logs of the last run end, replays them,
+//! and begins a new epoch. The bytes, and the rules by which an end is found, are in
+//! `docs/formats/log.md`.
+//!
+//! In the order of a record's life: `writer` -> `flight` (watermarks) -> `segments` (files made
+//! ahead) ~ crash ~ `files` (what is there) -> `scan` (what verifies) -> `decide` (where it ends) ->
+//! `recover` (replay, new epoch), with `manifest_store` and `verify` beside them.
+
+mod decide;
+mod error;
+mod examine;
+mod files;
+mod flight;
+mod manifest_store;
+mod options;
+mod recover;
+mod scan;
+mod segments;
+mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{AppendError, Damage, LogError, LogFailure};
+pub use examine::CutReport;
+pub use options::{LogOptions, OnDamage};
+pub use recover::{Recovered, RecoveryReport, Replay, open_directory, open_directory_with};
+pub use verify::{Finding, Severity, VerifyReport, verify_directory};
+pub use writer::{LogEvent, LogStats, LogWriter, Progress};
+
+/// Ring tokens with this value under [`TOKEN_MASK`] belong to the shard's [`LogWriter`].
+pub const TOKEN_SPACE: u64 = 0x4C << 56;
+/// The part of a ring token that says whose it is.
+pub const TOKEN_MASK: u64 = 0xFF << 56;

@@ -1,0 +1,249 @@
+//! The writing half of an open: segments for a new epoch, the manifest that begins it, and the
+//! space of the old one given back.
+
+use std::io;
+use std::path::Path;
+
+use thermae_env::{AlignedBuf, Env, File, OpenHow};
+use thermae_formats::manifest::{CurrentLog, Manifest, SealedLog};
+use thermae_formats::segment::{SegmentHeader, SegmentName};
+
+use super::super::examine::End;
+use super::super::files::{Listing, Plan};
+use super::super::segments::{Segment, make, temporary};
+use super::super::{LogError, LogOptions, LogWriter, manifest_store};
+
+/// Bytes copied at once.
+const COPY_BYTES: u64 = 1 << 20;
+
+pub(super) struct NextEpoch<'a, E: Env> {
+    pub(super) env: &'a E,
+    pub(super) dir: &'a Path,
+    pub(super) log_dir: &'a Path,
+    pub(super) options: &'a LogOptions,
+    pub(super) listing: &'a Listing,
+}
+
+impl<E: Env> NextEpoch<'_, E> {
+    /// Seals the logs that ended at `ends`, makes the first segments of the next epoch (out of the
+    /// `free` files as far as they go), and commits it.
+    pub(super) fn begin(
+        &self,
+        old: &Manifest,
+        plan: &Plan,
+        ends: &[End],
+        free: Vec<SegmentName>,
+        shards: u16,
+    ) -> Result<(Manifest, Vec<LogWriter<E>>), LogError> {
+        let Some(epoch) = old.epoch.checked_add(1) else {
+            return Err(LogError::Options("epoch: the last one is reached".to_owned()));
+        };
+        self.remove_temporary()?;
+        let (sealed, unused) = seal(old, ends);
+        let mut spares = Spares { names: free };
+        for end in ends {
+            let place = end.chain.place;
+            let log = plan.logs.iter().filter(|log| log.sealed.is_none());
+            let names = log.filter(|log| log.shard == end.cut.shard).flat_map(|log| &log.segments);
+            spares.names.extend(names.filter(|name| name.number > place.segment));
+        }
+        self.keep_usable(&mut spares)?;
+        let mut firsts = Vec::new();
+        for shard in 0..shards {
+            firsts.push(self.make(old, epoch, shard, 0, &mut spares)?);
+        }
+        self.env.sync_dir(self.log_dir).map_err(|e| LogError::io("sync", self.log_dir, e))?;
+        let current = firsts
+            .iter()
+            .map(|s| CurrentLog { shard: s.header.shard, first_salt: s.header.salt })
+            .collect();
+        let segment_bytes = self.options.segment_bytes;
+        let manifest = Manifest { segment_bytes, epoch, current, sealed, ..old.clone() };
+        manifest_store::commit(self.env, self.dir, &manifest)?;
+        spares.names.extend(unused);
+        let nexts = self.tidy(&manifest, shards, spares);
+        let writers = firsts.into_iter().zip(nexts).map(|(first, next)| {
+            LogWriter::new(self.env, self.log_dir.to_owned(), self.options, first, next)
+        });
+        Ok((manifest, writers.collect()))
+    }
+
+    fn remove_temporary(&self) -> Result<(), LogError> {
+        for name in &self.listing.temporary {
+            let path = self.log_dir.join(name);
+            self.env.remove(&path).map_err(|e| LogError::io("remove", &path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes spare files that no new segment can be made of.
+    fn keep_usable(&self, spares: &mut Spares) -> Result<(), LogError> {
+        let is_usable = |name: &SegmentName| {
+            self.listing.segments.get(name) == Some(&self.options.segment_bytes)
+        };
+        for name in spares.names.iter().filter(|name| !is_usable(name)) {
+            let path = self.log_dir.join(name.to_string());
+            self.env.remove(&path).map_err(|e| LogError::io("remove", &path, e))?;
+        }
+        spares.names.retain(is_usable);
+        Ok(())
+    }
+
+    fn make(
+        &self,
+        old: &Manifest,
+        epoch: u32,
+        shard: u16,
+        number: u32,
+        spares: &mut Spares,
+    ) -> Result<Segment<E::File>, LogError> {
+        let header = SegmentHeader {
+            store_id: old.store_id,
+            epoch,
+            shard,
+            number,
+            salt: self.env.random_u64(),
+            segment_bytes: self.options.segment_bytes,
+        };
+        let spare = spares.take(header.name()).map(|name| self.log_dir.join(name.to_string()));
+        make(self.env, self.log_dir, header, spare.as_deref())
+    }
+
+    /// Gives space back, after the new manifest is durable: spare files become second segments or
+    /// go, and sealed logs lose their unused ends. All of it is best effort: what fails here is
+    /// found and done again by the next open.
+    fn tidy(
+        &self,
+        manifest: &Manifest,
+        shards: u16,
+        mut spares: Spares,
+    ) -> Vec<Option<Segment<E::File>>> {
+        let _ = self.keep_usable(&mut spares);
+        let mut nexts: Vec<Option<Segment<E::File>>> = Vec::new();
+        for shard in 0..shards {
+            let next = match spares.names.is_empty() {
+                true => None,
+                false => self.make(manifest, manifest.epoch, shard, 1, &mut spares).ok(),
+            };
+            nexts.push(next);
+        }
+        for name in &spares.names {
+            let _ = self.env.remove(&self.log_dir.join(name.to_string()));
+        }
+        for log in &manifest.sealed {
+            let _ = self.trim(log);
+        }
+        if self.env.sync_dir(self.log_dir).is_err() {
+            // A segment whose name may vanish must not be used.
+            nexts.fill_with(|| None);
+        }
+        nexts
+    }
+
+    /// Replaces the last segment of a sealed log by a copy without its unused end, when at least half
+    /// of it is unused. The copy takes the name only after it is durable and was read back.
+    fn trim(&self, log: &SealedLog) -> io::Result<()> {
+        let name = SegmentName { epoch: log.epoch, shard: log.shard, number: log.segments - 1 };
+        let path = self.log_dir.join(name.to_string());
+        let len = match self.listing.segments.get(&name) {
+            Some(len) => *len,
+            None => return Ok(()),
+        };
+        if log.end_offset > len / 2 {
+            return Ok(());
+        }
+        let copy = temporary(&path);
+        let copied = self.copy(&path, &copy, log.end_offset);
+        match copied.and_then(|()| self.env.rename(&copy, &path)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let _ = self.env.remove(&copy);
+                Err(error)
+            }
+        }
+    }
+
+    fn copy(&self, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+        let source = self.env.open(from, OpenHow::READ.direct())?;
+        let target = self.env.open(to, OpenHow::CREATE.direct())?;
+        self.in_pieces(bytes, &mut |buf, at| {
+            read_exactly(&source, buf, at)?;
+            target.write_all_at(buf, at)
+        })?;
+        target.sync_data()?;
+        let mut again = AlignedBuf::zeroed(COPY_BYTES as usize);
+        self.in_pieces(bytes, &mut |buf, at| {
+            read_exactly(&source, buf, at)?;
+            let again = &mut again[..buf.len()];
+            read_exactly(&target, again, at)?;
+            match again == buf {
+                true => Ok(()),
+                false => Err(io::Error::other("the copy differs")),
+            }
+        })
+    }
+
+    fn in_pieces(
+        &self,
+        bytes: u64,
+        work: &mut dyn FnMut(&mut [u8], u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut buf = AlignedBuf::zeroed(COPY_BYTES.min(bytes) as usize);
+        let mut at = 0;
+        while at < bytes {
+            let piece = COPY_BYTES.min(bytes - at);
+            work(&mut buf[..piece as usize], at)?;
+            at += piece;
+        }
+        Ok(())
+    }
+}
+
+fn read_exactly<F: File>(file: &F, buf: &mut [u8], at: u64) -> io::Result<()> {
+    match file.read_at(buf, at)? == buf.len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// The seals of the ended logs, after the older ones; and the segments of those that nothing was
+/// written to, which need no seal and are free once the new manifest is there.
+fn seal(old: &Manifest, ends: &[End]) -> (Vec<SealedLog>, Vec<SegmentName>) {
+    let mut sealed = old.sealed.clone();
+    let mut unused = Vec::new();
+    for (end, log) in ends.iter().zip(&old.current) {
+        let (epoch, shard, chain) = (old.epoch, log.shard, &end.chain);
+        if chain.last == 0 && end.cut.dropped_batches == 0 {
+            unused.push(SegmentName { epoch, shard, number: 0 });
+            continue;
+        }
+        sealed.push(SealedLog {
+            epoch,
+            shard,
+            first_salt: log.first_salt,
+            segments: chain.place.segment + 1,
+            end_offset: chain.place.offset,
+            batches: chain.last,
+            records: chain.records,
+            chain: chain.hash,
+        });
+    }
+    (sealed, unused)
+}
+
+/// Files that no log needs any more.
+#[derive(Debug)]
+struct Spares {
+    names: Vec<SegmentName>,
+}
+
+impl Spares {
+    /// One of them to make segment `wanted` of: the file of that very name, if it is among them, so
+    /// that no other is in the way.
+    fn take(&mut self, wanted: SegmentName) -> Option<SegmentName> {
+        match self.names.iter().position(|name| *name == wanted) {
+            Some(at) => Some(self.names.swap_remove(at)),
+            None => self.names.pop(),
+        }
+    }
+}
