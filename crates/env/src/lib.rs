@@ -1,18 +1,29 @@
 //! The only door to disk, network, clock and randomness.
 //!
 //! The engine and the server are written against [`Env`], [`File`] and [`Ring`] and never call the
-//! operating system themselves. `RealEnv` runs them on one io_uring per core; [`SimEnv`] runs the
+//! operating system themselves. [`RealEnv`] runs them on one io_uring per core; [`SimEnv`] runs the
 //! same code, unchanged, on a seeded simulated disk and clock.
 
 mod aligned;
 mod event;
+mod real;
 mod sim;
 mod traits;
+mod uring;
+mod uring_bufs;
+mod uring_disk;
+mod uring_net;
+mod uring_queue;
+mod uring_send;
+mod wake;
 
 pub use aligned::AlignedBuf;
 pub use event::{ConnId, Event, Received, Wait};
+pub use real::{RealEnv, RealFile, RealLock};
 pub use sim::{SimEnv, SimFile, SimLock, SimOp, SimRing, SimWaker};
 pub use traits::{DirEntry, Env, File, Listener, Mode, OpenHow, Ring, Stream, Wake};
+pub use uring::UringRing;
+pub use wake::RingWaker;
 
 /// Alignment, in bytes, of every direct read and write: buffer address, file offset and length.
 pub const BLOCK_BYTES: usize = 4096;

@@ -1,0 +1,242 @@
+//! The production ring: disk and network of one thread on one io_uring.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use io_uring::{opcode, types};
+
+use crate::real::{RealFile, monotonic_ns};
+use crate::uring_disk::DiskOps;
+use crate::uring_net::{Net, owned};
+use crate::uring_queue::{Completion, Queue, Sleep};
+use crate::wake::RingWaker;
+use crate::{AlignedBuf, ConnId, Event, Listener, Received, Ring, Stream, Wait};
+
+// User data: the kind of an operation in the top byte, an index in the low half.
+pub(crate) const DISK: u64 = 1 << 56;
+pub(crate) const ACCEPT: u64 = 2 << 56;
+pub(crate) const RECV: u64 = 3 << 56;
+pub(crate) const SEND: u64 = 4 << 56;
+pub(crate) const CANCEL: u64 = 5 << 56;
+const WAKE: u64 = 6 << 56;
+const KINDS: u64 = 0xff << 56;
+
+/// How long a dropped ring waits for the kernel to finish what it has begun.
+const DRAIN_NS: u64 = 10_000_000_000;
+
+/// One io_uring with multishot accept and receive, provided buffers and deferred completions.
+///
+/// It belongs to the thread that first calls [`Ring::turn`]. Dropping it cancels what is in flight,
+/// waits for the kernel to let go of every buffer, and only then frees them; should that not
+/// succeed, the buffers are leaked.
+#[derive(Debug)]
+pub struct UringRing {
+    queue: Queue,
+    // Memory that the kernel may use: freed in `drop`, after draining.
+    disk: ManuallyDrop<DiskOps>,
+    net: ManuallyDrop<Net>,
+    wake_word: ManuallyDrop<Box<u64>>,
+    wake_armed: bool,
+    waker: RingWaker,
+    /// Events made outside `turn`.
+    ready: Vec<Event>,
+    completions: Vec<Completion>,
+}
+
+// SAFETY: the raw pointers inside (control messages, the provided-buffer ring) point to memory
+// that the ring itself owns; the kernel side is bound to a thread only by the first `turn`, and
+// refuses (an error, no harm) to serve another.
+unsafe impl Send for UringRing {}
+
+impl UringRing {
+    /// A ring with its provided buffers (8 MiB of address space, used as needed).
+    pub fn new() -> io::Result<Self> {
+        let queue = Queue::new()?;
+        let net = Net::new(&queue)?;
+        Ok(Self {
+            queue,
+            disk: ManuallyDrop::new(DiskOps::default()),
+            net: ManuallyDrop::new(net),
+            wake_word: ManuallyDrop::new(Box::new(0)),
+            wake_armed: false,
+            waker: RingWaker::new()?,
+            ready: Vec::new(),
+            completions: Vec::new(),
+        })
+    }
+
+    fn dispatch(&mut self, completion: Completion, events: &mut Vec<Event>) {
+        let Completion { user_data, result, .. } = completion;
+        let index = user_data as u32;
+        let queue = &mut self.queue;
+        match user_data & KINDS {
+            DISK => self.disk.complete(queue, user_data, index, result, events),
+            ACCEPT => self.net.accepted(queue, index as usize, completion, events),
+            RECV => self.net.received(queue, index, completion, events),
+            SEND => self.net.sent(queue, index, completion, events),
+            WAKE => self.wake_armed = false,
+            _ => {}
+        }
+    }
+
+    /// Lets the eventfd end a sleep.
+    fn arm_wake(&mut self) {
+        if !std::mem::replace(&mut self.wake_armed, true) {
+            let fd = types::Fd(self.waker.eventfd().as_raw_fd());
+            let word: *mut u64 = &raw mut **self.wake_word;
+            let entry = opcode::Read::new(fd, word.cast(), size_of::<u64>() as u32).build();
+            // SAFETY: the word is boxed and touched by nobody else; it outlives the operation
+            // (see `drop`), as does the eventfd, which `waker` holds.
+            unsafe { self.queue.push(entry.user_data(WAKE)) };
+        }
+    }
+
+    fn sleep_for(&mut self, wait: Wait) -> Sleep {
+        let retry_ns = self.net.retry_accept(&mut self.queue);
+        let until = |deadline_ns: u64| match deadline_ns.saturating_sub(monotonic_ns()) {
+            0 => Sleep::No,
+            ns => Sleep::AtMostNs(ns),
+        };
+        match (wait, retry_ns) {
+            (Wait::Poll, _) => Sleep::No,
+            (Wait::Forever, None) => Sleep::Forever,
+            (Wait::Forever, Some(retry_ns)) => until(retry_ns),
+            (Wait::Until { monotonic_ns }, retry_ns) => {
+                until(monotonic_ns.min(retry_ns.unwrap_or(u64::MAX)))
+            }
+        }
+    }
+
+    /// Cancels everything and waits until the kernel holds nothing; false when it may still.
+    fn drain(&mut self) -> bool {
+        let deadline_ns = monotonic_ns() + DRAIN_NS;
+        let mut completions = Vec::new();
+        while self.queue.in_flight() > 0 {
+            if monotonic_ns() > deadline_ns {
+                return false;
+            }
+            let everything = types::CancelBuilder::any().all();
+            let entry = opcode::AsyncCancel2::new(everything).build();
+            // SAFETY: a cancellation points to no memory.
+            unsafe { self.queue.push(entry.user_data(CANCEL)) };
+            // Until this cancellation itself has ended, what it cancelled may not have.
+            let mut cancelled = false;
+            while !cancelled {
+                if self.queue.enter(Sleep::AtMostNs(100_000_000)).is_err()
+                    || monotonic_ns() > deadline_ns
+                {
+                    return false;
+                }
+                self.queue.reap(&mut completions);
+                for completion in completions.drain(..) {
+                    cancelled |= completion.user_data == CANCEL;
+                    if completion.user_data & KINDS == ACCEPT {
+                        drop(owned(completion.result));
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Drop for UringRing {
+    fn drop(&mut self) {
+        if !self.drain() {
+            return;
+        }
+        // SAFETY: nothing is in flight, so the kernel uses none of this memory any more; each
+        // field is dropped once, here, and not used afterwards.
+        unsafe {
+            ManuallyDrop::drop(&mut self.disk);
+            ManuallyDrop::drop(&mut self.net);
+            ManuallyDrop::drop(&mut self.wake_word);
+        }
+    }
+}
+
+impl Ring for UringRing {
+    type File = RealFile;
+    type Waker = RingWaker;
+
+    fn write(&mut self, token: u64, file: &RealFile, offset: u64, buf: AlignedBuf, sync: bool) {
+        self.disk.write(&mut self.queue, token, file, offset, buf, sync);
+    }
+
+    fn sync(&mut self, token: u64, file: &RealFile) {
+        self.disk.sync(&mut self.queue, token, file);
+    }
+
+    fn read(&mut self, token: u64, file: &RealFile, offset: u64, buf: AlignedBuf) {
+        self.disk.read(&mut self.queue, token, file, offset, buf);
+    }
+
+    fn listen(&mut self, listener: Listener) -> usize {
+        self.net.listen(&mut self.queue, listener)
+    }
+
+    fn adopt(&mut self, stream: Stream) -> ConnId {
+        self.net.adopt(&mut self.queue, stream)
+    }
+
+    fn send(&mut self, conn: ConnId, buf: Vec<u8>) {
+        self.net.send(&mut self.queue, conn, buf, Vec::new(), &mut self.ready);
+    }
+
+    fn send_with_fds(&mut self, conn: ConnId, buf: Vec<u8>, fds: Vec<OwnedFd>) {
+        self.net.send(&mut self.queue, conn, buf, fds, &mut self.ready);
+    }
+
+    fn queued_bytes(&self, conn: ConnId) -> usize {
+        self.net.queued_bytes(conn)
+    }
+
+    fn pause(&mut self, conn: ConnId) {
+        self.net.pause(&mut self.queue, conn);
+    }
+
+    fn resume(&mut self, conn: ConnId) {
+        self.net.resume(&mut self.queue, conn);
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        self.net.close(&mut self.queue, conn, &mut self.ready);
+    }
+
+    fn recycle(&mut self, data: Received) {
+        self.net.recycle(data);
+    }
+
+    fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+        let before = events.len();
+        events.append(&mut self.ready);
+        if self.waker.take_call() {
+            events.push(Event::Woken);
+        }
+        let mut sleep = self.sleep_for(if events.len() > before { Wait::Poll } else { wait });
+        if sleep != Sleep::No {
+            self.arm_wake();
+            if !self.waker.fall_asleep() {
+                sleep = Sleep::No;
+            }
+        }
+        let entered = self.queue.enter(sleep);
+        if self.waker.take_call() {
+            events.push(Event::Woken);
+        }
+        entered?;
+        let mut completions = std::mem::take(&mut self.completions);
+        self.queue.reap(&mut completions);
+        for completion in completions.drain(..) {
+            self.dispatch(completion, events);
+        }
+        self.completions = completions;
+        events.append(&mut self.ready);
+        Ok(())
+    }
+
+    fn waker(&self) -> RingWaker {
+        self.waker.clone()
+    }
+}
