@@ -1,3 +1,5 @@
 //! Tests across crates: the naive model, crash campaigns, wire agreement, house rules.
+pub mod campaign;
 pub mod house;
+pub mod model;
 pub mod mutate;

@@ -23,6 +23,7 @@ const DOORS: &[&str] = &[
     "crates/env/",
     "crates/client/",
     "crates/server/src/cli/",
+    "crates/server/src/definitions/",
     "crates/server/src/serve/",
     "crates/server/src/http/",
     "crates/server/src/ingest/",
@@ -38,6 +39,7 @@ const PRINT: &[&str] = &[
     "crates/benches/",
     "xtask/",
     "fuzz/fuzz_targets/",
+    "crates/env/examples/",
 ];
 const PANIC: &[&str] = &["crates/tests/", "fuzz/"];
 

@@ -7,7 +7,8 @@ pub const ALLOWED: &[(&str, &str)] = &[
     ("crates/env/src/uring", "submission queue entries point at buffers we own until completion"),
     ("crates/env/src/aligned", "4 KiB aligned buffers for direct I/O"),
     ("crates/hot/src/map", "memory maps and their views"),
-    ("crates/hot/src/words", "atomic words of a shared map, and prefetch"),
+    ("crates/hot/src/prefetch", "a hint to the cache, which may point anywhere"),
+    ("crates/hot/src/words", "atomic words of a shared map"),
 ];
 
 /// `unsafe` outside `allowed` path prefixes, and uses without a `SAFETY:` (or `# Safety`) comment
