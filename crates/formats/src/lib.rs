@@ -27,6 +27,7 @@ pub mod value;
 pub mod value_json;
 pub mod value_scalar;
 pub mod value_text;
+pub mod visibility;
 pub mod wire;
 
 pub use catalogue::{CatalogueEntry, SchemaId, ViewId};
