@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    CounterValueEncoder, DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet,
-    EncodeMetric, GaugeValueEncoder, LabelSetEncoder, LabelValueEncoder, EncodeLabelValue,
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelSetEncoder,
+    LabelValueEncoder,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -190,9 +190,9 @@ impl Scrape {
                 buckets.push((edge, cumulative - before));
                 before = cumulative;
             }
-            buckets.push((f64::MAX, snapshot.count() - before));
+            buckets.push((f64::INFINITY, snapshot.count() - before));
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            metric.encode_histogram::<()>(
+            metric.encode_histogram::<Labels<'_>>(
                 snapshot.sum_seconds(),
                 snapshot.count(),
                 &buckets,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 
-pub use metrics::Source;
+pub use metrics::{EngineFamily, Source};
 use request::RequestError;
 
 /// Requests served at a time; more than that is not monitoring.
@@ -198,4 +198,95 @@ fn respond(
     }
     stream.write_all(answer.as_bytes())?;
     stream.shutdown(Shutdown::Write)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::io::Read;
+
+    use super::*;
+    use crate::net::counters::{AllCounters, Cut};
+    use crate::net::histogram::add;
+    use crate::serve::limits::Limits;
+
+    fn start() -> (HttpServer, Arc<Health>, AllCounters) {
+        let counters = AllCounters::new(2);
+        let source = Source {
+            counters: counters.clone(),
+            limits: Limits::default(),
+            engine: Arc::new(|| {
+                vec![metrics::EngineFamily {
+                    name: "rows",
+                    help: "Rows held",
+                    counter: false,
+                    values: vec![(vec![("shard", "0".to_owned())], 42)],
+                }]
+            }),
+        };
+        let health = Arc::new(Health::default());
+        let address = "127.0.0.1:0".parse().unwrap();
+        (HttpServer::start(address, Arc::clone(&health), source).unwrap(), health, counters)
+    }
+
+    fn get(server: &HttpServer, request: &str) -> String {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn readiness_follows_the_stages() {
+        let (mut server, health, _) = start();
+        let ready = "GET /readyz HTTP/1.1\r\n\r\n";
+        assert!(get(&server, ready).starts_with("HTTP/1.1 503"));
+        health.set(Stage::Ready);
+        assert!(get(&server, ready).starts_with("HTTP/1.1 200"));
+        health.set(Stage::Stopping);
+        assert!(get(&server, ready).starts_with("HTTP/1.1 503"));
+        assert!(get(&server, "GET /healthz HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200"));
+        server.stop();
+        assert!(TcpStream::connect(server.address()).is_err());
+    }
+
+    #[test]
+    fn metrics_are_merged_over_the_shards() {
+        let (server, _, counters) = start();
+        for shard in &counters.shards {
+            add(&shard.view("demo/weather@1").hits, 3);
+            shard.cut(Cut::OversizeFrame);
+            shard.read_latency.record(5_000);
+        }
+        let answer = get(&server, "GET /metrics HTTP/1.1\r\n\r\n");
+        for line in [
+            "thermae_view_keys_read_total{view=\"demo/weather@1\",result=\"hit\"} 6\n",
+            "thermae_limit_hits_total{limit=\"oversize_frame\"} 2\n",
+            "thermae_limit{limit=\"connections\"} 10000\n",
+            "thermae_read_seconds_count 2\n",
+            "thermae_read_seconds_bucket{le=\"0.000008192\"} 2\n",
+            "thermae_rows{shard=\"0\"} 42\n",
+            "thermae_ready 0\n",
+            "# EOF\n",
+        ] {
+            assert!(answer.contains(line), "{line} is not in\n{answer}");
+        }
+    }
+
+    #[test]
+    fn what_it_does_not_serve_is_told_so() {
+        let (server, ..) = start();
+        for (request, status) in [
+            ("GET / HTTP/1.1\r\n\r\n".to_owned(), 404),
+            ("POST /metrics HTTP/1.1\r\n\r\n".to_owned(), 405),
+            ("nonsense\r\n\r\n".to_owned(), 400),
+            (format!("GET /{} HTTP/1.1\r\n", "a".repeat(9000)), 431),
+        ] {
+            let answer = get(&server, &request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+        let head = get(&server, "HEAD /healthz HTTP/1.1\r\n\r\n");
+        assert!(head.ends_with("\r\n\r\n"), "{head}");
+    }
 }

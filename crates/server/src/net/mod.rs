@@ -1,4 +1,19 @@
 //! The binary protocol on a shard's ring.
+//!
+//! A request's life: bytes -> [`inbox`] (whole frames) -> [`connection`] (what may go on) ->
+//! [`dispatch`] (by kind) -> [`reads`], [`writes`] or [`control`] -> the connection's output;
+//! [`front`] ties them to the ring's events.
 
+pub mod connection;
+pub mod control;
+pub mod core;
 pub mod counters;
+pub mod dispatch;
+pub mod failure;
+pub mod front;
 pub mod histogram;
+pub mod inbox;
+pub mod plans;
+pub mod reads;
+pub mod waiting;
+pub mod writes;

@@ -55,8 +55,8 @@ impl Default for Limits {
             frame_bytes: 16 << 20,
             // At a 2 ms group commit, 1,024 waiting writes of 100 rows are 50M rows/s.
             in_flight: 1_024,
-            // Ranking asks 100-1,000 candidates; 64 times that is a back-fill and should be split.
-            keys_per_request: 65_536,
+            // Ranking asks 100-1,000 candidates; sixteen times that is a scan and should be split.
+            keys_per_request: 16_384,
             rows_per_request: 65_536,
             plans: 256,
             views_per_plan: 64,

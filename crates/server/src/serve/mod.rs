@@ -2,7 +2,18 @@
 
 pub mod address;
 pub mod config;
+pub mod error;
+mod figures;
 pub mod limits;
+pub mod listeners;
 pub mod options;
+pub mod running;
 pub mod signals;
 pub mod size;
+
+pub use config::ConfigError;
+pub use error::ServeError;
+pub use limits::Limits;
+pub use options::{DEFAULT_LISTEN, Flags, ServeOptions};
+pub use running::{Running, Stopped, run, start};
+pub use size::Size;

@@ -1,0 +1,169 @@
+//! The quickstart's reads: some answers to look at, and how long reading takes.
+
+use std::time::Instant;
+
+use thermae_client::{Client, Mapped, MappedAnswer, ReadOptions};
+use thermae_formats::time::parse_timestamp_us;
+use thermae_formats::{KeyValue, NO_TIME};
+
+use super::connect::{Described, failed};
+use super::exit::Failure;
+use super::get::{self, Answers, Asked};
+use super::keys;
+
+/// Reads timed for each figure.
+const READS: usize = 1000;
+/// Reads before them that are not counted: connections and caches get warm.
+const WARM_UP_READS: usize = 100;
+/// Keys of a batched read.
+const BATCH_KEYS: usize = 100;
+
+/// One table of answers.
+pub struct Shown {
+    /// What it shows.
+    pub title: &'static str,
+    /// The command that asks the same.
+    pub command: String,
+    /// What was asked.
+    pub asked: Vec<Asked>,
+    /// What was answered.
+    pub answers: Answers,
+}
+
+/// Latencies of one way in.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Latency {
+    /// `TCP`, `unix socket` or `mapped memory`.
+    pub way: &'static str,
+    /// Keys of each read.
+    pub keys: usize,
+    /// Median, nanoseconds.
+    pub p50_ns: u64,
+    /// 99th percentile, nanoseconds.
+    pub p99_ns: u64,
+}
+
+/// (title, views and features, keys, read time)
+const QUESTIONS: [(&str, &[&str], &[&str], &str); 3] = [
+    (
+        "the weather at four airports, as of the last hour of data",
+        &["nyc/weather_by_origin:temp,wind_speed,wind_gust,visib"],
+        &["origin=JFK", "origin=EWR", "origin=LGA", "origin=SFO"],
+        "2013-12-31T00:00:00Z",
+    ),
+    (
+        "the same a day later: the ttl of 3h has passed, so nothing stale is served",
+        &["nyc/weather_by_origin:temp,wind_speed,wind_gust,visib"],
+        &["origin=JFK"],
+        "2014-01-01T00:00:00Z",
+    ),
+    (
+        "several views in one request: what a model that predicts delays would ask",
+        &[
+            "nyc/route_last_flight:carrier,dep_delay,arr_delay",
+            "nyc/carrier_daily:name,late_share",
+            "nyc/dest_daily:flights,arr_delay_mean",
+        ],
+        &["origin=JFK,dest=LAX,carrier=AA", "origin=EWR,dest=SFO,carrier=UA"],
+        "2014-01-01T12:00:00Z",
+    ),
+];
+
+/// Asks the example's questions over the binary protocol.
+pub fn answers(client: &Client, views: &[Described]) -> Result<Vec<Shown>, Failure> {
+    let mut shown = Vec::with_capacity(QUESTIONS.len());
+    for (title, features, key_texts, time) in QUESTIONS {
+        let wanted = features
+            .iter()
+            .map(|text| text.parse().map_err(Failure::Failed))
+            .collect::<Result<Vec<_>, _>>()?;
+        let asked = get::resolve(views.to_vec(), &wanted)?;
+        let needed = keys::needed(asked.iter().map(|a| &a.view))?;
+        let texts: Vec<String> = key_texts.iter().map(|&k| k.to_owned()).collect();
+        let rows = keys::from_arguments(&texts, &needed)?;
+        let read_time = parse_timestamp_us(time).map_err(Failure::Failed)?;
+        let answers = get::read(client, &asked, rows, read_time)?;
+        let keys: Vec<String> = key_texts.iter().map(|k| format!("--key {k}")).collect();
+        let command = format!("thermae get {} {} --read-time {time}", features.join(" "), keys.join(" "));
+        shown.push(Shown { title, command, asked, answers });
+    }
+    Ok(shown)
+}
+
+/// Times reads of one key and of a batch, each way in, after checking that the ways agree.
+pub fn latencies(tcp: &Client, unix: &Client, views: &[Described]) -> Result<Vec<Latency>, Failure> {
+    let wanted = ["nyc/planes:year,manufacturer,model,engines,seats"];
+    let wanted = wanted.iter().map(|text| text.parse().map_err(Failure::Failed)).collect::<Result<Vec<_>, _>>()?;
+    let asked = get::resolve(views.to_vec(), &wanted)?;
+    let options = ReadOptions { event_times: true, read_time: NO_TIME, ..ReadOptions::default() };
+    let mut out = Vec::new();
+    for keys in [1, BATCH_KEYS] {
+        for (way, client) in [("TCP", tcp), ("unix socket", unix)] {
+            let plan = get::prepare(client, &asked)?;
+            let mut packed = plan.keys(0);
+            push_keys(keys, |tail_number| packed.push(&[KeyValue::from(tail_number)]).map_err(failed))?;
+            let times = time(|| client.read(&plan, &[&packed], &options).map(drop).map_err(failed))?;
+            out.push(latency(way, keys, times));
+        }
+        out.push(mapped(unix, &asked, keys, &options)?);
+    }
+    Ok(out)
+}
+
+fn mapped(
+    unix: &Client,
+    asked: &[Asked],
+    count: usize,
+    options: &ReadOptions,
+) -> Result<Latency, Failure> {
+    let plan = get::prepare(unix, asked)?;
+    let mapped = Mapped::open(unix, "nyc").map_err(failed)?;
+    let mapped_plan = mapped.plan(&plan).map_err(failed)?;
+    let mut packed = plan.keys(0);
+    push_keys(count, |tail_number| packed.push(&[KeyValue::from(tail_number)]).map_err(failed))?;
+    let mut answer = MappedAnswer::default();
+    let times =
+        time(|| mapped.get_many(&mapped_plan, 0, &packed, options, &mut answer).map_err(failed))?;
+    // Sub-microsecond reads that answered something else would be worth nothing.
+    let over_socket = unix.read(&plan, &[&packed], options).map_err(failed)?;
+    for row in 0..count {
+        for column in 0..asked[0].features.len() {
+            let expected = over_socket.value(0, row, column).map_err(failed)?;
+            let found = answer.value(row, column).map_err(failed)?;
+            if expected != found {
+                return Err(Failure::Failed(format!(
+                    "the mapped read of row {row} answers {found}, the socket {expected}"
+                )));
+            }
+        }
+    }
+    Ok(latency("mapped memory", count, times))
+}
+
+/// Tail numbers that the example has; asked for again when they are fewer than wanted.
+fn push_keys(count: usize, mut push: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+    const TAIL_NUMBERS: [&str; 10] = [
+        "N10156", "N102UW", "N103US", "N104UW", "N10575", "N105UW", "N107US", "N108UW", "N109UW", "N110UW",
+    ];
+    TAIL_NUMBERS.iter().cycle().take(count).try_for_each(|tail_number| push(tail_number))
+}
+
+/// Nanoseconds of each read, sorted.
+fn time(mut read: impl FnMut() -> Result<(), Failure>) -> Result<Vec<u64>, Failure> {
+    for _ in 0..WARM_UP_READS {
+        read()?;
+    }
+    let mut times = Vec::with_capacity(READS);
+    for _ in 0..READS {
+        let started = Instant::now();
+        read()?;
+        times.push(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+fn latency(way: &'static str, keys: usize, times: Vec<u64>) -> Latency {
+    let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or(0);
+    Latency { way, keys, p50_ns: at(50), p99_ns: at(99) }
+}

@@ -1,0 +1,52 @@
+//! The load's writer: batches to the server by the client crate.
+
+use std::time::Duration;
+
+use thermae_client::{Client, PendingWrite, ViewHandle, WriteBatch};
+use thermae_formats::wire::{Ack, RowOutcome};
+
+use crate::ingest::load::Writer;
+use crate::ingest::{IngestError, Row};
+
+/// Writes rows of one view under one producer id.
+pub struct ClientWriter {
+    client: Client,
+    view: ViewHandle,
+    ack: Ack,
+    producer_id: u64,
+}
+
+impl ClientWriter {
+    /// A writer of rows that are numbered by the file.
+    pub fn new(client: Client, view: ViewHandle, ack: Ack, producer_id: u64) -> Self {
+        Self { client, view, ack, producer_id }
+    }
+}
+
+fn failed(error: thermae_client::Error) -> IngestError {
+    IngestError::Server(super::exit::Failure::of(error).to_string())
+}
+
+impl Writer for ClientWriter {
+    type Pending = PendingWrite;
+
+    fn send(&mut self, rows: &[Row]) -> Result<PendingWrite, IngestError> {
+        let mut batch = WriteBatch::put(&self.view);
+        batch.ack(self.ack);
+        batch.producer(self.producer_id, rows.first().map_or(1, |row| row.number));
+        for row in rows {
+            // Rejected rows leave gaps, so each row names its own number.
+            batch.sequence(row.number);
+            batch.push(&row.keys, row.event_time, row.created_time, &row.values).map_err(failed)?;
+        }
+        self.client.send_write(&mut batch).map_err(failed)
+    }
+
+    fn wait(&mut self, pending: PendingWrite) -> Result<Vec<RowOutcome>, IngestError> {
+        pending.wait().map(|written| written.outcomes).map_err(failed)
+    }
+
+    fn pause(&mut self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+}

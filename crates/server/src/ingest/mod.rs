@@ -1,0 +1,34 @@
+//! Loading files: Parquet, CSV and NDJSON into a feature view.
+//!
+//! A row's way: [`source`] knows the file and its digest, a reader ([`parquet`], [`csv`], [`ndjson`])
+//! yields bounded batches of [`cell`]s, [`mapping`] says which column feeds what, [`coerce`] makes
+//! typed values of them or a reason why not, [`load`] sends what is good and [`rejects`] keeps what
+//! is not.
+
+pub mod cell;
+pub mod coerce;
+pub mod csv;
+pub mod error;
+pub mod hint;
+pub mod load;
+pub mod mapping;
+pub mod ndjson;
+pub mod parquet;
+mod parquet_cell;
+pub mod rejects;
+pub mod rows;
+pub mod source;
+
+#[cfg(test)]
+mod coerce_tests;
+#[cfg(test)]
+mod file_tests;
+#[cfg(test)]
+mod load_tests;
+
+pub use cell::{Batch, Cell, Column};
+pub use error::IngestError;
+pub use hint::SourceHint;
+pub use mapping::{Mapping, MappingOptions};
+pub use rows::{Rejection, Row, RowReader};
+pub use source::{Format, Source};

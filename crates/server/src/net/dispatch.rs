@@ -1,0 +1,97 @@
+//! One frame to whoever answers its kind.
+
+use thermae_engine::Cx;
+use thermae_env::Env;
+use thermae_formats::wire::{ErrorCode, Frame, Kind};
+
+use super::connection::{Connection, Phase};
+use super::core::Core;
+use super::counters::Cut;
+use super::failure::Failure;
+use super::histogram::add;
+use super::plans::Plans;
+use super::writes::PartialLayout;
+use super::{control, reads, writes};
+
+/// What a connection keeps between requests, beside its bytes.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Its prepared plans.
+    pub plans: Plans,
+    /// The layout of its last partial write.
+    pub partial: Option<PartialLayout>,
+}
+
+/// Handles one request.
+#[inline]
+pub fn frame<E: Env>(
+    core: &mut Core<E>,
+    conn: &mut Connection,
+    state: &mut State,
+    frame: &Frame<'_>,
+    cx: &mut Cx<'_, E>,
+) {
+    add(&core.counters.requests, 1);
+    if let Err(failure) = route(core, conn, state, frame, cx) {
+        refuse(core, conn, frame.request_id, &failure, cx.now_ns);
+    }
+}
+
+/// Appends an ERROR; ends the connection if it was not opened yet.
+pub fn refuse<E: Env>(
+    core: &mut Core<E>,
+    conn: &mut Connection,
+    request_id: u64,
+    failure: &Failure,
+    now_ns: u64,
+) {
+    add(&core.counters.errors, 1);
+    match failure.code {
+        ErrorCode::TooMany => core.counters.cut(Cut::Counts),
+        ErrorCode::Malformed => core.counters.cut(Cut::Malformed),
+        _ => {}
+    }
+    if conn.phase == Phase::Greeting {
+        conn.end(request_id, failure.code, &failure.text, now_ns);
+    } else {
+        conn.error(request_id, failure.code, failure.retry_after_ms, &failure.text);
+    }
+}
+
+fn route<E: Env>(
+    core: &mut Core<E>,
+    conn: &mut Connection,
+    state: &mut State,
+    frame: &Frame<'_>,
+    cx: &mut Cx<'_, E>,
+) -> Result<(), Failure> {
+    let kind = frame.kind()?;
+    if conn.phase == Phase::Greeting && kind != Kind::Hello {
+        let text = "HELLO comes first on a connection, and its answer before anything else";
+        return Err(Failure::new(ErrorCode::UnknownKind, text));
+    }
+    if cx.is_stopping() && !matches!(kind, Kind::Read | Kind::Ping) {
+        let text = "the server is stopping: connect again";
+        return Err(Failure::passing(ErrorCode::ShuttingDown, 1_000, text));
+    }
+    match kind {
+        Kind::Read => reads::read(core, conn, &mut state.plans, frame, cx),
+        Kind::Put | Kind::PutPartial | Kind::Delete => {
+            writes::write(core, conn, &mut state.partial, frame, cx)
+        }
+        Kind::Hello if conn.phase == Phase::Greeting => control::hello(core, conn, frame, cx),
+        Kind::Prepare => control::prepare(core, conn, &mut state.plans, frame, cx),
+        Kind::Describe => control::describe(conn, frame, cx),
+        Kind::Apply => control::apply(core, conn, frame, cx),
+        Kind::Stats => control::stats(core, conn, frame, cx),
+        Kind::Map => control::map(conn, frame, cx),
+        Kind::Ping => {
+            control::ping(conn, frame, cx);
+            Ok(())
+        }
+        _ => {
+            let text = format!("{} is not a request here", kind.name());
+            Err(Failure::new(ErrorCode::UnknownKind, text))
+        }
+    }
+}

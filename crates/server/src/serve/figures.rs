@@ -1,0 +1,57 @@
+//! The engine's figures as metric families.
+
+use thermae_engine::Stats;
+use thermae_engine::stats::ShardStats;
+
+use crate::http::EngineFamily;
+
+/// Every figure of the engine, by shard or by view.
+pub fn families(stats: &Stats) -> Vec<EngineFamily> {
+    type Pick = fn(&ShardStats) -> u64;
+    let by_shard: [(&str, &str, bool, Pick); 10] = [
+        ("hot_rows", "Rows in the hot table, tombstones included", false, |s| s.rows),
+        ("hot_used_bytes", "Bytes of the hot table in use", false, |s| s.hot_used_bytes),
+        ("hot_budget_bytes", "Budget of the hot table in bytes", false, |s| s.hot_budget_bytes),
+        ("rows_written", "Rows acknowledged", true, |s| s.rows_written),
+        ("rows_late", "Rows accepted behind a newer one", true, |s| s.rows_late),
+        ("rows_duplicate", "Rows repeated by their producer", true, |s| s.rows_duplicate),
+        ("rows_refused", "Rows refused", true, |s| s.rows_refused),
+        ("log_batches", "Log batches sealed", true, |s| s.log_batches),
+        ("rows_in_flight", "Rows waiting for the log", false, |s| s.rows_in_flight),
+        ("read_only", "1 if the shard takes no writes", false, |s| {
+            u64::from(s.read_only.is_some())
+        }),
+    ];
+    let mut families: Vec<EngineFamily> = by_shard
+        .into_iter()
+        .map(|(name, help, counter, pick)| EngineFamily {
+            name,
+            help,
+            counter,
+            values: stats
+                .shards
+                .iter()
+                .map(|shard| (vec![("shard", shard.shard.to_string())], pick(shard)))
+                .collect(),
+        })
+        .collect();
+    let view = |pick: fn(&thermae_engine::stats::ViewStats) -> u64| {
+        let name = |v: &thermae_engine::stats::ViewStats| {
+            format!("{}/{}@{}", v.project, v.name, v.version)
+        };
+        stats.views.iter().map(|v| (vec![("view", name(v))], pick(v))).collect()
+    };
+    families.push(EngineFamily {
+        name: "view_rows",
+        help: "Live rows, one an entity",
+        counter: false,
+        values: view(|v| v.rows),
+    });
+    families.push(EngineFamily {
+        name: "view_bytes",
+        help: "Bytes of keys and values",
+        counter: false,
+        values: view(|v| v.bytes),
+    });
+    families
+}

@@ -1,0 +1,189 @@
+//! A server's life: bind, recover, serve, stop in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thermae_engine::log::RecoveryReport;
+use thermae_engine::{Engine, Handle, Options};
+use thermae_env::{Env, RealEnv};
+
+use super::ServeError;
+use super::listeners::{Listeners, allow_connections};
+use super::options::ServeOptions;
+use super::signals::Signals;
+use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
+use crate::net::core::Shared;
+use crate::net::front::Front;
+
+/// A server that serves. Dropping it stops it; [`Running::stop`] also says how that went.
+pub struct Running {
+    engine: Engine<RealEnv>,
+    http: Option<HttpServer>,
+    health: Arc<Health>,
+    tcp: Option<SocketAddr>,
+    unix: Option<UnixPath>,
+    shared: Arc<Shared>,
+}
+
+/// What a server had reached when it stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// For each partition, the last sequence number that is in the log and was served.
+    pub horizon: Vec<(u16, u64)>,
+    /// Requests answered.
+    pub requests: u64,
+}
+
+impl Stopped {
+    /// Rows acknowledged over the life of the store: the sum of the horizon.
+    pub fn rows_logged(&self) -> u64 {
+        self.horizon.iter().map(|(_, sequence)| sequence).sum()
+    }
+}
+
+/// Removes the socket file when the server ends.
+struct UnixPath(PathBuf);
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        // Somebody may have removed it already; that is as good.
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+/// Starts a server: checks the options, binds, recovers the data directory, serves. Returns when
+/// it is ready.
+///
+/// # Errors
+/// A [`ServeError`] that names the option, address or directory; nothing is left running.
+pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
+    options.check()?;
+    if options.cores == 0 {
+        options.cores = std::thread::available_parallelism().map_or(1, usize::from);
+        options.check()?;
+    }
+    let listeners = Listeners::bind(&options)?;
+    let unix = listeners.unix.as_ref().map(|(_, path)| UnixPath(path.clone()));
+    options.limits.connections = allow_connections(options.limits.connections);
+    let env = RealEnv;
+    let shared = Arc::new(Shared::new(options.limits, options.cores, env.now_us()));
+    let health = Arc::new(Health::default());
+    let handle_place: Arc<Mutex<Option<Handle<RealEnv>>>> = Arc::default();
+    let http = listeners
+        .http
+        .map(|address| {
+            let source = Source {
+                counters: shared.counters.clone(),
+                limits: options.limits,
+                engine: engine_source(&handle_place),
+            };
+            HttpServer::start(address, Arc::clone(&health), source)
+                .map_err(|source| ServeError::Listen { what: address.to_string(), source })
+        })
+        .transpose()?;
+    let engine = start_engine(env, &options, &listeners, &shared)?;
+    *handle_place.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.handle());
+    health.set(Stage::Ready);
+    let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
+    Ok(Running { engine, http, health, tcp, unix, shared })
+}
+
+fn start_engine(
+    env: RealEnv,
+    options: &ServeOptions,
+    listeners: &Listeners,
+    shared: &Arc<Shared>,
+) -> Result<Engine<RealEnv>, ServeError> {
+    let engine_options = Options {
+        cores: options.cores,
+        memory_bytes: options.memory_bytes,
+        spin_us: options.spin_us,
+        pin: options.pin,
+        ..Options::default()
+    };
+    let seats = Mutex::new(listeners.for_shards(options.cores)?);
+    let (shared, front_env) = (Arc::clone(shared), env.clone());
+    Engine::start(env, options.data.clone(), engine_options, move |shard| {
+        let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = seats.get_mut(shard).map(std::mem::take).unwrap_or_default();
+        Front::new(front_env.clone(), Arc::clone(&shared), shard, mine)
+    })
+    .map_err(|source| ServeError::Engine { data: options.data.display().to_string(), source })
+}
+
+/// Reads the engine's numbers for `/metrics`, once there is an engine.
+fn engine_source(
+    place: &Arc<Mutex<Option<Handle<RealEnv>>>>,
+) -> Arc<dyn Fn() -> Vec<EngineFamily> + Send + Sync> {
+    let place = Arc::clone(place);
+    Arc::new(move || {
+        let handle = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        handle.map(|handle| super::figures::families(&handle.stats())).unwrap_or_default()
+    })
+}
+
+impl Running {
+    /// Where the binary protocol listens on TCP.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// Path of the unix socket.
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.unix.as_ref().map(|path| path.0.as_path())
+    }
+
+    /// Where `/metrics` and the health checks are.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::address)
+    }
+
+    /// Connections that this process may serve: the limit, or what its descriptors allow.
+    pub fn connections_max(&self) -> u32 {
+        self.shared.limits.connections
+    }
+
+    /// The store, for embedders and tests.
+    pub fn handle(&self) -> Handle<RealEnv> {
+        self.engine.handle()
+    }
+
+    /// What recovery found when the directory was opened.
+    pub fn recovery(&self) -> &RecoveryReport {
+        self.engine.report()
+    }
+
+    /// Stops: no new connection or request, what is under way is answered within its deadline,
+    /// the log gets its last horizon, the threads end.
+    ///
+    /// # Errors
+    /// The first error that a shard ended with.
+    pub fn stop(self) -> Result<Stopped, ServeError> {
+        self.health.set(Stage::Stopping);
+        let handle = self.engine.handle();
+        let system = |error: thermae_engine::Error| ServeError::Engine {
+            data: "while stopping".to_owned(),
+            source: error,
+        };
+        let stopped = self.engine.stop().map_err(system);
+        let reads = handle.reads();
+        let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
+        let requests = self.shared.counters.sum(|shard| &shard.requests);
+        stopped.map(|()| Stopped { horizon, requests })
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then stops in order. `ready` is called once it serves.
+///
+/// # Errors
+/// As [`start`] and [`Running::stop`].
+pub fn run(options: ServeOptions, ready: impl FnOnce(&Running)) -> Result<Stopped, ServeError> {
+    // Caught before anything is started, so that a signal during recovery is not lost.
+    let mut signals =
+        Signals::catch().map_err(|source| ServeError::system("catching signals", source))?;
+    let running = start(options)?;
+    ready(&running);
+    signals.wait().map_err(|source| ServeError::system("waiting for a signal", source))?;
+    running.stop()
+}
