@@ -75,12 +75,12 @@ pub struct ReadHead {
 ///
 /// # Errors
 /// Counts that do not fit, a frame beyond `max_frame_bytes`.
-pub fn encode_read(
+pub fn encode_read<'k>(
     out: &mut Vec<u8>,
     request_id: u64,
     head: &ReadHead,
     tokens: &[Token],
-    views: &[PackedKeys<'_>],
+    views: impl ExactSizeIterator<Item = PackedKeys<'k>>,
     max_frame_bytes: u32,
 ) -> Result<(), WireError> {
     let start = begin_frame(out, Kind::Read, request_id);

@@ -77,6 +77,21 @@ impl<'a> ReadReply<'a> {
         Ok(reply)
     }
 
+    /// The same answer again, from a frame that [`ReadReply::decode`] accepted before. Of another
+    /// frame it may show nonsense, yet reads nothing outside it.
+    ///
+    /// # Errors
+    /// A head that is cut short or holds unknown flags.
+    pub fn again(frame: &Frame<'a>) -> Result<Self, WireError> {
+        let mut cursor = Cursor::new(frame.payload_of(Kind::Columns)?);
+        let flags = ReadFlags::from_bits(cursor.u8("reply flags")?)?;
+        cursor.u8("a reply")?;
+        let view_count = cursor.u16("views")?;
+        cursor.u32("a reply")?;
+        let read_time = cursor.i64("read_time")?;
+        Ok(Self { frame: frame.bytes, flags, view_count, read_time })
+    }
+
     fn check_view(&self, cursor: &mut Cursor<'a>) -> Result<(), WireError> {
         let entry = ViewEntry::read(cursor.take(VIEW_ENTRY_BYTES, "a view entry")?);
         let rows = entry.rows;
