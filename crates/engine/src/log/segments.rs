@@ -50,7 +50,7 @@ pub(super) fn make<E: Env>(
 ) -> Result<Segment<E::File>, LogError> {
     let path = path_of(log_dir, &header);
     let making = temporary(&path);
-    let made = fill(env, &making, &header, spare).and_then(|file| {
+    let made = fill(env, log_dir, &making, &header, spare).and_then(|file| {
         env.rename(&making, &path)?;
         Ok(file)
     });
@@ -69,6 +69,7 @@ pub(super) fn make<E: Env>(
 
 fn fill<E: Env>(
     env: &E,
+    log_dir: &Path,
     making: &Path,
     header: &SegmentHeader,
     spare: Option<&Path>,
@@ -76,6 +77,8 @@ fn fill<E: Env>(
     let file = match spare {
         Some(spare) => {
             env.rename(spare, making)?;
+            // Or a power cut might leave the new header under the old name.
+            env.sync_dir(log_dir)?;
             env.open(making, OpenHow::WRITE.direct())?
         }
         None => {
