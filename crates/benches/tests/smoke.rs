@@ -1,0 +1,29 @@
+//! The bench program at its smallest: every path runs and every answer is right. No figure is judged.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+#[test]
+fn wire_runs_small_and_writes_its_result() {
+    let folder = std::env::temp_dir().join(format!("thermae-bench-smoke-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (json, markdown) = (folder.join("wire.json"), folder.join("wire.md"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thermae-benches"));
+    command.args(["wire", "--small", "--offline", "--json"]).arg(&json);
+    let output = command.arg("--markdown").arg(&markdown).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let result: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let names = |list: &str| -> Vec<String> {
+        let lines = result[list].as_array().unwrap();
+        lines.iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect()
+    };
+    for target in ["loopback floor", "thermae", "memory", "hot table", "store"] {
+        assert!(names("latency").iter().any(|name| name == target), "{target} was not measured");
+    }
+    assert_eq!(names("rates").iter().filter(|name| *name == "thermae").count(), 2);
+    let table = std::fs::read_to_string(&markdown).unwrap();
+    assert!(table.contains("| 1000 | blocking | thermae |"), "{table}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
