@@ -1,0 +1,37 @@
+//! The mapped hash table: one writer, any number of readers in any process.
+//!
+//! A [`HotWriter`] owns one map, fully allocated when it is made, and never holds more than that. It is
+//! read by [`HotReader`]s on any thread of the same process, and in any process that was handed the
+//! map's descriptor. A reader takes no lock and never makes the writer wait: it copies a row word by
+//! word, checks that nobody wrote meanwhile, and checks the row's checksum (`words.rs` has the argument
+//! for the memory ordering, `bucket.rs` the one for answers of "absent").
+//!
+//! The life of a read: [`multi_get`] -> `multi.rs` (passes over groups of probes) -> `lookup.rs` (one
+//! probe, with retries) -> `words.rs` (copying a row). The life of a write: `writer.rs` -> `arena.rs`
+//! (which slot) -> `words.rs` (writing the row) -> `index.rs` (publishing its position) -> `growth.rs`
+//! (when a segment is full). `docs/formats/hot.md` describes the bytes.
+
+mod arena;
+mod bucket;
+mod error;
+mod growth;
+mod index;
+mod lookup;
+mod map;
+mod multi;
+mod prefetch;
+mod reader;
+mod row;
+mod stats;
+mod words;
+mod writer;
+
+pub use error::{Corruption, Full, FullCause, HotError, MapError};
+pub use lookup::{Lookup, Probe};
+pub use map::HotConfig;
+pub use multi::multi_get;
+pub use reader::{Expect, HotReader, Liveness, State};
+pub use row::{NewRow, RowBuf, RowView};
+pub use stats::HotStats;
+pub use thermae_formats::hot_layout::header::MapInfo;
+pub use writer::{Applied, HotWriter, Reservation};

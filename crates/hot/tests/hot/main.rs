@@ -1,0 +1,9 @@
+//! Tests of the hot table through its public surface.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod concurrent;
+mod damage;
+mod full;
+mod load;
+mod model;
+mod support;
