@@ -30,7 +30,8 @@ pub struct Manifest {
     pub segment_bytes: u64,
     /// The present epoch; 0 before the first.
     pub epoch: u32,
-    /// Logs of the present epoch, one a shard, in shard order.
+    /// Logs of the present epoch, one a shard, in shard order; none when that epoch was closed (its
+    /// logs are sealed then) and in epoch 0.
     pub current: Vec<CurrentLog>,
     /// Logs of older epochs, ascending by (epoch, shard); those that nothing was written to are not
     /// kept.
@@ -180,14 +181,15 @@ impl Manifest {
             return wrong("segment length");
         }
         let in_order = self.current.iter().enumerate().all(|(i, log)| usize::from(log.shard) == i);
-        if !in_order || self.current.is_empty() != (self.epoch == 0) {
+        if !in_order || (self.epoch == 0 && !self.current.is_empty()) {
             return wrong("list of present logs");
         }
         let place = |log: &SealedLog| (log.epoch, log.shard);
         let ascending = self.sealed.windows(2).all(|two| place(&two[0]) < place(&two[1]));
+        let is_closed = self.current.is_empty();
         let sound = self.sealed.iter().all(|log| {
             log.epoch > 0
-                && log.epoch < self.epoch
+                && (log.epoch < self.epoch || (is_closed && log.epoch == self.epoch))
                 && log.segments > 0
                 && log.end_offset >= SEGMENT_HEADER_BYTES as u64
                 && log.end_offset.is_multiple_of(SEGMENT_HEADER_BYTES as u64)

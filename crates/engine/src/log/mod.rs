@@ -29,7 +29,9 @@ mod tests;
 pub use error::{AppendError, Damage, LogError, LogFailure};
 pub use examine::CutReport;
 pub use options::{LogOptions, OnDamage};
-pub use recover::{Recovered, RecoveryReport, Replay, open_directory, open_directory_with};
+pub use recover::{
+    Recovered, RecoveryReport, Replay, close_directory, open_directory, open_directory_with,
+};
 pub use verify::{Finding, Severity, VerifyReport, verify_directory};
 pub use writer::{LogEvent, LogStats, LogWriter, Progress};
 

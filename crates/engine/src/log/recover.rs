@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use thermae_env::{Env, File, OpenHow};
 use thermae_formats::batch::{BatchView, Record};
-use thermae_formats::manifest::Manifest;
+use thermae_formats::manifest::{Manifest, SealedLog};
 use thermae_formats::segment::SegmentName;
 
 use super::examine::{self, CutReport, End, Sink};
@@ -46,7 +46,9 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Bytes of those batches.
     pub bytes: u64,
-    /// Where the logs of the last run ended: one entry each.
+    /// The last run was closed ([`close_directory`]): every end was known exactly.
+    pub was_closed: bool,
+    /// Where the logs of the last run ended: one entry each, unless it was closed.
     pub cuts: Vec<CutReport>,
     /// What is damaged (only after a salvage).
     pub damages: Vec<Damage>,
@@ -123,6 +125,7 @@ pub fn open_directory_with<E: Env>(
             create(env, dir, options)?
         }
     };
+    report.was_closed = manifest.epoch > 0 && manifest.current.is_empty();
     replay.begin(&manifest).map_err(LogError::Refused)?;
     let plan = files::plan(&manifest, &listing);
     let mut recovery = Recovery {
@@ -150,6 +153,33 @@ pub fn open_directory_with<E: Env>(
     let next = epoch::NextEpoch { env, dir, log_dir: &log_dir, options, listing: &listing };
     let (manifest, writers) = next.begin(&manifest, &plan, &ends, free, shards)?;
     Ok(Recovered { manifest, report, writers, lock })
+}
+
+/// Closes the epoch after a clean stop: seals its logs at `ends` ([`LogWriter::end`] of every writer,
+/// in shard order), so that the next open verifies them to exactly there. `manifest` is that of
+/// [`Recovered`]. Returns whether it did: not when a log has failed or was not stopped, and then the
+/// next open finds the ends as after a crash.
+///
+/// # Errors
+/// The manifest could not be replaced; the directory is as it was.
+pub fn close_directory<E: Env>(
+    env: &E,
+    dir: &Path,
+    manifest: &Manifest,
+    ends: &[Option<SealedLog>],
+) -> Result<bool, LogError> {
+    let ends: Vec<SealedLog> = ends.iter().flatten().copied().collect();
+    let is_whole = ends.len() == manifest.current.len()
+        && ends.iter().zip(&manifest.current).all(|(end, log)| {
+            (end.epoch, end.shard, end.first_salt) == (manifest.epoch, log.shard, log.first_salt)
+        });
+    if !is_whole {
+        return Ok(false);
+    }
+    let mut closed = Manifest { current: Vec::new(), ..manifest.clone() };
+    closed.sealed.extend(ends.iter().filter(|end| end.batches > 0));
+    manifest_store::commit(env, dir, &closed)?;
+    Ok(true)
 }
 
 /// Takes the lock of a data directory.

@@ -8,7 +8,7 @@ mod writing;
 
 use std::path::{Path, PathBuf};
 
-use thermae_env::{Env, Event, Ring, SimEnv, SimRing, Wait};
+use thermae_env::{Env, Ring, SimEnv, SimRing, Wait};
 use thermae_formats::batch::{Record, RecordKind};
 use thermae_formats::{NO_TIME, SchemaId};
 
@@ -168,6 +168,14 @@ impl Rig {
         }
         panic!("did not stop: {:?}", self.writer(0).progress());
     }
+}
+
+/// Stops the writer and closes the directory.
+fn close(mut rig: Rig) {
+    rig.stop();
+    let ends: Vec<_> = rig.recovered.writers.iter().map(LogWriter::end).collect();
+    let manifest = &rig.recovered.manifest;
+    assert!(close_directory(&rig.env, Path::new(DIR), manifest, &ends).unwrap());
 }
 
 fn numbers(seen: &[Seen]) -> Vec<u64> {

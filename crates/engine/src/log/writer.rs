@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use thermae_env::{AlignedBuf, Env, Event, Ring};
 use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, BuildError, FINAL, ROLL, Seal, genesis};
+use thermae_formats::manifest::SealedLog;
 use thermae_formats::segment::SegmentHeader;
 
 use super::flight::Flight;
@@ -131,6 +132,7 @@ pub struct LogWriter<E: Env> {
     open: Open,
     spare_bufs: Vec<AlignedBuf>,
     flight: Flight,
+    first_salt: u64,
     chain: u64,
     next_record: u64,
     /// Greatest horizon that an issued batch states.
@@ -157,6 +159,7 @@ impl<E: Env> LogWriter<E> {
     ) -> Self {
         let header = &segment.header;
         let chain = genesis(&header.store_id, header.epoch, header.shard);
+        let first_salt = header.salt;
         Self {
             env: env.clone(),
             log_dir,
@@ -167,6 +170,7 @@ impl<E: Env> LogWriter<E> {
             open: Open::new(AlignedBuf::new()),
             spare_bufs: Vec::new(),
             flight: Flight::default(),
+            first_salt,
             chain,
             next_record: 0,
             stated_horizon: 0,
@@ -207,6 +211,20 @@ impl<E: Env> LogWriter<E> {
     /// Whether a stop has come to its end, well or by failure: nothing more will be written.
     pub fn is_stopped(&self) -> bool {
         self.failed.is_some() || self.stopping == Stopping::Done
+    }
+
+    /// Where the log ended, once it has stopped well; for [`super::close_directory`].
+    pub fn end(&self) -> Option<SealedLog> {
+        (self.failed.is_none() && self.stopping == Stopping::Done).then(|| SealedLog {
+            epoch: self.segment.header.epoch,
+            shard: self.segment.header.shard,
+            first_salt: self.first_salt,
+            segments: self.segment.header.number + 1,
+            end_offset: self.segment.end,
+            batches: self.flight.assigned(),
+            records: self.next_record,
+            chain: self.chain,
+        })
     }
 
     /// Bytes left for batches in the present segment; one block is kept for the roll.

@@ -165,6 +165,35 @@ fn every_old_chunk_put_back_gives_the_same_answer_or_an_error() {
 }
 
 #[test]
+fn an_old_copy_of_any_file_is_noticed_once_the_directory_was_closed() {
+    let env = SimEnv::new(4);
+    let mut images = Vec::new();
+    let mut rig = Rig::open_with(&env, 1, &small());
+    for number in 0..12 {
+        images.push(image(&env));
+        rig.put([number], true);
+        let last = rig.sent[0].last().unwrap().1;
+        rig.run(|progress| progress.durable >= last);
+    }
+    close(rig);
+    let (now, expected) = (image(&env), (0..12).collect::<Vec<_>>());
+    let mut refused = 0;
+    for (path, bytes) in images.iter().flatten() {
+        let Some(file) = now.iter().position(|(other, _)| other == path) else { continue };
+        if now[file].1 == *bytes {
+            continue;
+        }
+        let mut broken = now.clone();
+        broken[file].1.clone_from(bytes);
+        let error = same_or_named(&broken, &expected, &format!("old {}", path.display()));
+        // The manifest before the close names the same logs as open: their ends are found.
+        refused += usize::from(error.is_some());
+        assert!(error.is_some() || file == 0, "{}", path.display());
+    }
+    assert!(refused >= 8, "{refused}");
+}
+
+#[test]
 fn missing_renamed_empty_and_foreign_files_are_named() {
     let (image, expected) = two_epochs();
     for file in 0..image.len() {

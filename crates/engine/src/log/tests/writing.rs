@@ -246,3 +246,26 @@ fn the_receiver_of_the_records_may_end_the_open() {
     assert!(matches!(&refused, LogError::Refused(why) if why == "no memory"));
     assert_eq!(Rig::open(&env, 1).replayed.len(), 3);
 }
+
+#[test]
+fn a_closed_directory_knows_every_end_and_opens_again_and_again() {
+    let env = SimEnv::new(14);
+    for round in 0..6_u64 {
+        let mut rig = Rig::open(&env, 1);
+        assert_eq!(numbers(&rig.replayed), (0..round / 2 * 25).collect::<Vec<_>>());
+        let report = &rig.recovered.report;
+        assert_eq!((report.was_closed, report.cuts.len()), (round > 0, 0));
+        if round % 2 == 1 {
+            let from = round / 2 * 25;
+            rig.put(from..from + 25, round == 3);
+        }
+        close(rig);
+        let report = verify_directory(&env, Path::new(DIR), &mut |_, _| ()).unwrap();
+        assert!(report.is_sound(), "{report:?}");
+    }
+    // Without the end of every log the epoch stays open.
+    let rig = Rig::open(&env, 2);
+    let ends: Vec<_> = rig.recovered.writers.iter().map(LogWriter::end).collect();
+    assert_eq!(ends, [None, None]);
+    assert!(!close_directory(&env, Path::new(DIR), &rig.recovered.manifest, &ends).unwrap());
+}
