@@ -10,6 +10,9 @@ use crate::schema::{FeatureView, MAX_VIEW_JSON_BYTES};
 /// Most schemas of one store, over all views and their versions.
 pub const MAX_SCHEMAS: usize = 65_535;
 
+/// Longest catalogue record, in bytes: a definition and its two identifiers.
+pub const MAX_ENTRY_JSON_BYTES: usize = MAX_VIEW_JSON_BYTES + 128;
+
 /// Names one schema (of one view) store-wide; every row carries it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
@@ -49,21 +52,27 @@ pub struct CatalogueEntry {
 }
 
 impl CatalogueEntry {
-    /// The entry as the bytes of a catalogue record. At most [`MAX_VIEW_JSON_BYTES`] + 128.
+    /// The entry as the bytes of a catalogue record, at most [`MAX_ENTRY_JSON_BYTES`].
     pub fn to_json(&self) -> Result<Vec<u8>, SchemaError> {
         self.view.validate()?;
-        serde_json::to_vec(self).map_err(|e| SchemaError::Json(e.to_string()))
+        let json = serde_json::to_vec(self).map_err(|e| SchemaError::Json(e.to_string()))?;
+        check_len(json.len())?;
+        Ok(json)
     }
 
     /// Reads and validates a catalogue record's bytes; unknown fields are refused.
     pub fn from_json(bytes: &[u8]) -> Result<Self, SchemaError> {
-        let limit = MAX_VIEW_JSON_BYTES + 128;
-        if bytes.len() > limit {
-            return Err(SchemaError::Json(format!("{} bytes, the limit is {limit}", bytes.len())));
-        }
+        check_len(bytes.len())?;
         let entry: Self =
             serde_json::from_slice(bytes).map_err(|e| SchemaError::Json(e.to_string()))?;
         entry.view.validate()?;
         Ok(entry)
     }
+}
+
+fn check_len(found: usize) -> Result<(), SchemaError> {
+    if found <= MAX_ENTRY_JSON_BYTES {
+        return Ok(());
+    }
+    Err(SchemaError::Json(format!("{found} bytes, the limit is {MAX_ENTRY_JSON_BYTES}")))
 }
