@@ -177,3 +177,92 @@ impl std::fmt::Debug for Output {
         write!(f, "Output({} bytes, {} buffers)", self.queued_bytes, self.queue.len())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const CONN: ConnId = ConnId::new(1, 2);
+
+    /// Completes the send in flight with `result`; the lengths of the buffers that were done.
+    fn complete(output: &mut Output, result: i32) -> Vec<usize> {
+        let mut events = Vec::new();
+        output.complete(CONN, result, &mut events).unwrap();
+        let done = |event: Event| match event {
+            Event::Sent { conn: CONN, buf, result: Ok(()) } => buf.len(),
+            other => panic!("{other:?}"),
+        };
+        events.into_iter().map(done).collect()
+    }
+
+    /// What the next vectored send points to.
+    fn vectors(output: &Output) -> Vec<Vec<u8>> {
+        let message = output.message.as_ref().unwrap();
+        let vectors = &message.vectors[..message.header.msg_iovlen];
+        let bytes = |v: &libc::iovec| {
+            // SAFETY: the vectors point into the buffers that `output` holds.
+            unsafe { std::slice::from_raw_parts(v.iov_base.cast::<u8>(), v.iov_len) }.to_vec()
+        };
+        vectors.iter().map(bytes).collect()
+    }
+
+    #[test]
+    fn a_partial_send_goes_on_inside_the_right_buffer() {
+        let mut output = Output::default();
+        for (byte, len) in [(1, 10), (2, 5), (3, 0), (4, 7)] {
+            output.push(vec![byte; len], Vec::new());
+        }
+        assert!(output.next(0).is_some());
+        assert!(output.next(0).is_none(), "one in flight at a time");
+        assert_eq!(vectors(&output), [vec![1; 10], vec![2; 5], vec![], vec![4; 7]]);
+        assert_eq!(complete(&mut output, 12), [10]);
+        assert_eq!(output.queued_bytes(), 10);
+        output.next(0).unwrap();
+        assert_eq!(vectors(&output), [vec![2; 3], vec![], vec![4; 7]]);
+        assert_eq!(complete(&mut output, -libc::EINTR), [0; 0]);
+        output.next(0).unwrap();
+        assert_eq!(complete(&mut output, 4), [5, 0]);
+        output.next(0).unwrap();
+        assert_eq!(complete(&mut output, 6), [7]);
+        assert!(output.next(0).is_none());
+        assert_eq!(output.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn more_buffers_than_vectors_leave_in_several_sends() {
+        let mut output = Output::default();
+        (0..100).for_each(|_| output.push(vec![1; 2], Vec::new()));
+        output.next(0).unwrap();
+        assert_eq!(vectors(&output).len(), VECTORS);
+        assert_eq!(complete(&mut output, 2 * VECTORS as i32).len(), VECTORS);
+        output.next(0).unwrap();
+        assert_eq!(vectors(&output).len(), 100 - VECTORS);
+    }
+
+    #[test]
+    fn descriptors_ride_on_their_own_first_byte_once() {
+        let mut output = Output::default();
+        let fd = || OwnedFd::from(tempfile::tempfile().unwrap());
+        output.push(vec![1; 4], Vec::new());
+        output.push(vec![2; 4], vec![fd(), fd()]);
+        output.push(vec![3; 4], vec![fd()]);
+        output.next(0).unwrap();
+        assert_eq!(vectors(&output), [vec![1; 4]]);
+        assert_eq!(output.message.as_ref().unwrap().header.msg_controllen, 0);
+        complete(&mut output, 4);
+        output.next(0).unwrap();
+        assert_eq!(vectors(&output), [vec![2; 4]]);
+        assert_ne!(output.message.as_ref().unwrap().header.msg_controllen, 0);
+        complete(&mut output, 1);
+        output.next(0).unwrap();
+        assert_eq!(vectors(&output), [vec![2; 3]]);
+        assert_eq!(output.message.as_ref().unwrap().header.msg_controllen, 0, "sent already");
+        complete(&mut output, 3);
+        output.next(0).unwrap();
+        assert!(output.complete(CONN, -libc::EPIPE, &mut Vec::new()).is_err());
+        let mut events = Vec::new();
+        output.fail_all(CONN, &mut events);
+        assert!(matches!(&events[..], [Event::Sent { result: Err(_), .. }]));
+    }
+}

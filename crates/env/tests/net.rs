@@ -344,8 +344,8 @@ fn a_paused_connection_receives_nothing_until_resumed() {
 fn more_data_than_provided_buffers_is_all_received() {
     let mut server = Server::new();
     let (mut client, conn) = server.connect_unix();
-    let len = 24 << 20;
-    let writer = std::thread::spawn(move || client.write_all(&pattern(len)));
+    let len = 12 << 20;
+    let writer = std::thread::spawn(move || client.write_all(&pattern(len)).map(|()| client));
     let mut kept = Vec::new();
     let mut received = 0;
     // Holding on to every buffer must not stop the flow.
@@ -360,6 +360,28 @@ fn more_data_than_provided_buffers_is_all_received() {
     let whole: Vec<u8> = kept.iter().flat_map(|data| data.iter().copied()).collect();
     assert!(whole == pattern(len));
     writer.join().unwrap().unwrap();
+}
+
+#[test]
+fn more_messages_at_once_than_provided_buffers_are_all_received() {
+    // One message of each connection waits before the first receive: more than there are buffers.
+    let count = 300;
+    let mut ring = UringRing::new().unwrap();
+    let mut clients = BTreeMap::new();
+    for i in 0..count {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        client.write_all(&[i as u8; 8]).unwrap();
+        clients.insert(ring.adopt(Stream::Unix(ours)), (client, i));
+    }
+    let mut events = Vec::new();
+    while !clients.is_empty() {
+        ring.turn(Wait::Forever, &mut events).unwrap();
+        for event in events.drain(..) {
+            let Event::Received { conn, data } = event else { continue };
+            let (_, i) = clients.remove(&conn).expect("one message each");
+            assert_eq!(&data[..], [i as u8; 8]);
+        }
+    }
 }
 
 #[test]
