@@ -1,4 +1,5 @@
 //! Tests across crates: the naive model, crash campaigns, wire agreement, house rules.
+pub mod agreement;
 pub mod campaign;
 pub mod house;
 pub mod model;

@@ -1,0 +1,40 @@
+//! The engine: threads, shards, partitions, log, recovery, catalogue; and `Store`, the embedding
+//! API.
+//!
+//! A write's way: [`handle`] or a [`service`] splits it by owner ([`outside`]), the owner admits
+//! and logs it ([`owner`], [`log`]), and applies it when it is safe ([`state`]). A read's way:
+//! [`reads`], on the calling thread, straight from the hot tables.
+#![forbid(unsafe_code)]
+
+pub mod catalogue;
+pub mod error;
+pub mod handle;
+pub mod log;
+mod merge;
+pub mod message;
+pub mod options;
+mod outside;
+mod owner;
+mod partition;
+mod pending;
+pub mod reads;
+mod replay;
+pub mod runtime;
+pub mod service;
+mod shard;
+mod state;
+pub mod stats;
+pub mod store;
+pub mod write;
+
+pub use catalogue::{Action, Applied, Catalogue, Schema, View};
+pub use error::Error;
+pub use handle::Handle;
+pub use options::Options;
+pub use reads::{Key, Reads, Visibility, visibility};
+pub use runtime::{Engine, Opened, open};
+pub use service::{Cx, NoService, Service};
+pub use shard::Shard;
+pub use stats::Stats;
+pub use store::Store;
+pub use write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};

@@ -1,0 +1,162 @@
+//! Partial writes: some features laid over the newest live row, stored as a whole row.
+
+use thermae_formats::batch::Record;
+use thermae_formats::catalogue::SchemaId;
+use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_TOMBSTONE};
+use thermae_formats::row::RowLayout;
+use thermae_formats::schema::Feature;
+use thermae_formats::{NO_TIME, Value};
+use thermae_hot::RowView;
+
+use crate::catalogue::{Schema, View};
+use crate::write::{Refusal, RowWrite};
+
+/// The row that a partial write is laid over.
+#[derive(Clone, Debug)]
+pub struct Base {
+    schema_id: SchemaId,
+    flags: u8,
+    event_time: i64,
+    created_time: i64,
+    sequence: u64,
+    expire_at: i64,
+    value: Vec<u8>,
+}
+
+/// A merged row under the view's latest schema.
+#[derive(Debug)]
+pub struct Merged {
+    /// It has no null bitmap.
+    pub dense: bool,
+    /// The encoded row.
+    pub value: Vec<u8>,
+}
+
+impl Base {
+    /// The base that a pending record will be.
+    pub fn of_record(record: &Record<'_>) -> Base {
+        Base {
+            schema_id: record.schema_id,
+            flags: record.flags,
+            event_time: record.event_time,
+            created_time: record.created_time,
+            sequence: record.sequence,
+            expire_at: record.expire_at,
+            value: record.value.to_vec(),
+        }
+    }
+
+    /// The base that the hot table holds.
+    pub fn of_row(row: &RowView<'_>) -> Base {
+        Base {
+            schema_id: SchemaId(row.schema_id()),
+            flags: row.flags(),
+            event_time: row.event_time(),
+            created_time: row.created_time(),
+            sequence: row.sequence(),
+            expire_at: row.expire_at(),
+            value: row.value().to_vec(),
+        }
+    }
+
+    fn is_live(&self, now_us: i64) -> bool {
+        let expired = self.expire_at != NO_TIME && self.expire_at <= now_us;
+        self.flags & FLAG_TOMBSTONE == 0 && !expired
+    }
+
+    /// What decides which of two rows is newer.
+    pub fn order(&self) -> (i64, i64, u64) {
+        (self.event_time, self.created_time, self.sequence)
+    }
+}
+
+/// Lays the features of a partial row over the base. Features that neither has are null; a
+/// tombstone or a row past its own expiry is no base, but its time still counts.
+///
+/// # Errors
+/// `Late` when the base is newer, `CorruptBase` when its bytes do not decode, `UnknownSchema` when
+/// the partial row does not fit the view as it is now.
+pub fn merge(
+    view: &View,
+    base: Option<&Base>,
+    row: &RowWrite,
+    features: &[u16],
+    value: &[u8],
+    now_us: i64,
+) -> Result<Merged, Refusal> {
+    if let Some(base) = base
+        && (base.event_time, base.created_time) > (row.event_time, row.created_time)
+    {
+        return Err(Refusal::Late);
+    }
+    let latest = &view.latest;
+    let mut values = match base.filter(|base| base.is_live(now_us)) {
+        Some(base) => base_values(view, base)?,
+        None => vec![Value::Null; latest.definition.features.len()],
+    };
+    let written_by = view
+        .schemas
+        .iter()
+        .find(|schema| schema.id == row.schema_id)
+        .ok_or(Refusal::UnknownSchema)?;
+    let subset: Vec<Feature> = features
+        .iter()
+        .map(|&at| written_by.definition.features.get(usize::from(at)).cloned())
+        .collect::<Option<_>>()
+        .ok_or(Refusal::UnknownSchema)?;
+    let layout = RowLayout::new(&subset).map_err(|_| Refusal::UnknownSchema)?;
+    let partial = layout.decode(value, row.dense).map_err(|_| Refusal::UnknownSchema)?;
+    for (feature, value) in subset.iter().zip(partial) {
+        let (place, kind) = place(latest, &mut values, &feature.name)?;
+        *place = widen(value, kind);
+    }
+    let mut encoded = Vec::new();
+    let dense = latest.layout.encode(&values, &mut encoded).map_err(|_| Refusal::RowTooLarge)?;
+    Ok(Merged { dense, value: encoded })
+}
+
+/// The base's values in the order and types of the latest schema.
+fn base_values(view: &View, base: &Base) -> Result<Vec<Value>, Refusal> {
+    let schema = view
+        .schemas
+        .iter()
+        .find(|schema| schema.id == base.schema_id)
+        .ok_or(Refusal::CorruptBase)?;
+    let old = schema
+        .layout
+        .decode(&base.value, base.flags & FLAG_DENSE != 0)
+        .map_err(|_| Refusal::CorruptBase)?;
+    let latest = &view.latest;
+    let mut values: Vec<Value> =
+        latest.definition.features.iter().map(Feature::default_value).collect();
+    for (feature, value) in schema.definition.features.iter().zip(old) {
+        let (place, kind) = place(latest, &mut values, &feature.name)?;
+        *place = widen(value, kind);
+    }
+    Ok(values)
+}
+
+/// Where a feature of some schema lies in the latest, which has every feature of the older ones.
+fn place<'a>(
+    latest: &'a Schema,
+    values: &'a mut [Value],
+    name: &str,
+) -> Result<(&'a mut Value, &'a thermae_formats::ValueType), Refusal> {
+    let features = &latest.definition.features;
+    let at = features.iter().position(|feature| feature.name == name);
+    let at = at.ok_or(Refusal::UnknownSchema)?;
+    match (values.get_mut(at), features.get(at)) {
+        (Some(value), Some(feature)) => Ok((value, &feature.value_type)),
+        _ => Err(Refusal::UnknownSchema),
+    }
+}
+
+/// The two widenings that a compatible schema change may make.
+fn widen(value: Value, to: &thermae_formats::ValueType) -> Value {
+    use thermae_formats::{Scalar, ValueType};
+    match (value, to) {
+        (Value::Int32(value), ValueType::Scalar(Scalar::Int64)) => Value::Int64(value.into()),
+        (Value::Float32(value), ValueType::Scalar(Scalar::Float64)) => Value::Float64(value.into()),
+        (value, _) => value,
+    }
+}

@@ -1,0 +1,74 @@
+//! What an opener may choose. Few options: each has a unit, a default and limits.
+
+use crate::error::Error;
+pub use crate::replay::HotMemory;
+
+/// Default hot budget over all shards.
+const MEMORY_DEFAULT_BYTES: u64 = 1 << 30;
+/// Below this a shard's table cannot hold its own index.
+const MEMORY_PER_SHARD_MIN_BYTES: u64 = 4 << 20;
+
+/// How a directory is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Shards, one pinned thread each; 0 means one a core. Any count may open any directory.
+    pub cores: usize,
+    /// Hot-table budget in bytes over all shards, allocated whole at start.
+    pub memory_bytes: u64,
+    /// Partitions, fixed when the directory is created; ignored when it exists (1 to 4096).
+    pub partitions: u16,
+    /// Log segment size in bytes, a multiple of 4096.
+    pub segment_bytes: u64,
+    /// How long a shard polls after its last request before it sleeps, in microseconds; 0 never.
+    pub spin_us: u64,
+    /// A row whose event time lies further ahead of the clock than this is refused, microseconds.
+    pub future_skew_us: i64,
+    /// Pin shard `i` to core `i`.
+    pub pin: bool,
+    /// Where the hot tables live; `Mapped` unless the caller is a simulation.
+    pub hot_memory: HotMemory,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            cores: 1,
+            memory_bytes: MEMORY_DEFAULT_BYTES,
+            partitions: 64,
+            segment_bytes: 64 << 20,
+            spin_us: 50,
+            future_skew_us: 5 * 60 * 1_000_000,
+            pin: false,
+            hot_memory: HotMemory::Mapped,
+        }
+    }
+}
+
+impl Options {
+    /// Resolves `cores: 0` and checks every limit.
+    pub(crate) fn checked(mut self) -> Result<Options, Error> {
+        if self.cores == 0 {
+            self.cores = std::thread::available_parallelism().map_or(1, usize::from);
+        }
+        let refuse = |what: String| Err(Error::Invalid(what));
+        if self.partitions == 0 || self.partitions > 4096 {
+            return refuse(format!("partitions is {}, must be 1 to 4096", self.partitions));
+        }
+        if self.segment_bytes % 4096 != 0 || !(64 << 10..=4 << 30).contains(&self.segment_bytes) {
+            return refuse(format!(
+                "segment_bytes is {}, must be a multiple of 4096 from 64 KiB to 4 GiB",
+                self.segment_bytes
+            ));
+        }
+        if self.memory_bytes / (self.cores as u64) < MEMORY_PER_SHARD_MIN_BYTES {
+            return refuse(format!(
+                "a memory budget of {} bytes for {} shards is too small: at least {} bytes a shard",
+                self.memory_bytes, self.cores, MEMORY_PER_SHARD_MIN_BYTES
+            ));
+        }
+        if self.future_skew_us < 0 {
+            return refuse("future_skew_us is negative".into());
+        }
+        Ok(self)
+    }
+}

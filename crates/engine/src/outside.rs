@@ -1,0 +1,193 @@
+//! The side of a shard that asks: it splits batches among their owners and gathers the outcomes.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use thermae_env::{Env, Ring};
+use thermae_formats::schema::FeatureView;
+
+use crate::catalogue::{Applied, Catalogue};
+use crate::error::Error;
+use crate::message::{Gather, Gathered, Mailbox, Message, Origin, Part};
+use crate::reads::Reads;
+use crate::stats::{ShardStats, Stats, ViewStats};
+use crate::write::{Ack, Outcome, Refusal, WriteBatch};
+
+/// The waker of an environment's rings.
+pub type WakerOf<E> = <<E as Env>::Ring as Ring>::Waker;
+
+/// What all shards and callers share.
+pub struct Shared<E: Env> {
+    /// One mailbox a shard.
+    pub mailboxes: Vec<Mailbox<WakerOf<E>>>,
+    /// The present catalogue; replaced by shard 0 alone.
+    pub catalogue: ArcSwap<Catalogue>,
+    /// Hot reads.
+    pub reads: Reads,
+    /// The newest figures of each shard.
+    pub stats: Vec<ArcSwap<ShardStats>>,
+    /// Set once; nothing new is taken from then on.
+    pub stopping: AtomicBool,
+}
+
+impl<E: Env> Shared<E> {
+    /// Figures of all shards and views.
+    pub fn stats(&self) -> Stats {
+        let shards: Vec<ShardStats> =
+            self.stats.iter().map(|stats| ShardStats::clone(&stats.load())).collect();
+        let catalogue = self.catalogue.load();
+        let views = catalogue.views().map(|view| {
+            let at = view.id.0 as usize;
+            let sum = shards.iter().filter_map(|shard| shard.by_view.get(at));
+            let (rows, bytes) = sum.fold((0, 0), |(r, b), (rows, bytes)| (r + rows, b + bytes));
+            let definition = &view.latest.definition;
+            ViewStats {
+                project: definition.project.clone(),
+                name: definition.name.clone(),
+                version: definition.version,
+                rows: u64::try_from(rows).unwrap_or(0),
+                bytes: u64::try_from(bytes).unwrap_or(0),
+            }
+        });
+        Stats { views: views.collect(), shards }
+    }
+
+    /// Splits a batch into parts by owner.
+    pub fn split(&self, batch: WriteBatch, origin: &Origin<Gathered>) -> Vec<(usize, Part)> {
+        let batch = Arc::new(batch);
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.mailboxes.len()];
+        for (index, row) in batch.rows.iter().enumerate() {
+            let hash = self.reads.hash(batch.key(row));
+            rows[self.reads.shard(self.reads.partition(hash))].push(index as u32);
+        }
+        rows.into_iter()
+            .enumerate()
+            .filter(|(_, rows)| !rows.is_empty())
+            .map(|(shard, rows)| {
+                (shard, Part { batch: Arc::clone(&batch), rows, origin: origin.clone() })
+            })
+            .collect()
+    }
+}
+
+/// The asking side of one shard.
+pub struct Outside<E: Env> {
+    shard: usize,
+    shared: Arc<Shared<E>>,
+    gathers: HashMap<u64, Gather>,
+    /// Tickets whose every row is decided.
+    complete: VecDeque<(u64, Vec<Outcome>)>,
+    /// Messages that a full mailbox gave back; order per receiver is kept.
+    outbox: VecDeque<(usize, Message)>,
+}
+
+impl<E: Env> Outside<E> {
+    pub(crate) fn new(shard: usize, shared: Arc<Shared<E>>) -> Self {
+        Outside {
+            shard,
+            shared,
+            gathers: HashMap::new(),
+            complete: VecDeque::new(),
+            outbox: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn write(&mut self, ticket: u64, batch: WriteBatch, _: &Reads) {
+        let rows = batch.rows.len();
+        if batch.ack == Ack::Replicated || self.is_stopping() || rows == 0 {
+            let refusal = if self.is_stopping() { Refusal::ReadOnly } else { Refusal::Unsupported };
+            self.complete.push_back((ticket, vec![Outcome::NotApplied(refusal); rows]));
+            return;
+        }
+        self.gathers.insert(ticket, Gather::new(rows));
+        let origin = Origin::Shard { shard: self.shard, ticket };
+        for (owner, part) in self.shared.split(batch, &origin) {
+            self.post(owner, Message::Write(part));
+        }
+    }
+
+    pub(crate) fn apply(&mut self, ticket: u64, definitions: Vec<FeatureView>) {
+        let origin = Origin::Shard { shard: self.shard, ticket };
+        self.post(0, Message::Apply { definitions, origin });
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    /// Answers whoever asked for the outcomes of some rows.
+    pub(crate) fn answer(&mut self, origin: &Origin<Gathered>, outcomes: Gathered) {
+        match origin {
+            Origin::Caller(waiter) => waiter.put(outcomes),
+            Origin::Shard { shard, ticket } if *shard == self.shard => {
+                self.note(*ticket, &outcomes);
+            }
+            Origin::Shard { shard, ticket } => {
+                self.post(*shard, Message::Written { ticket: *ticket, outcomes });
+            }
+        }
+    }
+
+    /// Answers whoever asked to apply definitions.
+    pub(crate) fn answer_apply(
+        &mut self,
+        origin: Origin<Result<Vec<Applied>, Error>>,
+        result: Result<Vec<Applied>, Error>,
+    ) {
+        match origin {
+            Origin::Caller(waiter) => waiter.put(result),
+            Origin::Shard { shard, ticket } => {
+                self.post(shard, Message::Applied { ticket, result });
+            }
+        }
+    }
+
+    /// Notes outcomes that came back from an owner.
+    pub(crate) fn note(&mut self, ticket: u64, outcomes: &[(u32, Outcome)]) {
+        let Some(gather) = self.gathers.get_mut(&ticket) else { return };
+        gather.note(outcomes);
+        if gather.is_complete()
+            && let Some(gather) = self.gathers.remove(&ticket)
+        {
+            self.complete.push_back((ticket, gather.into_outcomes()));
+        }
+    }
+
+    /// The next ticket that is decided whole.
+    pub(crate) fn next_complete(&mut self) -> Option<(u64, Vec<Outcome>)> {
+        self.complete.pop_front()
+    }
+
+    /// Posts now, or as soon as the receiver has room; never blocks, keeps the order.
+    pub(crate) fn post(&mut self, shard: usize, message: Message) {
+        self.outbox.push_back((shard, message));
+        self.flush();
+    }
+
+    /// Retries what full mailboxes gave back.
+    pub(crate) fn flush(&mut self) {
+        while let Some((shard, message)) = self.outbox.pop_front() {
+            let Some(mailbox) = self.shared.mailboxes.get(shard) else { continue };
+            if let Err(message) = mailbox.post(message) {
+                self.outbox.push_front((shard, message));
+                return;
+            }
+        }
+    }
+
+    /// Nothing is owed to anybody and nothing waits to be delivered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.gathers.is_empty() && self.complete.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Messages wait for room, or outcomes for delivery: do not sleep.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.complete.is_empty() || !self.outbox.is_empty()
+    }
+}

@@ -1,0 +1,162 @@
+//! A partition's state beside its rows: sequence, producer marks, watermark, digest.
+//!
+//! All of it is a function of the partition's log records alone, so that a replay, a duplicate or
+//! a different batching gives the same state (DESIGN.md section 9). What admission adds for rows
+//! that are not applied yet (`assigned`, `admitted`, `blocked`) is volatile and not part of it.
+
+use std::collections::HashMap;
+
+use thermae_formats::NO_TIME;
+use thermae_formats::batch::Record;
+use thermae_tiering::residency;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Producers that a partition remembers; one more is refused, so that ids made up by a hostile
+/// client cannot grow memory.
+pub const PRODUCERS_MAX: usize = 65_536;
+
+/// How a row stands to what its producer wrote before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Not seen yet.
+    Fresh,
+    /// At or below the producer's high-water mark.
+    Duplicate,
+    /// Behind a row that was refused for a passing cause.
+    Blocked,
+    /// A new producer, and the partition remembers as many as it may.
+    TooManyProducers,
+}
+
+/// State of one partition; owned by one shard.
+#[derive(Debug, Default)]
+pub struct Partition {
+    assigned: u64,
+    applied: u64,
+    watermark: Option<i64>,
+    marks: HashMap<u64, u64>,
+    admitted: HashMap<u64, u64>,
+    blocked: HashMap<u64, u64>,
+    rows_digest: u64,
+    marks_digest: u64,
+}
+
+impl Partition {
+    /// Judges a row by its producer's high-water mark. Producer 0 is nobody.
+    pub fn admission(&self, producer_id: u64, producer_sequence: u64) -> Admission {
+        if producer_id == 0 {
+            return Admission::Fresh;
+        }
+        if self.blocked.get(&producer_id).is_some_and(|&first| producer_sequence > first) {
+            return Admission::Blocked;
+        }
+        match self.admitted.get(&producer_id) {
+            Some(&mark) if producer_sequence <= mark => Admission::Duplicate,
+            None if self.admitted.len() >= PRODUCERS_MAX => Admission::TooManyProducers,
+            _ => Admission::Fresh,
+        }
+    }
+
+    /// The sequence number that the next record will have.
+    pub fn next_sequence(&self) -> u64 {
+        self.assigned + 1
+    }
+
+    /// The highest applied sequence number.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Takes note that the log accepted a record under [`Self::next_sequence`].
+    pub fn note_logged(&mut self, producer_id: u64, producer_sequence: u64) {
+        self.assigned += 1;
+        if producer_id != 0 {
+            self.admitted.insert(producer_id, producer_sequence);
+            self.blocked.remove(&producer_id);
+        }
+    }
+
+    /// Takes note that a row was refused for a passing cause: later ones must wait for it.
+    pub fn note_refused(&mut self, producer_id: u64, producer_sequence: u64) {
+        if producer_id != 0 && self.blocked.len() < PRODUCERS_MAX {
+            let first = self.blocked.entry(producer_id).or_insert(producer_sequence);
+            *first = producer_sequence.min(*first);
+        }
+    }
+
+    /// The row no longer counts when a record is applied; see [`residency::is_reset`].
+    pub fn is_reset(&self, expire_at: i64) -> bool {
+        residency::is_reset(expire_at, self.watermark)
+    }
+
+    /// Advances sequence, mark and watermark past a record that has been applied.
+    pub fn note_applied(&mut self, record: &Record<'_>) {
+        debug_assert!(record.sequence > self.applied);
+        self.applied = record.sequence;
+        self.assigned = self.assigned.max(record.sequence);
+        self.watermark = self.watermark.max(Some(record.event_time));
+        if record.producer_id != 0 {
+            self.move_mark(record.producer_id, record.producer_sequence);
+        }
+    }
+
+    fn move_mark(&mut self, producer_id: u64, producer_sequence: u64) {
+        let old = self.marks.insert(producer_id, producer_sequence);
+        let hash = |sequence: u64| xxh3_64_with_seed(&sequence.to_le_bytes(), producer_id);
+        if let Some(old) = old {
+            self.marks_digest = self.marks_digest.wrapping_sub(hash(old));
+        }
+        self.marks_digest = self.marks_digest.wrapping_add(hash(producer_sequence));
+        let admitted = self.admitted.entry(producer_id).or_insert(producer_sequence);
+        *admitted = producer_sequence.max(*admitted);
+    }
+
+    /// Replaces the digest share of one row by that of its successor.
+    pub fn swap_row_digest(&mut self, old: Option<u64>, new: u64) {
+        self.rows_digest = self.rows_digest.wrapping_sub(old.unwrap_or(0)).wrapping_add(new);
+    }
+
+    /// Digest of the whole state: equal states have equal digests, however they were reached.
+    pub fn digest(&self) -> u64 {
+        let mut bytes = [0u8; 32];
+        let parts = [
+            self.rows_digest,
+            self.marks_digest,
+            self.applied,
+            self.watermark.unwrap_or(NO_TIME) as u64,
+        ];
+        for (chunk, part) in bytes.chunks_exact_mut(8).zip(parts) {
+            chunk.copy_from_slice(&part.to_le_bytes());
+        }
+        xxh3_64_with_seed(&bytes, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_row_blocks_later_ones_of_its_producer_until_it_is_repeated() {
+        let mut partition = Partition::default();
+        partition.note_logged(7, 1);
+        partition.note_refused(7, 2);
+        assert_eq!(partition.admission(7, 3), Admission::Blocked);
+        assert_eq!(partition.admission(7, 2), Admission::Fresh);
+        assert_eq!(partition.admission(8, 3), Admission::Fresh);
+        partition.note_logged(7, 2);
+        assert_eq!(partition.admission(7, 3), Admission::Fresh);
+        assert_eq!(partition.admission(7, 2), Admission::Duplicate);
+    }
+
+    #[test]
+    fn producers_are_bounded_but_known_ones_go_on() {
+        let mut partition = Partition::default();
+        for producer in 1..=PRODUCERS_MAX as u64 {
+            partition.note_logged(producer, 1);
+        }
+        assert_eq!(partition.admission(u64::MAX, 1), Admission::TooManyProducers);
+        assert_eq!(partition.admission(1, 2), Admission::Fresh);
+        assert_eq!(partition.admission(0, 0), Admission::Fresh);
+    }
+}

@@ -1,0 +1,268 @@
+//! Opens a directory and runs its shards, one pinned thread each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use thermae_env::{Env, Ring, pin_thread};
+
+use crate::catalogue::Catalogue;
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::log::{LogOptions, RecoveryReport, open_directory_with};
+use crate::message::{Mailbox, Message};
+use crate::options::Options;
+use crate::outside::{Shared, WakerOf};
+use crate::owner::Owner;
+use crate::reads::Reads;
+use crate::replay::Rebuild;
+use crate::service::Service;
+use crate::shard::Shard;
+use crate::stats::ShardStats;
+
+/// A directory after recovery, before its shards run.
+pub struct Opened<E: Env> {
+    env: E,
+    options: Options,
+    owners: Vec<Owner<E>>,
+    catalogue: Arc<Catalogue>,
+    reads: Reads,
+    report: RecoveryReport,
+    lock: E::Lock,
+}
+
+/// Recovers `dir`, creating it when there is none: replays its logs into fresh hot tables and
+/// begins a new epoch.
+///
+/// # Errors
+/// Damage, a foreign or newer directory, another process in it, or too small a memory budget.
+pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, Error> {
+    let options = options.checked()?;
+    let log_options = LogOptions {
+        partitions: options.partitions,
+        segment_bytes: options.segment_bytes,
+        ..LogOptions::default()
+    };
+    let mut rebuild = Rebuild::new(options.cores, options.memory_bytes, options.hot_memory);
+    let recovered =
+        open_directory_with(&env, dir, options.cores as u16, &log_options, &mut rebuild)
+            .map_err(|error| rebuild.take_error().unwrap_or_else(|| Error::from_log(error)))?;
+    let (states, catalogue, reads) = rebuild.finish()?;
+    let owners = states
+        .into_iter()
+        .zip(recovered.writers)
+        .map(|(state, log)| Owner::new(state, log, options.future_skew_us))
+        .collect();
+    Ok(Opened {
+        env,
+        options,
+        owners,
+        catalogue: Arc::new(catalogue),
+        reads,
+        report: recovered.report,
+        lock: recovered.lock,
+    })
+}
+
+impl<E: Env> Opened<E> {
+    /// What recovery found.
+    pub fn report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    fn share(&self, wakers: Vec<WakerOf<E>>) -> Arc<Shared<E>> {
+        let stats = self
+            .owners
+            .iter()
+            .map(|owner| ArcSwap::from_pointee(ShardStats { ..owner.state.stats() }));
+        Arc::new(Shared {
+            mailboxes: wakers.into_iter().map(Mailbox::new).collect(),
+            catalogue: ArcSwap::new(Arc::clone(&self.catalogue)),
+            reads: self.reads.clone(),
+            stats: stats.collect(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes the shards for a caller that turns them itself: the simulator.
+    ///
+    /// # Errors
+    /// A ring could not be made.
+    pub fn into_shards<S: Service<E>>(
+        self,
+        mut make_service: impl FnMut(usize) -> S,
+    ) -> Result<(Vec<Shard<E, S>>, Handle<E>, E::Lock), Error> {
+        let mut rings = Vec::new();
+        for shard in 0..self.owners.len() {
+            rings
+                .push(self.env.ring().map_err(|e| Error::io(format!("ring of shard {shard}"), e))?);
+        }
+        let shared = self.share(rings.iter().map(Ring::waker).collect());
+        let spin_us = self.options.spin_us;
+        let shards = self
+            .owners
+            .into_iter()
+            .zip(rings)
+            .enumerate()
+            .map(|(number, (owner, ring))| {
+                let service = make_service(number);
+                let env = self.env.clone();
+                Shard::new(number, env, ring, service, owner, Arc::clone(&shared), spin_us)
+            })
+            .collect();
+        Ok((shards, Handle::new(shared), self.lock))
+    }
+
+    /// Starts one thread a shard.
+    ///
+    /// # Errors
+    /// A thread or its ring could not be made; those already started are stopped.
+    pub fn run<S, M>(self, make_service: M) -> Result<Engine<E>, Error>
+    where
+        S: Service<E> + 'static,
+        M: Fn(usize) -> S + Send + Sync + 'static,
+    {
+        let make_service = Arc::new(make_service);
+        let (waker_tx, waker_rx) = mpsc::channel();
+        let mut threads = Vec::new();
+        let mut seats = Vec::new();
+        let shared = {
+            for number in 0..self.owners.len() {
+                let (seat_tx, seat_rx) = mpsc::channel::<Seat<E>>();
+                seats.push(seat_tx);
+                let (env, options) = (self.env.clone(), self.options.clone());
+                let (waker_tx, make) = (waker_tx.clone(), Arc::clone(&make_service));
+                let thread = std::thread::Builder::new()
+                    .name(format!("shard-{number}"))
+                    .spawn(move || {
+                        shard_thread(number, env, &options, &waker_tx, &seat_rx, |n| make(n))
+                    })
+                    .map_err(|e| Error::io("starting a shard thread", e))?;
+                threads.push(thread);
+            }
+            drop(waker_tx);
+            let mut wakers = Vec::new();
+            for _ in 0..threads.len() {
+                let made = waker_rx.recv().map_err(|_| Error::Stopped)?;
+                wakers.push(made?);
+            }
+            wakers.sort_by_key(|(number, _)| *number);
+            self.share(wakers.into_iter().map(|(_, waker)| waker).collect())
+        };
+        for (owner, seat) in self.owners.into_iter().zip(seats) {
+            // A thread that is gone already reports itself when it is joined.
+            let _ = seat.send((owner, Arc::clone(&shared)));
+        }
+        Ok(Engine { handle: Handle::new(shared), threads, report: self.report, _lock: self.lock })
+    }
+}
+
+/// What a shard thread needs and cannot make itself.
+type Seat<E> = (Owner<E>, Arc<Shared<E>>);
+/// A shard's waker, or why there is none.
+type WakerMade<E> = Result<(usize, WakerOf<E>), Error>;
+
+fn shard_thread<E: Env, S: Service<E>>(
+    number: usize,
+    env: E,
+    options: &Options,
+    waker_tx: &mpsc::Sender<WakerMade<E>>,
+    seat_rx: &mpsc::Receiver<Seat<E>>,
+    make_service: impl FnOnce(usize) -> S,
+) -> Result<(), Error> {
+    if options.pin {
+        pin_thread(number).map_err(|e| Error::io(format!("pinning shard {number}"), e))?;
+    }
+    let ring = match env.ring() {
+        Ok(ring) => ring,
+        Err(e) => {
+            let _ = waker_tx.send(Err(Error::io(format!("ring of shard {number}"), e)));
+            return Ok(());
+        }
+    };
+    if waker_tx.send(Ok((number, ring.waker()))).is_err() {
+        return Ok(());
+    }
+    let Ok((owner, shared)) = seat_rx.recv() else { return Ok(()) };
+    let service = make_service(number);
+    let mut shard = Shard::new(number, env, ring, service, owner, shared, options.spin_us);
+    while shard.turn()? {}
+    Ok(())
+}
+
+/// A running store.
+pub struct Engine<E: Env> {
+    handle: Handle<E>,
+    threads: Vec<JoinHandle<Result<(), Error>>>,
+    report: RecoveryReport,
+    _lock: E::Lock,
+}
+
+impl<E: Env> Engine<E> {
+    /// Opens `dir` and starts its shards with a service each.
+    ///
+    /// # Errors
+    /// As [`open`] and [`Opened::run`].
+    pub fn start<S, M>(
+        env: E,
+        dir: impl Into<PathBuf>,
+        options: Options,
+        make_service: M,
+    ) -> Result<Engine<E>, Error>
+    where
+        S: Service<E> + 'static,
+        M: Fn(usize) -> S + Send + Sync + 'static,
+    {
+        open(env, &dir.into(), options)?.run(make_service)
+    }
+
+    /// The way in from any thread.
+    pub fn handle(&self) -> Handle<E> {
+        self.handle.clone()
+    }
+
+    /// What recovery found when the directory was opened.
+    pub fn report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// Stops in order: services answer what they have, the log is synced, threads end.
+    ///
+    /// # Errors
+    /// The first error that a shard ended with.
+    pub fn stop(mut self) -> Result<(), Error> {
+        self.stop_threads()
+    }
+
+    fn stop_threads(&mut self) -> Result<(), Error> {
+        let shared = self.handle.shared();
+        shared.stopping.store(true, Ordering::Release);
+        for mailbox in &shared.mailboxes {
+            let mut message = Message::Stop;
+            while let Err(back) = mailbox.post(message) {
+                message = back;
+                std::thread::yield_now();
+            }
+        }
+        let mut first = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended = thread.join().unwrap_or(Err(Error::Stopped));
+            if first.is_ok() {
+                first = ended;
+            }
+        }
+        first
+    }
+}
+
+impl<E: Env> Drop for Engine<E> {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            // An error has nowhere to go from here; `stop` reports it.
+            let _ = self.stop_threads();
+        }
+    }
+}

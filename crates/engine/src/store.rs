@@ -1,0 +1,309 @@
+//! `Store`: the engine embedded in a process.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), thermae_engine::Error> {
+//! use thermae_engine::store::{Row, Store};
+//! use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value};
+//!
+//! let store = Store::open("features")?;
+//! let keys = vec![JoinKey::new("user", KeyType::Int64)];
+//! let score = Feature::new("score", Scalar::Float32);
+//! store.apply(&[FeatureView::new("shop", "users", keys, vec![score])])?;
+//! store.put("shop/users", &[Row::new([KeyValue::Int(7)], 1_700_000_000_000_000, [Value::Float32(0.5)])])?;
+//! let plan = store.plan("shop/users", &["score"])?;
+//! let answers = store.get(&plan, &[vec![KeyValue::Int(7)]])?;
+//! assert_eq!(answers[0].values, [Value::Float32(0.5)]);
+//! # Ok(()) }
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+
+use thermae_env::{Env, RealEnv};
+use thermae_formats::key::encode_key;
+use thermae_formats::projection::Projection;
+use thermae_formats::schema::FeatureView;
+use thermae_formats::{KeyValue, NO_TIME, SchemaId, Value};
+use thermae_hot::{Lookup, RowBuf};
+
+use crate::catalogue::{Applied, Schema, View};
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::options::Options;
+use crate::reads::{Key, Visibility, visibility};
+use crate::runtime::Engine;
+use crate::service::NoService;
+use crate::write::{Ack, Outcome, RowWrite, WriteBatch, WriteKind};
+
+/// One row to write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Join key values, in the view's order.
+    pub key: Vec<KeyValue>,
+    /// When the fact was true, microseconds UTC.
+    pub event_time: i64,
+    /// When we learnt it, microseconds UTC, or `NO_TIME`.
+    pub created_time: i64,
+    /// One value a feature, in the view's order.
+    pub values: Vec<Value>,
+}
+
+impl Row {
+    /// A row without a created time.
+    pub fn new(
+        key: impl Into<Vec<KeyValue>>,
+        event_time: i64,
+        values: impl Into<Vec<Value>>,
+    ) -> Self {
+        Row { key: key.into(), event_time, created_time: NO_TIME, values: values.into() }
+    }
+}
+
+/// How an entity stands in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Its values are served; each may still be null.
+    Present,
+    /// There is no such row.
+    NotFound,
+    /// The row is older than the view's TTL: values are null, the event time is told.
+    OutsideMaxAge,
+    /// The row in memory is damaged: nothing is served.
+    Corrupt,
+}
+
+/// The answer for one entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// How it stands.
+    pub status: Status,
+    /// Event time of the row, or `NO_TIME`.
+    pub event_time: i64,
+    /// One value a feature asked for, in the order asked.
+    pub values: Vec<Value>,
+}
+
+/// Features of one view, compiled for reading. Valid until the view changes its schema; later
+/// rows read as the schema of the plan's time.
+#[derive(Clone)]
+pub struct Plan {
+    view: Arc<View>,
+    projection: Arc<Projection>,
+}
+
+/// An open store. Cheap to share by reference; every method may be called from any thread.
+pub struct Store<E: Env = RealEnv> {
+    engine: Engine<E>,
+    handle: Handle<E>,
+    env: E,
+}
+
+impl Store<RealEnv> {
+    /// Opens a directory with the default options, creating it when it does not exist.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(dir, Options::default())
+    }
+
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open_with(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        Store::start(RealEnv::default(), dir.as_ref(), options)
+    }
+}
+
+impl<E: Env> Store<E> {
+    fn start(env: E, dir: &Path, options: Options) -> Result<Self, Error> {
+        let engine = Engine::start(env.clone(), dir, options, |_| NoService)?;
+        Ok(Store { handle: engine.handle(), engine, env })
+    }
+
+    /// The lower-level way in: batches with producers, digests, zero-copy reads.
+    pub fn handle(&self) -> &Handle<E> {
+        &self.handle
+    }
+
+    /// Defines views: all or none. Repeating a definition changes nothing.
+    ///
+    /// # Errors
+    /// The first definition that is invalid or incompatible.
+    pub fn apply(&self, definitions: &[FeatureView]) -> Result<Vec<Applied>, Error> {
+        self.handle.apply(definitions)
+    }
+
+    /// Writes rows and waits until they are durable; one outcome a row.
+    ///
+    /// # Errors
+    /// A row that does not fit the view; then none is written.
+    pub fn put(&self, view: &str, rows: &[Row]) -> Result<Vec<Outcome>, Error> {
+        let catalogue = self.handle.catalogue();
+        let schema = Arc::clone(&catalogue.resolve(view)?.latest);
+        let mut batch = WriteBatch::new(Ack::Durable, 0);
+        let mut bytes = Vec::new();
+        for (at, row) in rows.iter().enumerate() {
+            let key = store_key(&schema, &row.key, at, &mut batch)?;
+            bytes.clear();
+            let dense = schema
+                .layout
+                .encode(&row.values, &mut bytes)
+                .map_err(|e| Error::Invalid(format!("row {at} of {view}: {e}")))?;
+            let value = batch.store(&bytes);
+            batch.rows.push(RowWrite {
+                kind: WriteKind::Put,
+                dense,
+                created_time: row.created_time,
+                value,
+                ..empty_row(&schema, row.event_time, key)
+            });
+        }
+        self.handle.write(batch)
+    }
+
+    /// Deletes entities as of an event time: later rows bring them back, earlier ones do not.
+    ///
+    /// # Errors
+    /// A key that does not fit the view; then none is deleted.
+    pub fn delete(
+        &self,
+        view: &str,
+        keys: &[Vec<KeyValue>],
+        event_time: i64,
+    ) -> Result<Vec<Outcome>, Error> {
+        let catalogue = self.handle.catalogue();
+        let schema = Arc::clone(&catalogue.resolve(view)?.latest);
+        let mut batch = WriteBatch::new(Ack::Durable, 0);
+        for (at, key) in keys.iter().enumerate() {
+            let key = store_key(&schema, key, at, &mut batch)?;
+            batch.rows.push(empty_row(&schema, event_time, key));
+        }
+        self.handle.write(batch)
+    }
+
+    /// Compiles a read of some features of a view.
+    ///
+    /// # Errors
+    /// No such view or feature.
+    pub fn plan(&self, view: &str, features: &[&str]) -> Result<Plan, Error> {
+        let view = Arc::clone(self.handle.catalogue().resolve(view)?);
+        let versions: Vec<(SchemaId, &FeatureView)> =
+            view.schemas.iter().map(|schema| (schema.id, &schema.definition)).collect();
+        let projection = Projection::compile(&versions, features)
+            .map_err(|e| Error::Invalid(format!("{}: {e}", view.qualified_name())))?;
+        Ok(Plan { projection: Arc::new(projection), view })
+    }
+
+    /// Reads many entities as of now: one answer a key, in order, read on this thread.
+    ///
+    /// # Errors
+    /// A key that does not fit the view.
+    pub fn get(&self, plan: &Plan, keys: &[Vec<KeyValue>]) -> Result<Vec<Answer>, Error> {
+        self.get_at(plan, keys, self.env.now_us())
+    }
+
+    /// Reads many entities with TTL judged at `read_time`, microseconds UTC. It is not time
+    /// travel: the newest rows are judged, whatever the time.
+    ///
+    /// # Errors
+    /// A key that does not fit the view.
+    pub fn get_at(
+        &self,
+        plan: &Plan,
+        keys: &[Vec<KeyValue>],
+        read_time: i64,
+    ) -> Result<Vec<Answer>, Error> {
+        let catalogue = self.handle.catalogue();
+        let view = catalogue.view_by_id(plan.view.id).unwrap_or(&plan.view);
+        let mut packed = Vec::new();
+        let mut ends = Vec::with_capacity(keys.len());
+        for (at, key) in keys.iter().enumerate() {
+            encode_key(&view.latest.definition.join_keys, key, &mut packed)
+                .map_err(|e| Error::Invalid(format!("key {at}: {e}")))?;
+            ends.push(packed.len());
+        }
+        let reads = self.handle.reads();
+        let mut start = 0;
+        let keys: Vec<Key<'_>> = ends
+            .iter()
+            .map(|&end| {
+                let bytes = packed.get(start..end).unwrap_or_default();
+                start = end;
+                Key { entity_hash: reads.hash(bytes), bytes }
+            })
+            .collect();
+        let ttl_us = view.latest.definition.ttl_us;
+        let mut answers = Vec::with_capacity(keys.len());
+        reads.multi_get(view, &keys, &mut RowBuf::default(), |_, found| {
+            answers.push(plan.answer(&found, ttl_us, read_time));
+        });
+        Ok(answers)
+    }
+
+    /// Stops in order.
+    ///
+    /// # Errors
+    /// What a shard ended with.
+    pub fn close(self) -> Result<(), Error> {
+        self.engine.stop()
+    }
+}
+
+impl Plan {
+    fn answer(&self, found: &Lookup<'_>, ttl_us: i64, read_time: i64) -> Answer {
+        let nothing = |status, event_time| Answer {
+            status,
+            event_time,
+            values: vec![Value::Null; self.projection.len()],
+        };
+        let row = match found {
+            Lookup::Found(row) => row,
+            Lookup::Absent => return nothing(Status::NotFound, NO_TIME),
+            Lookup::Corrupt(_) | Lookup::Busy => return nothing(Status::Corrupt, NO_TIME),
+        };
+        match visibility(row, ttl_us, read_time) {
+            Visibility::NotFound => nothing(Status::NotFound, NO_TIME),
+            Visibility::OutsideMaxAge => nothing(Status::OutsideMaxAge, row.event_time()),
+            Visibility::Present => {
+                let schema_id = SchemaId(row.schema_id());
+                let values = self.projection.decode(schema_id, row.value(), row.is_dense());
+                match values {
+                    Ok(values) => {
+                        Answer { status: Status::Present, event_time: row.event_time(), values }
+                    }
+                    Err(_) => nothing(Status::Corrupt, row.event_time()),
+                }
+            }
+        }
+    }
+}
+
+fn store_key(
+    schema: &Schema,
+    key: &[KeyValue],
+    at: usize,
+    batch: &mut WriteBatch,
+) -> Result<std::ops::Range<u32>, Error> {
+    let mut bytes = Vec::new();
+    encode_key(&schema.definition.join_keys, key, &mut bytes)
+        .map_err(|e| Error::Invalid(format!("row {at}: {e}")))?;
+    Ok(batch.store(&bytes))
+}
+
+/// A tombstone, which is a row without values.
+fn empty_row(schema: &Schema, event_time: i64, key: std::ops::Range<u32>) -> RowWrite {
+    RowWrite {
+        kind: WriteKind::Delete,
+        view_id: schema.view_id,
+        schema_id: schema.id,
+        dense: false,
+        event_time,
+        created_time: NO_TIME,
+        expire_at: NO_TIME,
+        producer_sequence: 0,
+        key,
+        value: 0..0,
+    }
+}

@@ -1,0 +1,186 @@
+//! Writes as the engine takes them: one arena of bytes, one small descriptor a row.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use thermae_formats::catalogue::{SchemaId, ViewId};
+
+/// When a write is acknowledged (DESIGN.md section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// The batch completed a direct, synchronous write: survives power loss.
+    Durable,
+    /// The direct write completed; the device flush follows within 100 ms.
+    Logged,
+    /// A quorum of the replicated log holds it. Refused until there is one.
+    Replicated,
+}
+
+/// What one row of a batch asks for.
+#[derive(Clone, Debug)]
+pub enum WriteKind {
+    /// A whole row in the value encoding of its schema.
+    Put,
+    /// Some features; the owner merges them onto the newest live row.
+    Partial {
+        /// Feature indices in the schema's order; the value is a row of exactly these.
+        features: Arc<[u16]>,
+    },
+    /// A tombstone at the given event time.
+    Delete,
+}
+
+/// One row of a batch; `key` and `value` are ranges of [`WriteBatch::bytes`].
+#[derive(Clone, Debug)]
+pub struct RowWrite {
+    /// Put, partial or delete.
+    pub kind: WriteKind,
+    /// The view written to.
+    pub view_id: ViewId,
+    /// The schema that the value is encoded by.
+    pub schema_id: SchemaId,
+    /// The value has no null bitmap.
+    pub dense: bool,
+    /// When the fact was true, microseconds UTC.
+    pub event_time: i64,
+    /// When we learnt it, microseconds UTC, or `NO_TIME`.
+    pub created_time: i64,
+    /// Absolute expiry of this row, microseconds UTC, or `NO_TIME`.
+    pub expire_at: i64,
+    /// Position in the producer's sequence; meaningless when the batch has no producer.
+    pub producer_sequence: u64,
+    /// The encoded entity key.
+    pub key: Range<u32>,
+    /// The encoded value; empty for a delete.
+    pub value: Range<u32>,
+}
+
+/// Rows to write under one acknowledgement mode by one producer.
+///
+/// The caller has checked the bytes: keys split whole by the view's key types, values pass
+/// `RowLayout::validate` for their schema.
+#[derive(Clone, Debug)]
+pub struct WriteBatch {
+    /// When to acknowledge.
+    pub ack: Ack,
+    /// Who writes; 0 means nobody in particular, and nothing is deduplicated.
+    pub producer_id: u64,
+    /// The rows, in the producer's order.
+    pub rows: Vec<RowWrite>,
+    /// Keys and values.
+    pub bytes: Vec<u8>,
+}
+
+impl WriteBatch {
+    /// An empty batch.
+    pub fn new(ack: Ack, producer_id: u64) -> Self {
+        WriteBatch { ack, producer_id, rows: Vec::new(), bytes: Vec::new() }
+    }
+
+    /// Appends bytes to the arena and returns where they lie.
+    pub fn store(&mut self, bytes: &[u8]) -> Range<u32> {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len() as u32
+    }
+
+    /// The encoded key of a row.
+    pub fn key(&self, row: &RowWrite) -> &[u8] {
+        self.slice(&row.key)
+    }
+
+    /// The encoded value of a row.
+    pub fn value(&self, row: &RowWrite) -> &[u8] {
+        self.slice(&row.value)
+    }
+
+    fn slice(&self, range: &Range<u32>) -> &[u8] {
+        self.bytes.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+}
+
+/// The level that an acknowledged write reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The direct write completed.
+    Logged,
+    /// The synchronous write completed.
+    Durable,
+}
+
+/// What became of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the log, and applied: it is the newest row of its entity, or a late one.
+    Ok {
+        /// The partition that holds it.
+        partition: u16,
+        /// Its sequence number there: with the partition, a token for `min_offset`.
+        sequence: u64,
+        /// How safe it is.
+        level: Level,
+        /// It had been written before under the same producer sequence; nothing changed.
+        duplicate: bool,
+    },
+    /// It was not written and will not be.
+    NotApplied(Refusal),
+    /// It cannot be told; repeating it under the same producer sequence is safe.
+    InDoubt,
+}
+
+/// Why a row was not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A partial row older than the newest row.
+    #[error("older than the newest row: a partial write cannot amend history")]
+    Late,
+    /// The event time lies too far ahead of the server's clock.
+    #[error("its event time lies further in the future than the allowed skew")]
+    FutureEventTime,
+    /// The hot budget is exhausted.
+    #[error("the memory budget is full: raise it or delete rows")]
+    MemoryFull,
+    /// The log has no room.
+    #[error("the disk is full: free some space, writes resume by themselves")]
+    DiskFull,
+    /// A write to the log failed; the shard takes no more.
+    #[error("the log failed earlier: restart to recover from it")]
+    ReadOnly,
+    /// A queue is full.
+    #[error("too many writes in flight: retry later")]
+    Overloaded,
+    /// An earlier row of this producer was refused for a passing cause.
+    #[error("an earlier row of this producer was refused: repeat that one first")]
+    BlockedBehind,
+    /// The schema is not, or no longer, in the catalogue.
+    #[error("its schema is unknown: describe the view again")]
+    UnknownSchema,
+    /// Key and value exceed a row's limit.
+    #[error("the row is too large")]
+    RowTooLarge,
+    /// A mode that this store does not have.
+    #[error("this acknowledgement mode needs a replicated log")]
+    Unsupported,
+    /// The partition remembers as many producers as it may.
+    #[error("too many producers: reuse producer ids")]
+    TooManyProducers,
+    /// The base row of a partial write is damaged.
+    #[error("the row to merge onto is damaged: write the whole row")]
+    CorruptBase,
+}
+
+impl Refusal {
+    /// The same row may be accepted later, so later rows of its producer must wait for it: the
+    /// producer's high-water mark could not tell it from a duplicate once they are in.
+    pub fn is_passing(self) -> bool {
+        matches!(
+            self,
+            Refusal::MemoryFull
+                | Refusal::DiskFull
+                | Refusal::ReadOnly
+                | Refusal::Overloaded
+                | Refusal::BlockedBehind
+                | Refusal::UnknownSchema
+        )
+    }
+}

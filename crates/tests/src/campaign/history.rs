@@ -1,0 +1,112 @@
+//! What was asked of the store and what it answered, kept outside of it.
+
+use thermae_engine::Outcome;
+
+use crate::model::{Model, Operation, Verdict};
+
+/// A write that the store must have accepted.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// What it was.
+    pub operation: Operation,
+    /// Its producer's sequence.
+    pub producer_sequence: u64,
+    /// A durable acknowledgement was seen.
+    pub acknowledged: bool,
+    /// It was refused after all: the log had failed.
+    pub refused: bool,
+}
+
+/// Everything accepted in one partition, in order; the model of it all.
+#[derive(Clone, Debug, Default)]
+pub struct PartitionHistory {
+    /// Accepted writes; the sequence number is the index plus one.
+    pub accepted: Vec<Accepted>,
+    model: Model,
+    mark: u64,
+}
+
+/// What the store must answer to a write that was just recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// OK under this sequence number.
+    Sequence(u64),
+    /// OK, nothing changes.
+    Duplicate,
+    /// Not applied: late.
+    Late,
+}
+
+impl PartitionHistory {
+    /// Records a write that is about to be sent.
+    pub fn record(&mut self, operation: &Operation, producer_sequence: u64) -> Expected {
+        if producer_sequence <= self.mark {
+            return Expected::Duplicate;
+        }
+        if self.model.write(operation) == Verdict::Late {
+            return Expected::Late;
+        }
+        self.mark = producer_sequence;
+        self.accepted.push(Accepted {
+            operation: operation.clone(),
+            producer_sequence,
+            acknowledged: false,
+            refused: false,
+        });
+        Expected::Sequence(self.accepted.len() as u64)
+    }
+
+    /// Checks an answer and takes note of it.
+    pub fn answered(&mut self, expected: Expected, outcome: Outcome) -> Result<(), String> {
+        match (expected, outcome) {
+            (Expected::Sequence(want), Outcome::Ok { sequence, duplicate: false, .. })
+                if want == sequence =>
+            {
+                self.accepted[want as usize - 1].acknowledged = true;
+                Ok(())
+            }
+            // The log failed or the machine is going down.
+            (_, Outcome::InDoubt) => Ok(()),
+            (Expected::Sequence(want), Outcome::NotApplied(refusal)) if refusal.is_passing() => {
+                self.accepted[want as usize - 1].refused = true;
+                Ok(())
+            }
+            (_, Outcome::NotApplied(refusal)) if refusal.is_passing() => Ok(()),
+            (Expected::Duplicate, Outcome::Ok { duplicate: true, .. }) => Ok(()),
+            (Expected::Late, Outcome::NotApplied(thermae_engine::Refusal::Late)) => Ok(()),
+            (expected, outcome) => Err(format!("expected {expected:?}, answered {outcome:?}")),
+        }
+    }
+
+    /// The least sequence number that must survive a crash.
+    pub fn must_survive(&self) -> u64 {
+        self.accepted.iter().rposition(|write| write.acknowledged).map_or(0, |at| at as u64 + 1)
+    }
+
+    /// Forgets what the crash took, and starts over from what is left. Returns what was lost.
+    pub fn cut(&mut self, survivors: u64) -> Result<Vec<Accepted>, String> {
+        let (least, most) = (self.must_survive(), self.accepted.len() as u64);
+        if survivors < least || survivors > most {
+            return Err(format!("{survivors} writes survived; {least} acknowledged, {most} sent"));
+        }
+        let lost = self.accepted.split_off(survivors as usize);
+        if let Some(ghost) = self.accepted.iter().find(|write| write.refused) {
+            return Err(format!("a refused write is there: {ghost:?}"));
+        }
+        let kept = std::mem::take(&mut self.accepted);
+        *self = PartitionHistory::default();
+        for write in kept {
+            self.record(&write.operation, write.producer_sequence);
+        }
+        for write in &mut self.accepted {
+            // Recovery made it durable: it must survive from now on.
+            write.acknowledged = true;
+        }
+        Ok(lost)
+    }
+
+    /// The model after everything that is recorded.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+}
