@@ -13,6 +13,8 @@
 
 mod arena;
 mod bucket;
+#[cfg(test)]
+mod damage_tests;
 mod error;
 mod growth;
 mod index;

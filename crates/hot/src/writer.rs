@@ -54,9 +54,9 @@ pub struct Applied {
 
 /// The one writer of a hot table.
 pub struct HotWriter {
-    map: Arc<Map>,
+    pub(crate) map: Arc<Map>,
     arena: Arena,
-    index: Index,
+    pub(crate) index: Index,
     totals: Totals,
     /// The row being laid out, and the row being compared.
     row: Vec<u64>,

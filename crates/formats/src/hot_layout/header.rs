@@ -37,8 +37,8 @@ pub const MAP_BYTES_MIN: u64 = 1 << 20;
 /// Words of a chunk's record in the chunk table.
 pub const CHUNK_RECORD_WORDS: usize = 4;
 /// Directory cells set aside for each chunk, rounded up over the map to a power of two: the index of
-/// the smallest useful rows takes a quarter of a map, and then a segment still has eight cells.
-pub const CELLS_PER_CHUNK: usize = 8;
+/// the smallest useful rows takes a quarter of a map, and then a segment still has sixteen cells.
+pub const CELLS_PER_CHUNK: usize = 16;
 /// Depth with which a directory begins: 8 cells.
 pub const DEPTH_MIN: u32 = 3;
 

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod concurrent;
-mod damage;
 mod full;
+mod hostile;
 mod load;
 mod model;
 mod support;
