@@ -13,6 +13,10 @@ impl<'a> Cursor<'a> {
         Self { rest: bytes }
     }
 
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     pub fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], WireError> {
         match self.rest.split_at_checked(len) {
             Some((head, rest)) => {

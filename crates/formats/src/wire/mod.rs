@@ -43,4 +43,7 @@ pub use write::{
 };
 pub use write_reply::{NotApplied, RowOutcome, WriteReply, encode_write_reply};
 
+#[cfg(test)]
+mod tests;
+
 const _: () = assert!(cfg!(target_endian = "little"), "buffers are handed out as they arrive");

@@ -70,11 +70,16 @@ impl<'a> ReadReply<'a> {
         cursor.zero(reserved, "a reply")?;
         let read_time = cursor.i64("read_time")?;
         cursor.count(usize::from(view_count), MAX_VIEWS_PER_PLAN, VIEW_ENTRY_BYTES, "views")?;
-        let reply = Self { frame: frame.bytes, flags, view_count, read_time };
+        let mut check = Check { frame: frame.bytes, flags, cursor, end: 0 };
         for _ in 0..view_count {
-            reply.check_view(&mut cursor)?;
+            check.view()?;
         }
-        Ok(reply)
+        let end = check.end.max(frame.bytes.len() - check.cursor.remaining());
+        if end != frame.bytes.len() {
+            let extra_bytes = frame.bytes.len() - end;
+            return Err(WireError::Trailing { what: "a reply", extra_bytes });
+        }
+        Ok(Self { frame: frame.bytes, flags, view_count, read_time })
     }
 
     /// The same answer again, from a frame that [`ReadReply::decode`] accepted before. Of another
@@ -90,62 +95,6 @@ impl<'a> ReadReply<'a> {
         cursor.u32("a reply")?;
         let read_time = cursor.i64("read_time")?;
         Ok(Self { frame: frame.bytes, flags, view_count, read_time })
-    }
-
-    fn check_view(&self, cursor: &mut Cursor<'a>) -> Result<(), WireError> {
-        let entry = ViewEntry::read(cursor.take(VIEW_ENTRY_BYTES, "a view entry")?);
-        let rows = entry.rows;
-        for status in self.buffer(entry.status, 1, rows, "a status buffer")? {
-            if RowStatus::from_code(*status).is_none() {
-                let code = u32::from(*status);
-                return Err(WireError::UnknownCode { what: "row status", code });
-            }
-        }
-        if self.flags.event_times {
-            self.buffer(entry.event_times, 8, rows, "event times")?;
-        }
-        let columns = entry.columns;
-        if self.flags.matrix {
-            cursor.count(columns, MAX_COLUMNS_PER_PLAN, 0, "columns")?;
-            self.buffer(entry.matrix, columns * 4, rows, "a matrix")?;
-            return Ok(());
-        }
-        cursor.count(columns, MAX_COLUMNS_PER_PLAN, COLUMN_ENTRY_BYTES, "columns")?;
-        self.buffer(entry.validity, columns, stride(rows), "validity bitmaps")?;
-        for _ in 0..columns {
-            let column = ColumnEntry::read(cursor.take(COLUMN_ENTRY_BYTES, "a column entry")?);
-            if column.width != 0 {
-                self.buffer(column.values, column.width, rows, "a column's values")?;
-                continue;
-            }
-            let offsets = self.buffer(column.values, 4, rows + 1, "a column's offsets")?;
-            self.buffer(column.data, 1, column.data_bytes, "a column's data")?;
-            let mut last = 0;
-            for offset in offsets.as_chunks::<4>().0 {
-                let offset = u32::from_le_bytes(*offset) as usize;
-                if offset < last || offset > column.data_bytes {
-                    let offset_bytes = offset as u64;
-                    return Err(WireError::Misplaced { what: "a variable value", offset_bytes });
-                }
-                last = offset;
-            }
-        }
-        Ok(())
-    }
-
-    fn buffer(
-        &self,
-        at: usize,
-        each: usize,
-        count: usize,
-        what: &'static str,
-    ) -> Result<&'a [u8], WireError> {
-        let misplaced = WireError::Misplaced { what, offset_bytes: at as u64 };
-        if !at.is_multiple_of(ALIGN) || at < HEADER_BYTES + HEAD_BYTES {
-            return Err(misplaced);
-        }
-        let end = each.checked_mul(count).and_then(|bytes| bytes.checked_add(at));
-        end.and_then(|end| self.frame.get(at..end)).ok_or(misplaced)
     }
 
     /// Layout of this answer.
@@ -180,6 +129,75 @@ impl<'a> ReadReply<'a> {
             at += if self.flags.matrix { 0 } else { entry.columns * COLUMN_ENTRY_BYTES };
         }
         None
+    }
+}
+
+/// The one pass over a received answer that makes slicing it safe.
+struct Check<'a> {
+    frame: &'a [u8],
+    flags: ReadFlags,
+    cursor: Cursor<'a>,
+    /// End of the last buffer so far.
+    end: usize,
+}
+
+impl<'a> Check<'a> {
+    fn view(&mut self) -> Result<(), WireError> {
+        let entry = ViewEntry::read(self.cursor.take(VIEW_ENTRY_BYTES, "a view entry")?);
+        let rows = entry.rows;
+        for status in self.buffer(entry.status, 1, rows, "a status buffer")? {
+            if RowStatus::from_code(*status).is_none() {
+                let code = u32::from(*status);
+                return Err(WireError::UnknownCode { what: "row status", code });
+            }
+        }
+        if self.flags.event_times {
+            self.buffer(entry.event_times, 8, rows, "event times")?;
+        }
+        let columns = entry.columns;
+        if self.flags.matrix {
+            self.cursor.count(columns, MAX_COLUMNS_PER_PLAN, 0, "columns")?;
+            self.buffer(entry.matrix, columns * 4, rows, "a matrix")?;
+            return Ok(());
+        }
+        self.cursor.count(columns, MAX_COLUMNS_PER_PLAN, COLUMN_ENTRY_BYTES, "columns")?;
+        self.buffer(entry.validity, columns, stride(rows), "validity bitmaps")?;
+        for _ in 0..columns {
+            let column = ColumnEntry::read(self.cursor.take(COLUMN_ENTRY_BYTES, "a column entry")?);
+            if column.width != 0 {
+                self.buffer(column.values, column.width, rows, "a column's values")?;
+                continue;
+            }
+            let offsets = self.buffer(column.values, 4, rows + 1, "a column's offsets")?;
+            self.buffer(column.data, 1, column.data_bytes, "a column's data")?;
+            let mut last = 0;
+            for offset in offsets.as_chunks::<4>().0 {
+                let offset = u32::from_le_bytes(*offset) as usize;
+                if offset < last || offset > column.data_bytes {
+                    let offset_bytes = offset as u64;
+                    return Err(WireError::Misplaced { what: "a variable value", offset_bytes });
+                }
+                last = offset;
+            }
+        }
+        Ok(())
+    }
+
+    fn buffer(
+        &mut self,
+        at: usize,
+        each: usize,
+        count: usize,
+        what: &'static str,
+    ) -> Result<&'a [u8], WireError> {
+        let misplaced = WireError::Misplaced { what, offset_bytes: at as u64 };
+        if !at.is_multiple_of(ALIGN) || at < HEADER_BYTES + HEAD_BYTES {
+            return Err(misplaced);
+        }
+        let end = each.checked_mul(count).and_then(|bytes| bytes.checked_add(at));
+        let end = end.filter(|end| *end <= self.frame.len()).ok_or(misplaced)?;
+        self.end = self.end.max(end);
+        Ok(&self.frame[at..end])
     }
 }
 
