@@ -114,7 +114,7 @@ pub fn read(
 ) -> Result<Answers, Failure> {
     let plan = prepare(client, asked)?;
     let mut options = ReadOptions { event_times: true, read_time, ..ReadOptions::default() };
-    let limit = client.server().limits.max_batch_keys as usize / asked.len().max(1);
+    let limit = client.server().map_err(failed)?.limits.max_batch_keys as usize / asked.len().max(1);
     let mut answers = Answers { read_time, rows: Vec::with_capacity(rows.len()) };
     for chunk in rows.chunks(limit.clamp(1, ROWS_MAX)) {
         let answer = read_chunk(client, &plan, asked, chunk, &options)?;
@@ -137,7 +137,7 @@ fn read_chunk(
 ) -> Result<Answer, Failure> {
     let mut packed = Vec::with_capacity(asked.len());
     for (index, one) in asked.iter().enumerate() {
-        let mut keys = plan.keys(index);
+        let mut keys = plan.keys(index).map_err(failed)?;
         for row in rows {
             let values = keys::of_view(row, one.view.join_keys.iter().map(|k| &k.name));
             keys.push(&values).map_err(failed)?;
@@ -153,19 +153,12 @@ fn cells(answer: &Answer, asked: &[Asked], row: usize) -> Result<Vec<Cell>, Fail
     for (index, one) in asked.iter().enumerate() {
         let missing = || Failure::Failed("the server's answer lacks a view".to_owned());
         let view = answer.view(index).ok_or_else(missing)?;
-        let status = view.status(row).unwrap_or(RowStatus::NotFound);
+        let status = view.status(row);
         let has_row = matches!(status, RowStatus::Present | RowStatus::OutsideMaxAge);
         let event_time = if has_row { view.event_time(row).unwrap_or(NO_TIME) } else { NO_TIME };
         for column in 0..one.features.len() {
             let value = answer.value(index, row, column).map_err(failed)?;
-            let status = match status {
-                RowStatus::Present if value.is_null() => CellStatus::NullValue,
-                RowStatus::Present => CellStatus::Present,
-                RowStatus::NotFound => CellStatus::NotFound,
-                RowStatus::OutsideMaxAge => CellStatus::OutsideMaxAge,
-                RowStatus::Error => CellStatus::Error,
-            };
-            out.push(Cell { status, value, event_time });
+            out.push(Cell { status: view.cell(row, column), value, event_time });
         }
     }
     Ok(out)

@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use serde_json::json;
 use thermae_client::Client;
-use thermae_formats::FeatureView;
 use thermae_formats::wire::Ack;
 
 use super::args::{AckArg, Global, IngestArgs};
-use super::connect::{connect, failed, find_view};
+use super::connect::{Described, connect, failed, find_view};
 use super::exit::{Done, Failure};
 use super::writer::ClientWriter;
 use crate::ingest::cell::Reader;
@@ -54,11 +53,11 @@ pub fn run(args: &IngestArgs, global: &Global) -> Result<Done, Failure> {
         again: args.again,
     };
     let client = connect(global)?;
-    let view = find_view(&client, &args.view)?.definition;
+    let view = find_view(&client, &args.view)?;
     let started = Instant::now();
     let report = load_file(&client, &view, &source, &options)?;
     let seconds = started.elapsed().as_secs_f64();
-    let name = format!("{}/{}", view.project, view.name);
+    let name = format!("{}/{}", view.definition.project, view.definition.name);
     if global.json {
         println!("{}", to_json(&name, &report, seconds, args));
     } else {
@@ -73,10 +72,11 @@ pub fn run(args: &IngestArgs, global: &Global) -> Result<Done, Failure> {
 /// [`Failure`] when the file or the server ends the load; rejected rows do not.
 pub fn load_file(
     client: &Client,
-    view: &FeatureView,
+    described: &Described,
     source: &Source,
     options: &LoadOptions,
 ) -> Result<Report, Failure> {
+    let view = &described.definition;
     let mut reader = source.open().map_err(Failure::of)?;
     let mapping = Mapping::resolve(view, reader.columns(), &options.mapping).map_err(Failure::of)?;
     reader.select(&mapping.columns());
@@ -89,6 +89,13 @@ pub fn load_file(
         fingerprint.push_str(&format!("\nagain {}", super::delete::now_us()));
     }
     let handle = client.view(&view.project, &view.name).map_err(failed)?;
+    if handle.view().schema_id != described.schema_id {
+        return Err(Failure::Failed(format!(
+            "{} version {} is not the newest definition of the view, and rows are written by the newest: run again \
+             without @{}",
+            view.name, view.version, view.version
+        )));
+    }
     let mut writer =
         ClientWriter::new(client.clone(), handle, options.ack, producer_id(digest, &fingerprint));
     let rejects = Rejects::new(options.rejects.as_deref()).map_err(Failure::of)?;

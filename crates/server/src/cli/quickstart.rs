@@ -176,11 +176,11 @@ fn load_all(client: &Client, places: &Places) -> Result<Vec<Loaded>, Failure> {
     let mut loads = Vec::with_capacity(LOADS.len());
     for (view, file) in LOADS {
         let wanted = format!("nyc/{view}").parse().map_err(Failure::Failed)?;
-        let definition = find_view(client, &wanted)?.definition;
+        let described = find_view(client, &wanted)?;
         let source =
             Source::new(&folder.join(file), None, CsvOptions::default()).map_err(Failure::of)?;
         let started = Instant::now();
-        let report = load_file(client, &definition, &source, &options)?;
+        let report = load_file(client, &described, &source, &options)?;
         loads.push(Loaded { view, file, report, seconds: started.elapsed().as_secs_f64() });
     }
     Ok(loads)
@@ -216,7 +216,7 @@ mod tests {
             let mapping =
                 Mapping::resolve(view, reader.columns(), &MappingOptions::default()).unwrap();
             reader.select(&mapping.columns());
-            let mut rows = RowReader::new(view, reader.columns(), mapping);
+            let mut rows = RowReader::new(view, reader.columns(), mapping).unwrap();
             let mut counts = (0, 0);
             while let Some(batch) = reader.next_batch().unwrap() {
                 rows.read(batch.as_ref(), |row| match row {

@@ -100,7 +100,7 @@ pub fn latencies(tcp: &Client, unix: &Client, views: &[Described]) -> Result<Vec
     for keys in [1, BATCH_KEYS] {
         for (way, client) in [("TCP", tcp), ("unix socket", unix)] {
             let plan = get::prepare(client, &asked)?;
-            let mut packed = plan.keys(0);
+            let mut packed = plan.keys(0).map_err(failed)?;
             push_keys(keys, |tail_number| packed.push(&[KeyValue::from(tail_number)]).map_err(failed))?;
             let times = time(|| client.read(&plan, &[&packed], &options).map(drop).map_err(failed))?;
             out.push(latency(way, keys, times));
@@ -119,7 +119,7 @@ fn mapped(
     let plan = get::prepare(unix, asked)?;
     let mapped = Mapped::open(unix, "nyc").map_err(failed)?;
     let mapped_plan = mapped.plan(&plan).map_err(failed)?;
-    let mut packed = plan.keys(0);
+    let mut packed = plan.keys(0).map_err(failed)?;
     push_keys(count, |tail_number| packed.push(&[KeyValue::from(tail_number)]).map_err(failed))?;
     let mut answer = MappedAnswer::default();
     let times =

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thermae_client::{Client, PendingWrite, ViewHandle, WriteBatch};
+use thermae_formats::NO_TIME;
 use thermae_formats::wire::{Ack, RowOutcome};
 
 use crate::ingest::load::Writer;
@@ -36,8 +37,9 @@ impl Writer for ClientWriter {
         batch.producer(self.producer_id, rows.first().map_or(1, |row| row.number));
         for row in rows {
             // Rejected rows leave gaps, so each row names its own number.
-            batch.sequence(row.number);
-            batch.push(&row.keys, row.event_time, row.created_time, &row.values).map_err(failed)?;
+            batch.sequence(row.number).map_err(failed)?;
+            let times = [row.event_time, row.created_time, NO_TIME];
+            batch.push_encoded(&row.key_bytes, &row.value_bytes, row.dense, times);
         }
         self.client.send_write(&mut batch).map_err(failed)
     }

@@ -81,6 +81,9 @@ pub enum IngestError {
         /// What is wrong.
         reason: String,
     },
+    /// The view's rows have no layout.
+    #[error(transparent)]
+    Schema(#[from] thermae_formats::SchemaError),
     /// The server's answer ended the load.
     #[error("{0}")]
     Server(String),

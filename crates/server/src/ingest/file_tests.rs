@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{
+use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, FixedSizeListArray, Float32Array,
     Float64Array, Int8Array, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray, StructArray,
     TimestampMillisecondArray, TimestampNanosecondArray, UInt32Array,
 };
-use arrow::datatypes::{Float32Type, Int64Type};
+use arrow_array::types::{Float32Type, Int64Type};
 use parquet::arrow::ArrowWriter;
 use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Value};
 
@@ -30,7 +30,7 @@ fn read(path: &Path, view: &FeatureView, options: &MappingOptions) -> Result<(Ve
     let mut reader = source.open().map_err(text)?;
     let mapping = Mapping::resolve(view, reader.columns(), options).map_err(text)?;
     reader.select(&mapping.columns());
-    let mut rows = RowReader::new(view, reader.columns(), mapping);
+    let mut rows = RowReader::new(view, reader.columns(), mapping).unwrap();
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     while let Some(batch) = reader.next_batch().map_err(text)? {
         rows.read(batch.as_ref(), |row| match row {

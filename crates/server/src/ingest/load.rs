@@ -86,7 +86,7 @@ pub fn load<W: Writer>(
     rejects: Rejects,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, IngestError> {
-    let mut rows = RowReader::new(view, reader.columns(), mapping);
+    let mut rows = RowReader::new(view, reader.columns(), mapping)?;
     let mut loader = Loader {
         view,
         writer,

@@ -1,8 +1,7 @@
 //! From a batch of cells to rows that can be written, each good or rejected with a reason.
 
 use serde_json::{Map, Value as Json};
-use thermae_formats::schema::MAX_ROW_VALUE_BYTES;
-use thermae_formats::{FeatureView, KeyValue, NO_TIME, Value, encode_key};
+use thermae_formats::{FeatureView, KeyValue, NO_TIME, RowLayout, SchemaError, Value, encode_key};
 
 use super::cell::{Batch, Cell, Column};
 use super::coerce;
@@ -24,12 +23,18 @@ pub struct Row {
     pub event_time: i64,
     /// Microseconds, UTC, or [`NO_TIME`].
     pub created_time: i64,
+    /// The join key values, encoded.
+    pub key_bytes: Vec<u8>,
+    /// The feature values, encoded.
+    pub value_bytes: Vec<u8>,
+    /// Whether no value is null.
+    pub dense: bool,
 }
 
 impl Row {
-    /// Roughly what the values hold, in bytes.
+    /// Length of the encoded key and values, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.values.iter().map(variable_bytes).sum()
+        self.key_bytes.len() + self.value_bytes.len()
     }
 }
 
@@ -51,14 +56,22 @@ pub struct RowReader<'a> {
     view: &'a FeatureView,
     columns: Vec<Column>,
     mapping: Mapping,
+    layout: RowLayout,
     next_number: u64,
-    key: Vec<u8>,
 }
 
 impl<'a> RowReader<'a> {
     /// Rows of the view, from the file's columns by the mapping.
-    pub fn new(view: &'a FeatureView, columns: &[Column], mapping: Mapping) -> Self {
-        Self { view, columns: columns.to_vec(), mapping, next_number: 1, key: Vec::new() }
+    ///
+    /// # Errors
+    /// [`SchemaError`] if the view's rows have no layout.
+    pub fn new(
+        view: &'a FeatureView,
+        columns: &[Column],
+        mapping: Mapping,
+    ) -> Result<Self, SchemaError> {
+        let layout = RowLayout::new(&view.features)?;
+        Ok(Self { view, columns: columns.to_vec(), mapping, layout, next_number: 1 })
     }
 
     /// Makes a row or a rejection of each row of the batch.
@@ -78,7 +91,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// The error is (reason to count by, detail).
-    fn row(&mut self, batch: &dyn Batch, at: usize, number: u64) -> Result<Row, (String, String)> {
+    fn row(&self, batch: &dyn Batch, at: usize, number: u64) -> Result<Row, (String, String)> {
         let mut keys = Vec::with_capacity(self.mapping.keys.len());
         for (key, column) in self.view.join_keys.iter().zip(&self.mapping.keys) {
             let cell = batch.cell(*column, at);
@@ -87,11 +100,21 @@ impl<'a> RowReader<'a> {
                 (format!("join key {} {what}", key.name), detail)
             })?);
         }
-        self.key.clear();
-        encode_key(&self.view.join_keys, &keys, &mut self.key)
+        let mut key_bytes = Vec::new();
+        encode_key(&self.view.join_keys, &keys, &mut key_bytes)
             .map_err(|e| ("the entity key is unfit".to_owned(), e.to_string()))?;
+        let values = self.values(batch, at)?;
+        let mut value_bytes = Vec::new();
+        let dense = self
+            .layout
+            .encode(&values, &mut value_bytes)
+            .map_err(|e| ("the row is too large".to_owned(), e.to_string()))?;
+        let (event_time, created_time) = self.times(batch, at)?;
+        Ok(Row { number, keys, values, event_time, created_time, key_bytes, value_bytes, dense })
+    }
+
+    fn values(&self, batch: &dyn Batch, at: usize) -> Result<Vec<Value>, (String, String)> {
         let mut values = Vec::with_capacity(self.mapping.features.len());
-        let mut bytes = 0;
         for (feature, from) in self.view.features.iter().zip(&self.mapping.features) {
             let value = match from {
                 FeatureFrom::Default(default) => default.clone(),
@@ -103,13 +126,12 @@ impl<'a> RowReader<'a> {
                         })?
                 }
             };
-            bytes += variable_bytes(&value);
             values.push(value);
         }
-        if bytes > MAX_ROW_VALUE_BYTES {
-            let detail = format!("its values hold {bytes} bytes, the limit is {MAX_ROW_VALUE_BYTES}");
-            return Err(("the row is too large".to_owned(), detail));
-        }
+        Ok(values)
+    }
+
+    fn times(&self, batch: &dyn Batch, at: usize) -> Result<(i64, i64), (String, String)> {
         let event_time = match self.mapping.event_time {
             TimeFrom::Fixed(time_us) => time_us,
             TimeFrom::Column(column) => self.time(batch, at, column, "event time")?.ok_or_else(|| {
@@ -120,7 +142,7 @@ impl<'a> RowReader<'a> {
             None => NO_TIME,
             Some(column) => self.time(batch, at, column, "created time")?.unwrap_or(NO_TIME),
         };
-        Ok(Row { number, keys, values, event_time, created_time })
+        Ok((event_time, created_time))
     }
 
     fn time(
@@ -155,16 +177,6 @@ impl<'a> RowReader<'a> {
 
 fn is_null(cell: &Cell<'_>) -> bool {
     matches!(cell, Cell::Null)
-}
-
-fn variable_bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) | Value::Json(text) => text.len(),
-        Value::Bytes(bytes) | Value::Opaque(bytes) => bytes.len(),
-        Value::List(elements) => elements.iter().map(variable_bytes).sum(),
-        Value::Vector(elements) => elements.len() * 4,
-        _ => 8,
-    }
 }
 
 fn cut(text: &str) -> Json {
