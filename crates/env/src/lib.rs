@@ -5,8 +5,10 @@
 //! same code, unchanged, on a seeded simulated disk and clock.
 
 mod aligned;
+mod clock;
 mod event;
 mod real;
+mod real_file;
 mod sim;
 mod thread;
 mod traits;
@@ -20,7 +22,8 @@ mod wake;
 
 pub use aligned::AlignedBuf;
 pub use event::{ConnId, Event, Received, Wait};
-pub use real::{RealEnv, RealFile, RealLock};
+pub use real::{RealEnv, RealLock};
+pub use real_file::RealFile;
 pub use sim::{SimEnv, SimFile, SimLock, SimOp, SimRing, SimWaker};
 pub use thread::{available_cores, bind_tcp, bind_unix, pin_thread};
 pub use traits::{DirEntry, Env, File, Listener, Mode, OpenHow, Ring, Stream, Wake};

@@ -1,18 +1,14 @@
 //! The real machine: system calls through rustix, one io_uring per thread.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, Mode as Permissions, OFlags};
+use rustix::fs::{FlockOperation, Mode as Permissions, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::time::ClockId;
 
-use crate::{AlignedBuf, BLOCK_BYTES, DirEntry, Env, File, Mode, OpenHow, UringRing};
-
-/// Zeroes are written in pieces of this size.
-const ZERO_BYTES: usize = 1 << 20;
+use crate::clock::{monotonic_ns, wall_us};
+use crate::{DirEntry, Env, Mode, OpenHow, RealFile, UringRing};
 
 /// The operating system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,26 +18,6 @@ impl RealEnv {
     /// The operating system.
     pub const fn new() -> Self {
         Self
-    }
-}
-
-/// An open file of the operating system.
-#[derive(Clone, Debug)]
-pub struct RealFile {
-    fd: Arc<OwnedFd>,
-    direct: bool,
-}
-
-impl RealFile {
-    /// Whether it bypasses the page cache.
-    pub(crate) const fn is_direct(&self) -> bool {
-        self.direct
-    }
-}
-
-impl AsFd for RealFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
     }
 }
 
@@ -57,8 +33,7 @@ impl Env for RealEnv {
     type Lock = RealLock;
 
     fn now_us(&self) -> i64 {
-        let now = rustix::time::clock_gettime(ClockId::Realtime);
-        now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+        wall_us()
     }
 
     fn monotonic_ns(&self) -> u64 {
@@ -120,7 +95,7 @@ impl Env for RealEnv {
         flags.set(OFlags::DSYNC, how.dsync);
         let permissions = Permissions::RUSR | Permissions::WUSR;
         let fd = retry_on_intr(|| rustix::fs::open(path, flags, permissions))?;
-        Ok(RealFile { fd: Arc::new(fd), direct: how.direct })
+        Ok(RealFile::new(fd, how.direct))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -159,76 +134,9 @@ impl Env for RealEnv {
     }
 }
 
-/// The monotonic clock, nanoseconds.
-pub(crate) fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
 fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    }
-}
-
-impl File for RealFile {
-    fn read_at(&self, buf: &mut [u8], offset_bytes: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while done < buf.len() {
-            let at = offset_bytes + done as u64;
-            let read = retry_on_intr(|| rustix::io::pread(&self.fd, &mut buf[done..], at))?;
-            done += read;
-            // A direct read that stops inside a block has met the end of the file; asking again
-            // from there would be misaligned.
-            if read == 0 || (self.direct && !read.is_multiple_of(BLOCK_BYTES)) {
-                break;
-            }
-        }
-        Ok(done)
-    }
-
-    fn write_all_at(&self, buf: &[u8], offset_bytes: u64) -> io::Result<()> {
-        let mut done = 0;
-        while done < buf.len() {
-            let at = offset_bytes + done as u64;
-            match retry_on_intr(|| rustix::io::pwrite(&self.fd, &buf[done..], at))? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => done += written,
-            }
-        }
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.fd)?)
-    }
-
-    fn len_bytes(&self) -> io::Result<u64> {
-        Ok(rustix::fs::fstat(&self.fd)?.st_size as u64)
-    }
-
-    fn allocate(&self, len_bytes: u64) -> io::Result<()> {
-        let present = self.len_bytes()?;
-        if len_bytes <= present {
-            return Ok(());
-        }
-        let more = len_bytes - present;
-        let flags = FallocateFlags::KEEP_SIZE;
-        match retry_on_intr(|| rustix::fs::fallocate(&self.fd, flags, present, more)) {
-            // Zeroes are written below anyway; without fallocate the space is found as they go.
-            Ok(()) | Err(Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        // Written zeroes, not unwritten extents: converting those later costs a journal commit in
-        // the middle of a synchronous write.
-        let zeroes = AlignedBuf::zeroed(ZERO_BYTES.min(more as usize));
-        let mut at = present;
-        while at < len_bytes {
-            let part = (len_bytes - at).min(zeroes.len() as u64);
-            self.write_all_at(&zeroes[..part as usize], at)?;
-            at += part;
-        }
-        Ok(())
     }
 }

@@ -6,21 +6,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use io_uring::{opcode, types};
 
-use crate::real::{RealFile, monotonic_ns};
+use crate::clock::monotonic_ns;
 use crate::uring_disk::DiskOps;
 use crate::uring_net::{Net, owned};
-use crate::uring_queue::{Completion, Queue, Sleep};
+use crate::uring_queue::{ACCEPT, CANCEL, Completion, DISK, KINDS, Queue, RECV, SEND, Sleep, WAKE};
 use crate::wake::RingWaker;
-use crate::{AlignedBuf, ConnId, Event, Listener, Received, Ring, Stream, Wait};
-
-// User data: the kind of an operation in the top byte, an index in the low half.
-pub(crate) const DISK: u64 = 1 << 56;
-pub(crate) const ACCEPT: u64 = 2 << 56;
-pub(crate) const RECV: u64 = 3 << 56;
-pub(crate) const SEND: u64 = 4 << 56;
-pub(crate) const CANCEL: u64 = 5 << 56;
-const WAKE: u64 = 6 << 56;
-const KINDS: u64 = 0xff << 56;
+use crate::{AlignedBuf, ConnId, Event, Listener, RealFile, Received, Ring, Stream, Wait};
 
 /// How long a dropped ring waits for the kernel to finish what it has begun.
 const DRAIN_NS: u64 = 10_000_000_000;

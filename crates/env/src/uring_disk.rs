@@ -5,10 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use io_uring::{opcode, types};
 
-use crate::real::RealFile;
-use crate::uring::DISK;
-use crate::uring_queue::Queue;
-use crate::{AlignedBuf, BLOCK_BYTES, Event};
+use crate::uring_queue::{DISK, Queue};
+use crate::{AlignedBuf, BLOCK_BYTES, Event, RealFile};
 
 /// Largest piece of one submission: its length is 32 bits wide.
 const PIECE_BYTES: usize = 1 << 30;

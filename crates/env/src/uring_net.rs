@@ -9,10 +9,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use io_uring::{opcode, types};
 use rustix::net::sockopt::set_tcp_nodelay;
 
-use crate::real::monotonic_ns;
-use crate::uring::{ACCEPT, CANCEL, RECV, SEND};
+use crate::clock::monotonic_ns;
 use crate::uring_bufs::{GROUP, RecvBufs};
-use crate::uring_queue::{Completion, Queue};
+use crate::uring_queue::{ACCEPT, CANCEL, Completion, Queue, RECV, SEND};
 use crate::uring_send::{MAX_FDS, Output};
 use crate::{ConnId, Event, Listener, Received, Stream};
 

@@ -7,6 +7,15 @@ use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring};
 
+// User data: the kind of an operation in the top byte, an index in the low half.
+pub(crate) const DISK: u64 = 1 << 56;
+pub(crate) const ACCEPT: u64 = 2 << 56;
+pub(crate) const RECV: u64 = 3 << 56;
+pub(crate) const SEND: u64 = 4 << 56;
+pub(crate) const CANCEL: u64 = 5 << 56;
+pub(crate) const WAKE: u64 = 6 << 56;
+pub(crate) const KINDS: u64 = 0xff << 56;
+
 const SUBMISSIONS: u32 = 1024;
 const COMPLETIONS: u32 = 8192;
 

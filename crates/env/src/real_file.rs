@@ -1,0 +1,98 @@
+//! Blocking access to a file of the operating system.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::{AlignedBuf, BLOCK_BYTES, File};
+
+/// Zeroes are written in pieces of this size.
+const ZERO_BYTES: usize = 1 << 20;
+
+/// An open file of the operating system.
+#[derive(Clone, Debug)]
+pub struct RealFile {
+    fd: Arc<OwnedFd>,
+    direct: bool,
+}
+
+impl RealFile {
+    pub(crate) fn new(fd: OwnedFd, direct: bool) -> Self {
+        Self { fd: Arc::new(fd), direct }
+    }
+
+    /// Whether it bypasses the page cache.
+    pub(crate) const fn is_direct(&self) -> bool {
+        self.direct
+    }
+}
+
+impl AsFd for RealFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl File for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset_bytes: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset_bytes + done as u64;
+            let read = retry_on_intr(|| rustix::io::pread(&self.fd, &mut buf[done..], at))?;
+            done += read;
+            // A direct read that stops inside a block has met the end of the file; asking again
+            // from there would be misaligned.
+            if read == 0 || (self.direct && !read.is_multiple_of(BLOCK_BYTES)) {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_all_at(&self, buf: &[u8], offset_bytes: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset_bytes + done as u64;
+            match retry_on_intr(|| rustix::io::pwrite(&self.fd, &buf[done..], at))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => done += written,
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.fd)?)
+    }
+
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.fd)?.st_size as u64)
+    }
+
+    fn allocate(&self, len_bytes: u64) -> io::Result<()> {
+        let present = self.len_bytes()?;
+        if len_bytes <= present {
+            return Ok(());
+        }
+        let more = len_bytes - present;
+        let flags = FallocateFlags::KEEP_SIZE;
+        match retry_on_intr(|| rustix::fs::fallocate(&self.fd, flags, present, more)) {
+            // Zeroes are written below anyway; without fallocate the space is found as they go.
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // Written zeroes, not unwritten extents: converting those later costs a journal commit in
+        // the middle of a synchronous write.
+        let zeroes = AlignedBuf::zeroed(ZERO_BYTES.min(more as usize));
+        let mut at = present;
+        while at < len_bytes {
+            let part = (len_bytes - at).min(zeroes.len() as u64);
+            self.write_all_at(&zeroes[..part as usize], at)?;
+            at += part;
+        }
+        Ok(())
+    }
+}
