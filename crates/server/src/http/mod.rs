@@ -110,8 +110,7 @@ struct Shared {
 
 fn accept_until(listener: &TcpListener, stopped: &UnixStream, shared: &Arc<Shared>) {
     loop {
-        let mut fds =
-            [PollFd::new(listener, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
+        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
         if rustix::event::poll(&mut fds, None).is_err() {
             continue;
         }
@@ -124,9 +123,8 @@ fn accept_until(listener: &TcpListener, stopped: &UnixStream, shared: &Arc<Share
                 continue;
             }
             let shared_there = Arc::clone(shared);
-            let spawned = std::thread::Builder::new()
-                .name("thermae-http-1".to_owned())
-                .spawn(move || {
+            let spawned =
+                std::thread::Builder::new().name("thermae-http-1".to_owned()).spawn(move || {
                     drop(serve(stream, &shared_there));
                     shared_there.open.fetch_sub(1, Ordering::AcqRel);
                 });

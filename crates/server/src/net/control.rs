@@ -151,8 +151,8 @@ pub fn apply<E: Env>(
     frame: &Frame<'_>,
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
-    let request: ApplyRequest = parse(frame)
-        .map_err(|failure| Failure { code: ErrorCode::BadSchema, ..failure })?;
+    let request: ApplyRequest =
+        parse(frame).map_err(|failure| Failure { code: ErrorCode::BadSchema, ..failure })?;
     if request.dry_run {
         let (_, applied) = cx.catalogue.plan(&request.views)?;
         return answer_json(conn, frame.request_id, &applied_json(&applied));

@@ -55,7 +55,9 @@ impl<E: Env> Front<E> {
         work: impl FnOnce(&mut Session, &mut Core<E>, &mut Cx<'_, E>),
     ) {
         let Some(place) = self.sessions.get_mut(id.slot() as usize) else { return };
-        let Some(mut session) = place.take_if(|session| session.connection.id == id) else { return };
+        let Some(mut session) = place.take_if(|session| session.connection.id == id) else {
+            return;
+        };
         work(&mut session, &mut self.core, cx);
         if self.settle(&mut session, cx) && self.sweep_ns.is_none() {
             self.sweep_ns = Some(cx.now_ns + SWEEP_NS);
@@ -303,9 +305,8 @@ impl<E: Env> Service<E> for Front<E> {
     }
 
     fn on_stop(&mut self, cx: &mut Cx<'_, E>) -> bool {
-        let stop_by_ns = *self
-            .stop_by_ns
-            .get_or_insert(cx.now_ns + ns(self.core.limits.stop_deadline_ms));
+        let stop_by_ns =
+            *self.stop_by_ns.get_or_insert(cx.now_ns + ns(self.core.limits.stop_deadline_ms));
         self.unpark(cx);
         let is_late = cx.now_ns >= stop_by_ns;
         for session in self.sessions.iter_mut().flatten() {

@@ -182,8 +182,7 @@ fn recompile(
     let mut views = Vec::with_capacity(plan.views.len());
     for old in &plan.views {
         let view = catalogue.view_by_id(old.view.id).ok_or_else(stale)?;
-        let new =
-            compile(Arc::clone(view), old.features.clone(), counters).map_err(|_| stale())?;
+        let new = compile(Arc::clone(view), old.features.clone(), counters).map_err(|_| stale())?;
         if new.types().ne(old.types()) {
             return Err(stale());
         }

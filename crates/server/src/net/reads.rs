@@ -1,16 +1,16 @@
 //! READ: keys in, columns or a matrix out, in one pass over the hot tables and without an
 //! allocation per key.
 
-use thermae_engine::reads::{Key, Lookup, Reads, RowBuf, RowView, Visibility, visibility};
 use thermae_engine::Cx;
+use thermae_engine::reads::{Key, Lookup, Reads, RowBuf, RowView, Visibility, visibility};
 use thermae_env::Env;
 use thermae_formats::NO_TIME;
 use thermae_formats::catalogue::SchemaId;
 use thermae_formats::key::split_key;
 use thermae_formats::projection::Field;
 use thermae_formats::wire::{
-    ErrorCode, Frame, HEADER_BYTES, Kind, ReadRequest, ReplyBuilder, RowStatus, Token, ViewShape,
-    WireError,
+    ErrorCode, Frame, HEADER_BYTES, Kind, MAX_VIEWS_PER_PLAN, ReadRequest, ReplyBuilder, RowStatus,
+    Token, ViewShape, WireError,
 };
 
 use super::connection::Connection;
@@ -162,11 +162,15 @@ fn answer<E: Env>(
             time => time,
         };
         let flags = request.head.flags;
+        let mut counts = [0_u32; MAX_VIEWS_PER_PLAN];
+        for (count, packed) in counts.iter_mut().zip(request.views()) {
+            *count = packed.count;
+        }
         let shapes = plan
             .views
             .iter()
-            .zip(request.views())
-            .map(|(view, keys)| ViewShape { rows: keys.count, columns: &view.shapes });
+            .zip(counts)
+            .map(|(view, rows)| ViewShape { rows, columns: &view.shapes });
         builder.begin(buffer, request_id, flags, read_time, max, shapes)?;
         let fill = Fill { reads: cx.reads, matrix: flags.matrix, read_time };
         fill.views(plan, request, &keys, &mut core.row_buf, &mut builder)

@@ -51,11 +51,10 @@ impl FromStr for Size {
             trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(split);
         let unit = unit.trim().to_ascii_lowercase();
-        let scale = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, scale)| *scale)
-            .ok_or_else(|| wrong("the unit is not one of B, KiB, MiB, GiB, TiB, KB, MB, GB, TB"))?;
+        let scale =
+            UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale).ok_or_else(
+                || wrong("the unit is not one of B, KiB, MiB, GiB, TiB, KB, MB, GB, TB"),
+            )?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if whole.is_empty() || fraction.contains('.') || fraction.len() > 9 {
             return Err(wrong("it does not start with a number"));

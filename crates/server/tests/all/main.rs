@@ -1,0 +1,9 @@
+//! The server from outside, byte by byte: one binary of tests, each with a server of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
+mod control;
+mod hostile;
+mod life;
+mod peer;
+mod reads;
+mod writes;
