@@ -6,6 +6,7 @@
 //! a checksum are also entered behind it: the target seals the fuzzer's bytes first, or no mutation
 //! would get past the door.
 
+pub mod hot;
 pub mod log;
 pub mod rows;
 pub mod seeds;
@@ -17,9 +18,11 @@ pub type Target = fn(&[u8]);
 
 /// Every target by name. Each has a libFuzzer binary `fuzz_targets/NAME.rs` and a corpus `corpus/NAME/`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("hot_layout", hot::hot_layout),
     ("key", rows::key),
     ("log_batch", log::log_batch),
     ("log_files", log::log_files),
+    ("projection", rows::projection),
     ("row", rows::row),
     ("schema_json", text::schema_json),
     ("value_text", text::value_text),

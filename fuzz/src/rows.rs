@@ -1,7 +1,8 @@
-//! Targets over entity keys and row values.
+//! Targets over entity keys, row values, and projections of them.
 
 use thermae_formats::{
-    Feature, JoinKey, KeyType, RowLayout, Scalar, ValueType, decode_key, encode_key, split_key,
+    Feature, FeatureView, JoinKey, KeyType, Projection, RowLayout, Scalar, SchemaId, ValueType,
+    decode_key, encode_key, split_key,
 };
 
 /// The first byte picks two join key types: what decodes encodes to the same bytes, and the cheap split
@@ -71,4 +72,28 @@ pub fn row(data: &[u8]) {
         let field = layout.fixed(row, dense, index).or(layout.variable(row, dense, index));
         assert_eq!(null, field.is_none(), "feature {index} is null or has a field");
     }
+}
+
+/// As [`row`], read through a projection of every other feature, backwards: a row that was validated reads as
+/// the decoder reads it; one that was not gives an error or a value, never a panic.
+pub fn projection(data: &[u8]) {
+    let Some((pick, row)) = data.split_first() else { return };
+    let schemas = schemas();
+    let features = &schemas[usize::from(pick >> 1) % schemas.len()];
+    let dense = pick & 1 == 1;
+    let names: Vec<&str> = features.iter().rev().step_by(2).map(|f| f.name.as_str()).collect();
+    let view = FeatureView::new("p", "v", Vec::new(), features.clone());
+    let id = SchemaId(1);
+    let Ok(projection) = Projection::compile(&[(id, &view)], &names) else { return };
+    let projected = projection.decode(id, row, dense);
+    let mut floats = vec![0.0; names.len()];
+    let matrix = projection.matrix_row(id, row, dense, &mut floats);
+    let layout = RowLayout::new(features).expect("the schemas are valid");
+    let Ok(values) = layout.decode(row, dense) else { return };
+    let projected = projected.expect("a valid row projects");
+    let expected: Vec<_> = values.iter().rev().step_by(2).collect();
+    assert_eq!(projected.len(), expected.len());
+    assert!(projected.iter().zip(expected).all(|(found, value)| found.same_bits(value)));
+    assert_eq!(matrix.is_ok(), projection.check_matrix().is_ok());
+    assert!(!projection.knows(SchemaId(2)) && projection.decode(SchemaId(2), row, dense).is_err());
 }

@@ -1,7 +1,8 @@
 //! Valid encodings to start from, for each target: what `cargo xtask fuzz-seeds` writes to `corpus/`.
 
-use crate::{log, rows, wire};
+use crate::{log, rows};
 use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, FINAL, Record, RecordKind, Seal};
+use thermae_formats::hot_layout::header::{Geometry, MapInfo, encode_header};
 use thermae_formats::manifest::{CurrentLog, Manifest, SealedLog};
 use thermae_formats::wire::{
     Ack, ColumnShape, ErrorCode, ErrorReply, HEADER_BYTES, HelloReply, HelloRequest, Kind, Limits,
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Seed> {
     keys(&mut seeds);
     row_values(&mut seeds);
     log_batches(&mut seeds);
+    hot_layouts(&mut seeds);
     log_files(&mut seeds);
     let frames = [handshakes(), plans(), small_frames(), reads(), replies(), writes()].concat();
     frame_seeds(&frames, &mut seeds);
@@ -141,6 +143,7 @@ fn row_values(seeds: &mut Vec<Seed>) {
             let mut bytes = vec![0];
             if let Ok(dense) = layout.encode(&values, &mut bytes) {
                 bytes[0] = (index << 1) as u8 | u8::from(dense);
+                seeds.push(("projection", format!("{index}-{name}"), bytes.clone()));
                 seeds.push(("row", format!("{index}-{name}"), bytes));
             }
         }
@@ -181,6 +184,25 @@ fn log_batches(seeds: &mut Vec<Seed>) {
         };
         if all && builder.seal(&mut bytes, &seal).is_ok() {
             seeds.push(("log_batch", format!("{index}-records"), bytes));
+        }
+    }
+}
+
+fn hot_layouts(seeds: &mut Vec<Seed>) {
+    for map_bytes in [1 << 20, 1 << 30] {
+        let info = MapInfo {
+            map_bytes,
+            hash_seed: 11,
+            store_id: 7,
+            epoch: 2,
+            shard: 0,
+            shards: 2,
+            domain: 0,
+        };
+        if let Ok(geometry) = Geometry::plan(map_bytes) {
+            let words = encode_header(&info, &geometry);
+            let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            seeds.push(("hot_layout", format!("{}-mib", map_bytes >> 20), bytes));
         }
     }
 }
@@ -325,8 +347,8 @@ fn reads() -> Frames {
     let keys = [PackedKeys { count: 2, bytes: b"\x03\0JFK\x03\0EWR" }];
     let none = [PackedKeys { count: 0, bytes: b"" }; 2];
     [
-        frame("read", |out| encode_read(out, 6, &head, &tokens, &keys, MAX_BYTES)),
-        frame("read-two-views", |out| encode_read(out, 6, &head, &[], &none, MAX_BYTES)),
+        frame("read", |out| encode_read(out, 6, &head, &tokens, keys.into_iter(), MAX_BYTES)),
+        frame("read-two-views", |out| encode_read(out, 6, &head, &[], none.into_iter(), MAX_BYTES)),
     ]
     .concat()
 }
@@ -435,6 +457,8 @@ mod tests {
             }
         }
         let payload = &[1, 2, 3];
-        assert!(wire::framed(Kind::Ping, payload).is_some_and(|frame| frame.ends_with(payload)));
+        assert!(
+            crate::wire::framed(Kind::Ping, payload).is_some_and(|frame| frame.ends_with(payload))
+        );
     }
 }

@@ -128,7 +128,8 @@ fn read_frame(frame: &Frame<'_>, bytes: &[u8]) {
     assert!(keys <= u64::from(limits.max_batch_keys));
     let mut again = Vec::new();
     let id = frame.request_id;
-    encode_read(&mut again, id, &read.head, &tokens, &views, MAX_BYTES).expect("encodes");
+    encode_read(&mut again, id, &read.head, &tokens, views.iter().copied(), MAX_BYTES)
+        .expect("encodes");
     assert_eq!(again, bytes);
 }
 
