@@ -33,6 +33,9 @@ mod plan;
 mod slots;
 mod socket;
 
+#[cfg(test)]
+mod tests;
+
 pub use address::Address;
 pub use answer::Answer;
 pub use batch::{ViewHandle, WriteBatch, Written};
