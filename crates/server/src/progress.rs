@@ -30,9 +30,13 @@ impl Progress {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         let template = match (unit, total.is_some()) {
-            (Unit::Rows, true) => "{msg} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left",
+            (Unit::Rows, true) => {
+                "{msg} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left"
+            }
             (Unit::Rows, false) => "{msg} {spinner} {human_pos} rows, {per_sec}",
-            (Unit::Bytes, true) => "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+            (Unit::Bytes, true) => {
+                "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left"
+            }
             (Unit::Bytes, false) => "{msg} {spinner} {bytes}, {bytes_per_sec}",
         };
         // A template that does not parse leaves the plain bar; a test parses each of them.

@@ -148,8 +148,11 @@ fn printable(text: &str) -> String {
     }
     text.chars()
         .flat_map(|c| {
-            let escaped: Box<dyn Iterator<Item = char>> =
-                if c.is_control() { Box::new(c.escape_default()) } else { Box::new([c].into_iter()) };
+            let escaped: Box<dyn Iterator<Item = char>> = if c.is_control() {
+                Box::new(c.escape_default())
+            } else {
+                Box::new([c].into_iter())
+            };
             escaped
         })
         .collect()

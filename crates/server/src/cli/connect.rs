@@ -120,12 +120,14 @@ mod tests {
 
     fn view(project: &str, name: &str, version: u32) -> Described {
         let feature = Feature::new("f", Scalar::Bool);
-        let definition = FeatureView { version, ..FeatureView::new(project, name, Vec::new(), vec![feature]) };
+        let definition =
+            FeatureView { version, ..FeatureView::new(project, name, Vec::new(), vec![feature]) };
         Described { view_id: version, schema_id: 1, definition }
     }
 
     fn chosen(wanted: &str) -> Result<(String, u32), String> {
-        let views = vec![view("a", "v", 2), view("a", "v", 1), view("a", "w", 1), view("b", "w", 1)];
+        let views =
+            vec![view("a", "v", 2), view("a", "v", 1), view("a", "w", 1), view("b", "w", 1)];
         choose(views, &wanted.parse().unwrap())
             .map(|d| (d.definition.project, d.definition.version))
             .map_err(|e| e.to_string())

@@ -15,7 +15,9 @@ use super::keys;
 /// Runs the command.
 pub fn run(args: &DeleteArgs, global: &Global) -> Result<Done, Failure> {
     let event_time = match &args.event_time {
-        Some(text) => parse_timestamp_us(text).map_err(|e| Failure::Usage(format!("--event-time: {e}")))?,
+        Some(text) => {
+            parse_timestamp_us(text).map_err(|e| Failure::Usage(format!("--event-time: {e}")))?
+        }
         None => now_us(),
     };
     let client = connect(global)?;
@@ -40,11 +42,19 @@ pub fn run(args: &DeleteArgs, global: &Global) -> Result<Done, Failure> {
             })
         );
     } else if refused == 0 {
-        let what = if rows.len() == 1 { "1 entity".to_owned() } else { format!("{} entities", rows.len()) };
+        let what = if rows.len() == 1 {
+            "1 entity".to_owned()
+        } else {
+            format!("{} entities", rows.len())
+        };
         println!("deleted {what} of {}, as of {}", view.name, format_timestamp_us(event_time));
     }
     if refused > 0 {
-        return Err(Failure::Failed(format!("{refused} of {} deletes failed: {}", rows.len(), written.message)));
+        return Err(Failure::Failed(format!(
+            "{refused} of {} deletes failed: {}",
+            rows.len(),
+            written.message
+        )));
     }
     Ok(Done::All)
 }

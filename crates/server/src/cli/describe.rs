@@ -51,7 +51,8 @@ fn limit(duration_us: i64) -> String {
 }
 
 fn list(views: &[Described]) -> Table {
-    let mut table = Table::new(["project", "view", ">version", "keys", ">features", "ttl", "description"]);
+    let mut table =
+        Table::new(["project", "view", ">version", "keys", ">features", "ttl", "description"]);
     for view in views.iter().map(|v| &v.definition) {
         table.row([
             view.project.clone(),

@@ -45,7 +45,9 @@ pub struct Answers {
 /// Runs the command.
 pub fn run(args: &GetArgs, global: &Global) -> Result<Done, Failure> {
     let read_time = match &args.read_time {
-        Some(text) => parse_timestamp_us(text).map_err(|e| Failure::Usage(format!("--read-time: {e}")))?,
+        Some(text) => {
+            parse_timestamp_us(text).map_err(|e| Failure::Usage(format!("--read-time: {e}")))?
+        }
         None => NO_TIME,
     };
     let client = connect(global)?;
@@ -61,8 +63,11 @@ pub fn run(args: &GetArgs, global: &Global) -> Result<Done, Failure> {
     } else {
         print!("{}", get_print::text(&asked, &answers));
     }
-    let missing =
-        answers.rows.iter().flat_map(|(_, cells)| cells).any(|cell| cell.status == CellStatus::NotFound);
+    let missing = answers
+        .rows
+        .iter()
+        .flat_map(|(_, cells)| cells)
+        .any(|cell| cell.status == CellStatus::NotFound);
     Ok(if missing { Done::Partly } else { Done::All })
 }
 
@@ -114,7 +119,8 @@ pub fn read(
 ) -> Result<Answers, Failure> {
     let plan = prepare(client, asked)?;
     let mut options = ReadOptions { event_times: true, read_time, ..ReadOptions::default() };
-    let limit = client.server().map_err(failed)?.limits.max_batch_keys as usize / asked.len().max(1);
+    let limit =
+        client.server().map_err(failed)?.limits.max_batch_keys as usize / asked.len().max(1);
     let mut answers = Answers { read_time, rows: Vec::with_capacity(rows.len()) };
     for chunk in rows.chunks(limit.clamp(1, ROWS_MAX)) {
         let answer = read_chunk(client, &plan, asked, chunk, &options)?;

@@ -41,7 +41,8 @@ pub fn text(asked: &[Asked], answers: &Answers) -> String {
         let last = first + one.features.len();
         for (row, cells) in &answers.rows {
             let cells = &cells[first..last];
-            let keys = one.view.join_keys.iter().filter_map(|k| row.get(&k.name)).map(KeyValue::to_string);
+            let keys =
+                one.view.join_keys.iter().filter_map(|k| row.get(&k.name)).map(KeyValue::to_string);
             let time = cells.first().map_or(NO_TIME, |cell| cell.event_time);
             let time = if time == NO_TIME { String::new() } else { format_timestamp_us(time) };
             table.row(keys.chain(cells.iter().map(shown)).chain([time]));
@@ -70,7 +71,10 @@ pub fn json(asked: &[Asked], answers: &Answers) -> Json {
                     features.insert(name.clone(), cell_json(cell));
                 }
                 first += one.features.len();
-                views.insert(format!("{}/{}", one.view.project, one.view.name), Json::Object(features));
+                views.insert(
+                    format!("{}/{}", one.view.project, one.view.name),
+                    Json::Object(features),
+                );
             }
             json!({"key": key, "views": views})
         })
@@ -86,7 +90,11 @@ fn key_json(value: &KeyValue) -> Json {
 }
 
 fn cell_json(cell: &Cell) -> Json {
-    let time = if cell.event_time == NO_TIME { Json::Null } else { format_timestamp_us(cell.event_time).into() };
+    let time = if cell.event_time == NO_TIME {
+        Json::Null
+    } else {
+        format_timestamp_us(cell.event_time).into()
+    };
     json!({"status": status_name(cell.status), "value": cell.value.to_json(), "event_time": time})
 }
 
@@ -99,7 +107,8 @@ mod tests {
 
     fn answers() -> (Vec<Asked>, Answers) {
         let key = vec![JoinKey::new("origin", KeyType::String)];
-        let features = vec![Feature::new("temp", Scalar::Float64), Feature::new("gust", Scalar::Float64)];
+        let features =
+            vec![Feature::new("temp", Scalar::Float64), Feature::new("gust", Scalar::Float64)];
         let view = FeatureView::new("nyc", "weather", key, features);
         let asked = vec![Asked { view, features: vec!["temp".to_owned(), "gust".to_owned()] }];
         let cell = |status, value, event_time| Cell { status, value, event_time };
@@ -107,14 +116,20 @@ mod tests {
             ([("origin".to_owned(), KeyValue::from(name))].into_iter().collect(), cells)
         };
         let rows = vec![
-            row("JFK", vec![
-                cell(CellStatus::Present, Value::Float64(39.5), 1_000_000),
-                cell(CellStatus::NullValue, Value::Null, 1_000_000),
-            ]),
-            row("XXX", vec![
-                cell(CellStatus::NotFound, Value::Null, NO_TIME),
-                cell(CellStatus::NotFound, Value::Null, NO_TIME),
-            ]),
+            row(
+                "JFK",
+                vec![
+                    cell(CellStatus::Present, Value::Float64(39.5), 1_000_000),
+                    cell(CellStatus::NullValue, Value::Null, 1_000_000),
+                ],
+            ),
+            row(
+                "XXX",
+                vec![
+                    cell(CellStatus::NotFound, Value::Null, NO_TIME),
+                    cell(CellStatus::NotFound, Value::Null, NO_TIME),
+                ],
+            ),
         ];
         (asked, Answers { read_time: 2_000_000, rows })
     }
@@ -137,7 +152,10 @@ mod tests {
         let got = json(&asked, &answers);
         assert_eq!(got["read_time"], "1970-01-01T00:00:02Z");
         let temp = &got["results"][0]["views"]["nyc/weather"]["temp"];
-        assert_eq!(*temp, json!({"status": "PRESENT", "value": 39.5, "event_time": "1970-01-01T00:00:01Z"}));
+        assert_eq!(
+            *temp,
+            json!({"status": "PRESENT", "value": 39.5, "event_time": "1970-01-01T00:00:01Z"})
+        );
         assert_eq!(got["results"][1]["key"]["origin"], "XXX");
         assert_eq!(got["results"][1]["views"]["nyc/weather"]["gust"]["status"], "NOT_FOUND");
     }

@@ -35,8 +35,9 @@ pub struct LoadOptions {
 /// Runs the command.
 pub fn run(args: &IngestArgs, global: &Global) -> Result<Done, Failure> {
     let nulls = if args.nulls.is_empty() { vec![String::new()] } else { args.nulls.clone() };
-    let source = Source::new(&args.file, args.format, CsvOptions { delimiter: args.delimiter, nulls })
-        .map_err(Failure::of)?;
+    let source =
+        Source::new(&args.file, args.format, CsvOptions { delimiter: args.delimiter, nulls })
+            .map_err(Failure::of)?;
     let options = LoadOptions {
         mapping: MappingOptions {
             event_time: args.event_time.clone(),
@@ -78,7 +79,8 @@ pub fn load_file(
 ) -> Result<Report, Failure> {
     let view = &described.definition;
     let mut reader = source.open().map_err(Failure::of)?;
-    let mapping = Mapping::resolve(view, reader.columns(), &options.mapping).map_err(Failure::of)?;
+    let mapping =
+        Mapping::resolve(view, reader.columns(), &options.mapping).map_err(Failure::of)?;
     reader.select(&mapping.columns());
     let digest = {
         let bar = Progress::new("hashing", Some(source.length_bytes), Unit::Bytes);
@@ -100,7 +102,8 @@ pub fn load_file(
         ClientWriter::new(client.clone(), handle, options.ack, producer_id(digest, &fingerprint));
     let rejects = Rejects::new(options.rejects.as_deref()).map_err(Failure::of)?;
     let bar = Progress::new(&view.name, reader.rows_total(), Unit::Rows);
-    load(&mut reader, view, mapping, &mut writer, rejects, &mut |rows| bar.at(rows)).map_err(Failure::of)
+    load(&mut reader, view, mapping, &mut writer, rejects, &mut |rows| bar.at(rows))
+        .map_err(Failure::of)
 }
 
 fn to_json(name: &str, report: &Report, seconds: f64, args: &IngestArgs) -> serde_json::Value {

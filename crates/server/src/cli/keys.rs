@@ -20,7 +20,9 @@ pub type EntityRow = BTreeMap<String, KeyValue>;
 ///
 /// # Errors
 /// [`Failure::Usage`] if two views need one name in two types that no value has both.
-pub fn needed<'a>(views: impl IntoIterator<Item = &'a FeatureView>) -> Result<Vec<JoinKey>, Failure> {
+pub fn needed<'a>(
+    views: impl IntoIterator<Item = &'a FeatureView>,
+) -> Result<Vec<JoinKey>, Failure> {
     let is_int = |t: KeyType| matches!(t, KeyType::Int32 | KeyType::Int64);
     let mut all: Vec<JoinKey> = Vec::new();
     for key in views.into_iter().flat_map(|view| &view.join_keys) {
@@ -47,7 +49,10 @@ pub fn needed<'a>(views: impl IntoIterator<Item = &'a FeatureView>) -> Result<Ve
 /// # Errors
 /// [`Failure::Usage`] naming what is wrong with which.
 pub fn from_arguments(arguments: &[String], needed: &[JoinKey]) -> Result<Vec<EntityRow>, Failure> {
-    arguments.iter().map(|text| one(text, needed).map_err(|e| Failure::Usage(format!("--key {text}: {e}")))).collect()
+    arguments
+        .iter()
+        .map(|text| one(text, needed).map_err(|e| Failure::Usage(format!("--key {text}: {e}"))))
+        .collect()
 }
 
 fn one(text: &str, needed: &[JoinKey]) -> Result<EntityRow, String> {
@@ -75,7 +80,9 @@ fn one(text: &str, needed: &[JoinKey]) -> Result<EntityRow, String> {
         rest = next;
     }
     match needed.iter().find(|k| !row.contains_key(&k.name)) {
-        Some(missing) => Err(format!("{} is missing; the join keys are: {}", missing.name, names())),
+        Some(missing) => {
+            Err(format!("{} is missing; the join keys are: {}", missing.name, names()))
+        }
         None => Ok(row),
     }
 }
@@ -93,7 +100,11 @@ pub fn from_file(path: &Path, needed: &[JoinKey]) -> Result<Vec<EntityRow>, Fail
         columns.push(found.ok_or_else(|| {
             let there: Vec<String> = reader.columns().iter().map(|c| c.name.clone()).collect();
             let there = there.join(", ");
-            Failure::Failed(format!("{} has no column {:?}; it has: {there}", path.display(), key.name))
+            Failure::Failed(format!(
+                "{} has no column {:?}; it has: {there}",
+                path.display(),
+                key.name
+            ))
         })?);
     }
     reader.select(&columns);
@@ -136,7 +147,9 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<EntityRow, String> {
-        from_arguments(&[text.to_owned()], &route()).map(|mut rows| rows.remove(0)).map_err(|e| e.to_string())
+        from_arguments(&[text.to_owned()], &route())
+            .map(|mut rows| rows.remove(0))
+            .map_err(|e| e.to_string())
     }
 
     #[test]

@@ -25,8 +25,14 @@ const DEFINITIONS: &str = include_str!("../../../../examples/nycflights13/featur
 const FILES: [(&str, &[u8]); 5] = [
     ("weather.parquet", include_bytes!("../../../../examples/nycflights13/data/weather.parquet")),
     ("flights.parquet", include_bytes!("../../../../examples/nycflights13/data/flights.parquet")),
-    ("carrier_daily.parquet", include_bytes!("../../../../examples/nycflights13/data/carrier_daily.parquet")),
-    ("dest_daily.parquet", include_bytes!("../../../../examples/nycflights13/data/dest_daily.parquet")),
+    (
+        "carrier_daily.parquet",
+        include_bytes!("../../../../examples/nycflights13/data/carrier_daily.parquet"),
+    ),
+    (
+        "dest_daily.parquet",
+        include_bytes!("../../../../examples/nycflights13/data/dest_daily.parquet"),
+    ),
     ("planes.parquet", include_bytes!("../../../../examples/nycflights13/data/planes.parquet")),
 ];
 
@@ -211,7 +217,8 @@ mod tests {
             ("planes", "planes.parquet", 3_322, 0),
         ] {
             let view = defined.views.iter().find(|v| v.name == view).unwrap();
-            let source = Source::new(&folder.path().join(file), None, CsvOptions::default()).unwrap();
+            let source =
+                Source::new(&folder.path().join(file), None, CsvOptions::default()).unwrap();
             let mut reader = source.open().unwrap();
             let mapping =
                 Mapping::resolve(view, reader.columns(), &MappingOptions::default()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use thermae_client::{Client, Mapped, MappedAnswer, ReadOptions};
+use thermae_client::{Client, ReadOptions};
 use thermae_formats::time::parse_timestamp_us;
 use thermae_formats::{KeyValue, NO_TIME};
 
@@ -84,16 +84,24 @@ pub fn answers(client: &Client, views: &[Described]) -> Result<Vec<Shown>, Failu
         let read_time = parse_timestamp_us(time).map_err(Failure::Failed)?;
         let answers = get::read(client, &asked, rows, read_time)?;
         let keys: Vec<String> = key_texts.iter().map(|k| format!("--key {k}")).collect();
-        let command = format!("thermae get {} {} --read-time {time}", features.join(" "), keys.join(" "));
+        let command =
+            format!("thermae get {} {} --read-time {time}", features.join(" "), keys.join(" "));
         shown.push(Shown { title, command, asked, answers });
     }
     Ok(shown)
 }
 
 /// Times reads of one key and of a batch, each way in, after checking that the ways agree.
-pub fn latencies(tcp: &Client, unix: &Client, views: &[Described]) -> Result<Vec<Latency>, Failure> {
+pub fn latencies(
+    tcp: &Client,
+    unix: &Client,
+    views: &[Described],
+) -> Result<Vec<Latency>, Failure> {
     let wanted = ["nyc/planes:year,manufacturer,model,engines,seats"];
-    let wanted = wanted.iter().map(|text| text.parse().map_err(Failure::Failed)).collect::<Result<Vec<_>, _>>()?;
+    let wanted = wanted
+        .iter()
+        .map(|text| text.parse().map_err(Failure::Failed))
+        .collect::<Result<Vec<_>, _>>()?;
     let asked = get::resolve(views.to_vec(), &wanted)?;
     let options = ReadOptions { event_times: true, read_time: NO_TIME, ..ReadOptions::default() };
     let mut out = Vec::new();
@@ -101,55 +109,31 @@ pub fn latencies(tcp: &Client, unix: &Client, views: &[Described]) -> Result<Vec
         for (way, client) in [("TCP", tcp), ("unix socket", unix)] {
             let plan = get::prepare(client, &asked)?;
             let mut packed = plan.keys(0).map_err(failed)?;
-            push_keys(keys, |tail_number| packed.push(&[KeyValue::from(tail_number)]).map_err(failed))?;
-            let times = time(|| client.read(&plan, &[&packed], &options).map(drop).map_err(failed))?;
+            push_keys(keys, |tail_number| {
+                packed.push(&[KeyValue::from(tail_number)]).map_err(failed)
+            })?;
+            let times =
+                time(|| client.read(&plan, &[&packed], &options).map(drop).map_err(failed))?;
             out.push(latency(way, keys, times));
         }
-        out.push(mapped(unix, &asked, keys, &options)?);
     }
     Ok(out)
 }
 
-fn mapped(
-    unix: &Client,
-    asked: &[Asked],
-    count: usize,
-    options: &ReadOptions,
-) -> Result<Latency, Failure> {
-    let plan = get::prepare(unix, asked)?;
-    let mapped = Mapped::open(unix, "nyc").map_err(failed)?;
-    let mapped_plan = mapped.plan(&plan).map_err(failed)?;
-    let mut packed = plan.keys(0).map_err(failed)?;
-    push_keys(count, |tail_number| packed.push(&[KeyValue::from(tail_number)]).map_err(failed))?;
-    let mut answer = MappedAnswer::default();
-    let times =
-        time(|| mapped.get_many(&mapped_plan, 0, &packed, options, &mut answer).map_err(failed))?;
-    // Sub-microsecond reads that answered something else would be worth nothing.
-    let over_socket = unix.read(&plan, &[&packed], options).map_err(failed)?;
-    for row in 0..count {
-        for column in 0..asked[0].features.len() {
-            let expected = over_socket.value(0, row, column).map_err(failed)?;
-            let found = answer.value(row, column).map_err(failed)?;
-            if expected != found {
-                return Err(Failure::Failed(format!(
-                    "the mapped read of row {row} answers {found}, the socket {expected}"
-                )));
-            }
-        }
-    }
-    Ok(latency("mapped memory", count, times))
-}
-
 /// Tail numbers that the example has; asked for again when they are fewer than wanted.
-fn push_keys(count: usize, mut push: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+pub fn push_keys(
+    count: usize,
+    mut push: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     const TAIL_NUMBERS: [&str; 10] = [
-        "N10156", "N102UW", "N103US", "N104UW", "N10575", "N105UW", "N107US", "N108UW", "N109UW", "N110UW",
+        "N10156", "N102UW", "N103US", "N104UW", "N10575", "N105UW", "N107US", "N108UW", "N109UW",
+        "N110UW",
     ];
     TAIL_NUMBERS.iter().cycle().take(count).try_for_each(|tail_number| push(tail_number))
 }
 
 /// Nanoseconds of each read, sorted.
-fn time(mut read: impl FnMut() -> Result<(), Failure>) -> Result<Vec<u64>, Failure> {
+pub fn time(mut read: impl FnMut() -> Result<(), Failure>) -> Result<Vec<u64>, Failure> {
     for _ in 0..WARM_UP_READS {
         read()?;
     }
@@ -163,7 +147,7 @@ fn time(mut read: impl FnMut() -> Result<(), Failure>) -> Result<Vec<u64>, Failu
     Ok(times)
 }
 
-fn latency(way: &'static str, keys: usize, times: Vec<u64>) -> Latency {
+pub fn latency(way: &'static str, keys: usize, times: Vec<u64>) -> Latency {
     let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or(0);
     Latency { way, keys, p50_ns: at(50), p99_ns: at(99) }
 }

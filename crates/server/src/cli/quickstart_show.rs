@@ -43,7 +43,8 @@ pub fn applied(applied: &[Applied]) -> String {
 
 /// The loads' step.
 pub fn loaded(loads: &[Loaded]) -> String {
-    let mut table = Table::new(["view", "file", ">rows", ">accepted", ">duplicate", ">rejected", ">rows/s"]);
+    let mut table =
+        Table::new(["view", "file", ">rows", ">accepted", ">duplicate", ">rejected", ">rows/s"]);
     for load in loads {
         let report = &load.report;
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
@@ -60,7 +61,8 @@ pub fn loaded(loads: &[Loaded]) -> String {
             thousands(rate),
         ]);
     }
-    let mut out = format!("3. Rows, each acknowledged when it was safe on disk:\n{}", table.for_stdout());
+    let mut out =
+        format!("3. Rows, each acknowledged when it was safe on disk:\n{}", table.for_stdout());
     for load in loads {
         for reason in &load.report.reasons {
             let rows = thousands(reason.rows);
@@ -100,9 +102,12 @@ pub fn latencies(latencies: &[Latency]) -> String {
     } else {
         ""
     };
-    format!("5. Latencies of 1,000 reads of 5 features, seen by the client:\n{}{note}", table.for_stdout())
-        .trim_end()
-        .to_owned()
+    format!(
+        "5. Latencies of 1,000 reads of 5 features, seen by the client:\n{}{note}",
+        table.for_stdout()
+    )
+    .trim_end()
+    .to_owned()
 }
 
 /// What to type next.
@@ -114,22 +119,34 @@ pub fn next(args: &QuickstartArgs, tcp: &str, data: &Path) -> String {
             lines.push(format!("  export THERMAE_SERVER={tcp}"));
         }
         lines.push("  thermae describe".to_owned());
-        lines.push("  thermae get weather_by_origin --key origin=JFK --read-time 2013-12-31".to_owned());
+        lines.push(
+            "  thermae get weather_by_origin --key origin=JFK --read-time 2013-12-31".to_owned(),
+        );
         lines.push("  thermae stat".to_owned());
         lines.push("serving until Ctrl-C".to_owned());
     } else if args.data.is_some() {
         lines.push(format!("  thermae serve --data {data}    # in another terminal, then:"));
-        lines.push("  thermae get weather_by_origin --key origin=JFK --read-time 2013-12-31".to_owned());
+        lines.push(
+            "  thermae get weather_by_origin --key origin=JFK --read-time 2013-12-31".to_owned(),
+        );
         lines.push(format!("  thermae verify {data}           # when the server has stopped"));
     } else {
-        lines.push("  thermae quickstart --data qs --serve     # the same, and it stays".to_owned());
-        lines.push("  thermae --help                           # define and load your own".to_owned());
+        lines
+            .push("  thermae quickstart --data qs --serve     # the same, and it stays".to_owned());
+        lines.push(
+            "  thermae --help                           # define and load your own".to_owned(),
+        );
     }
     lines.join("\n") + "\n"
 }
 
 /// Everything as one document.
-pub fn json(applied: &[Applied], loads: &[Loaded], answers: &[Shown], latencies: &[Latency]) -> Json {
+pub fn json(
+    applied: &[Applied],
+    loads: &[Loaded],
+    answers: &[Shown],
+    latencies: &[Latency],
+) -> Json {
     let loads: Vec<Json> = loads
         .iter()
         .map(|load| {

@@ -112,7 +112,8 @@ fn show(figures: &Figures) -> String {
 }
 
 fn views(figures: &Figures) -> Table {
-    let mut table = Table::new(["view", ">rows", ">bytes", ">hit rate", ">hits", ">misses", ">too old"]);
+    let mut table =
+        Table::new(["view", ">rows", ">bytes", ">hit rate", ">hits", ">misses", ">too old"]);
     for view in &figures.engine.views {
         let name = format!("{}/{}", view.project, view.name);
         let served = figures.server.views.get(&format!("{name}@{}", view.version));
@@ -143,7 +144,14 @@ fn hit_rate(served: &Served) -> String {
 
 fn shards(shards: &[Shard]) -> Table {
     let mut table = Table::new([
-        ">shard", ">rows", ">memory used", ">of", ">written", ">late", ">duplicate", ">refused",
+        ">shard",
+        ">rows",
+        ">memory used",
+        ">of",
+        ">written",
+        ">late",
+        ">duplicate",
+        ">refused",
     ]);
     for shard in shards {
         table.row([
@@ -209,7 +217,11 @@ mod tests {
         .unwrap();
         let text = show(&figures);
         for part in [
-            "nyc/weather     3  300 B     75.0%", "26,115", "1.0 MiB", "8.1 us", "shard 0 takes no writes: log failed",
+            "nyc/weather     3  300 B     75.0%",
+            "26,115",
+            "1.0 MiB",
+            "8.1 us",
+            "shard 0 takes no writes: log failed",
             "the limit connections was hit 2 times",
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");

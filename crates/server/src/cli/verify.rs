@@ -49,7 +49,12 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<Done, Failure> {
     } else {
         for finding in &report.findings {
             let kind = if finding.severity == Severity::Damage { "DAMAGE" } else { "note" };
-            println!("{kind}  {}, offset {}: {}", finding.file.display(), finding.offset, finding.what);
+            println!(
+                "{kind}  {}, offset {}: {}",
+                finding.file.display(),
+                finding.offset,
+                finding.what
+            );
         }
         println!(
             "{}: {} files, {}, {} batches, {} records: {}",

@@ -18,7 +18,11 @@ impl FromStr for ViewRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} names no feature view: write NAME, PROJECT/NAME or PROJECT/NAME@VERSION");
+        let wrong = || {
+            format!(
+                "{text:?} names no feature view: write NAME, PROJECT/NAME or PROJECT/NAME@VERSION"
+            )
+        };
         let (path, version) = match text.split_once('@') {
             Some((path, version)) => (path, Some(version.parse::<u32>().map_err(|_| wrong())?)),
             None => (text, None),
@@ -63,7 +67,9 @@ impl FromStr for ViewFeaturesRef {
         };
         let features: Vec<String> = features.split(',').map(|f| f.trim().to_owned()).collect();
         if features.iter().any(String::is_empty) {
-            return Err(format!("{text:?} has an empty feature name: write VIEW:f1,f2, or VIEW for all"));
+            return Err(format!(
+                "{text:?} has an empty feature name: write VIEW:f1,f2, or VIEW for all"
+            ));
         }
         Ok(Self { view: view.parse()?, features })
     }

@@ -60,7 +60,9 @@ pub enum DefinitionError {
 pub fn read_file(path: &Path) -> Result<Definitions, DefinitionError> {
     let io = |source| DefinitionError::Io { path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(io)?.len() > MAX_FILE_BYTES {
-        return Err(io(std::io::Error::other("it is larger than 16 MiB; is it a definitions file?")));
+        return Err(io(std::io::Error::other(
+            "it is larger than 16 MiB; is it a definitions file?",
+        )));
     }
     read(&path.display().to_string(), &std::fs::read_to_string(path).map_err(io)?)
 }
@@ -76,7 +78,11 @@ pub fn read(file: &str, text: &str) -> Result<Definitions, DefinitionError> {
     })?;
     let reader = Reader { file, text };
     if *parsed.format.get_ref() != file::FORMAT {
-        let problem = format!("format {} is not known; this version reads format {}", parsed.format.get_ref(), file::FORMAT);
+        let problem = format!(
+            "format {} is not known; this version reads format {}",
+            parsed.format.get_ref(),
+            file::FORMAT
+        );
         return Err(reader.wrong(parsed.format.span(), problem));
     }
     let mut views = Vec::with_capacity(parsed.views.len());
@@ -84,7 +90,9 @@ pub fn read(file: &str, text: &str) -> Result<Definitions, DefinitionError> {
         views.push(reader.view(&parsed, name, view)?);
     }
     if views.is_empty() {
-        return Err(reader.wrong(parsed.project.span(), "it defines no views: add [views.NAME]".to_owned()));
+        return Err(
+            reader.wrong(parsed.project.span(), "it defines no views: add [views.NAME]".to_owned())
+        );
     }
     Ok(Definitions { project: parsed.project.into_inner(), views })
 }
@@ -132,7 +140,9 @@ impl Reader<'_> {
                 features,
             )
         };
-        defined.validate().map_err(|e| self.wrong(self.place(name, view, &e.to_string()), e.to_string()))?;
+        defined
+            .validate()
+            .map_err(|e| self.wrong(self.place(name, view, &e.to_string()), e.to_string()))?;
         Ok(defined)
     }
 
@@ -143,7 +153,11 @@ impl Reader<'_> {
     }
 
     /// The join keys of the view's entities, in their order.
-    fn join_keys(&self, file: &file::File, view: &file::View) -> Result<Vec<JoinKey>, DefinitionError> {
+    fn join_keys(
+        &self,
+        file: &file::File,
+        view: &file::View,
+    ) -> Result<Vec<JoinKey>, DefinitionError> {
         let mut keys: Vec<JoinKey> = Vec::new();
         for entity in &view.entities {
             let Some(declared) = file.entities.get(entity.get_ref()) else {
@@ -172,14 +186,20 @@ impl Reader<'_> {
         Ok(keys)
     }
 
-    fn feature(&self, feature: &file::Feature) -> Result<thermae_formats::Feature, DefinitionError> {
+    fn feature(
+        &self,
+        feature: &file::Feature,
+    ) -> Result<thermae_formats::Feature, DefinitionError> {
         let name = feature.name.get_ref().clone();
         let mut made = thermae_formats::Feature::new(name, feature.value_type.clone());
         made.description.clone_from(&feature.description);
         made.tags.clone_from(&feature.tags);
         if let Some(loose) = &feature.default {
             let value = Value::from_loose(&feature.value_type, loose).map_err(|e| {
-                self.wrong(feature.name.span(), format!("default of feature {:?}: {e}", feature.name.get_ref()))
+                self.wrong(
+                    feature.name.span(),
+                    format!("default of feature {:?}: {e}", feature.name.get_ref()),
+                )
             })?;
             made = made.with_default(value);
         }
@@ -271,7 +291,10 @@ features = [
     fn every_error_names_its_line_and_what_to_do() {
         for (change, words) in [
             (("ttl = \"3h\"", "tll = \"3h\""), ["line 13", "unknown field `tll`", "`ttl`"]),
-            (("description = \"degrees\"", "descr = \"d\""), ["line 17", "unknown field `descr`", "`tags`"]),
+            (
+                ("description = \"degrees\"", "descr = \"d\""),
+                ["line 17", "unknown field `descr`", "`tags`"],
+            ),
             (("event_time = ", "event_tmie = "), ["line 14", "event_tmie", "`created_time`"]),
             (("\"float64\"", "\"double\""), ["line 17", "unknown type", "float64"]),
             (("\"3h\"", "\"3 hours\""), ["line 13", "not a duration", "24h"]),

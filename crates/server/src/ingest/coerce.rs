@@ -109,7 +109,9 @@ fn json_value(raw: &RawValue, wanted: &ValueType, allow: Allow) -> Result<Value,
         ValueType::Scalar(Scalar::Json) if !text.starts_with('"') => {
             return Ok(Value::Json(text.to_owned()));
         }
-        ValueType::Scalar(Scalar::Timestamp) => return json_time(text, allow).map(Value::Timestamp),
+        ValueType::Scalar(Scalar::Timestamp) => {
+            return json_time(text, allow).map(Value::Timestamp);
+        }
         // A decimal is rounded once, straight to the feature's width.
         ValueType::Scalar(Scalar::Float32 | Scalar::Float64 | Scalar::Int32 | Scalar::Int64)
             if is_number(text) =>
@@ -134,7 +136,9 @@ fn json_value(raw: &RawValue, wanted: &ValueType, allow: Allow) -> Result<Value,
 
 fn json_time(text: &str, allow: Allow) -> Result<i64, String> {
     if is_number(text) {
-        let v = text.parse::<i64>().map_err(|_| format!("{text} is not a whole number of a time unit"))?;
+        let v = text
+            .parse::<i64>()
+            .map_err(|_| format!("{text} is not a whole number of a time unit"))?;
         return time_us(&Cell::Int(v), allow);
     }
     let inner: String = serde_json::from_str(text).map_err(|_| unfit_json(text, "timestamp"))?;
@@ -165,7 +169,9 @@ pub fn time_us(cell: &Cell<'_>, allow: Allow) -> Result<i64, String> {
 fn in_unit(v: i64, allow: Allow) -> Result<i64, String> {
     let far = || format!("{v} is out of range for a time");
     match allow.time_unit {
-        None => Err(format!("the time {v} is an integer: say its unit with --time-unit s, ms, us or ns")),
+        None => Err(format!(
+            "the time {v} is an integer: say its unit with --time-unit s, ms, us or ns"
+        )),
         Some(TimeUnit::S) => v.checked_mul(1_000_000).ok_or_else(far),
         Some(TimeUnit::Ms) => v.checked_mul(1_000).ok_or_else(far),
         Some(TimeUnit::Us) => Ok(v),
@@ -208,7 +214,8 @@ fn json_key(text: &str, name: &str, wanted: KeyType) -> Result<KeyValue, String>
         _ if text == "null" => Err(format!("join key {name} is null")),
         KeyType::Int32 | KeyType::Int64 if is_number(text) => parse(text),
         _ if text.starts_with('"') && !matches!(wanted, KeyType::Int32 | KeyType::Int64) => {
-            let inner: String = serde_json::from_str(text).map_err(|e| format!("join key {name}: {e}"))?;
+            let inner: String =
+                serde_json::from_str(text).map_err(|e| format!("join key {name}: {e}"))?;
             parse(&inner)
         }
         _ => Err(format!("join key {name}: {}", unfit_json(text, wanted.name()))),

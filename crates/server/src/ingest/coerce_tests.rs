@@ -51,8 +51,16 @@ fn what_fits_exactly_is_taken() {
         (Cell::Untyped("-0.0"), "float32", Value::Float32(-0.0)),
         (Cell::Untyped("0.1"), "float32", Value::Float32(0.1)),
         (Cell::Untyped("true"), "bool", Value::Bool(true)),
-        (Cell::Untyped("[1,2]"), "list<int32>", Value::List(vec![Value::Int32(1), Value::Int32(2)])),
-        (Cell::Untyped("2013-01-01T05:00:00Z"), "timestamp", Value::Timestamp(1_357_016_400_000_000)),
+        (
+            Cell::Untyped("[1,2]"),
+            "list<int32>",
+            Value::List(vec![Value::Int32(1), Value::Int32(2)]),
+        ),
+        (
+            Cell::Untyped("2013-01-01T05:00:00Z"),
+            "timestamp",
+            Value::Timestamp(1_357_016_400_000_000),
+        ),
     ] {
         let taken = take(&cell, name);
         assert_eq!(taken.as_ref(), Ok(&expected), "{cell:?} as {name}");
@@ -172,7 +180,12 @@ fn keys_are_coerced_or_name_their_column() {
         let refused = key(&cell, wanted).unwrap_err();
         assert!(refused.contains("join key id"), "{refused}");
     }
-    for (text, wanted) in [("7.0", KeyType::Int64), ("7", KeyType::String), ("\"7\"", KeyType::Int64), ("null", KeyType::Int64)] {
+    for (text, wanted) in [
+        ("7.0", KeyType::Int64),
+        ("7", KeyType::String),
+        ("\"7\"", KeyType::Int64),
+        ("null", KeyType::Int64),
+    ] {
         let raw = raw(text);
         assert!(key(&Cell::Json(&raw), wanted).unwrap_err().contains("id"), "{text}");
     }

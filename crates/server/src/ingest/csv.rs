@@ -77,8 +77,9 @@ impl<R: Read> CsvReader<R> {
         let header = reader.byte_headers().map_err(|e| malformed(e.to_string()))?.clone();
         let mut columns: Vec<Column> = Vec::with_capacity(header.len());
         for (index, name) in header.iter().enumerate() {
-            let name = std::str::from_utf8(name)
-                .map_err(|_| malformed(format!("the header's column {} is not UTF-8", index + 1)))?;
+            let name = std::str::from_utf8(name).map_err(|_| {
+                malformed(format!("the header's column {} is not UTF-8", index + 1))
+            })?;
             let name = name.trim_start_matches('\u{feff}').trim();
             if name.is_empty() {
                 return Err(malformed(format!("the header's column {} has no name", index + 1)));
@@ -158,7 +159,9 @@ impl Batch for &CsvBatch {
         }
         match std::str::from_utf8(field) {
             Ok(text) => Cell::Untyped(text),
-            Err(e) => Cell::Unreadable(format!("text that is not UTF-8 at byte {}", e.valid_up_to())),
+            Err(e) => {
+                Cell::Unreadable(format!("text that is not UTF-8 at byte {}", e.valid_up_to()))
+            }
         }
     }
 
@@ -172,7 +175,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
-    fn open(text: &[u8], options: &CsvOptions) -> Result<CsvReader<std::io::Cursor<Vec<u8>>>, String> {
+    fn open(
+        text: &[u8],
+        options: &CsvOptions,
+    ) -> Result<CsvReader<std::io::Cursor<Vec<u8>>>, String> {
         CsvReader::new(Path::new("t.csv"), std::io::Cursor::new(text.to_vec()), options)
             .map_err(|e| e.to_string())
     }
@@ -183,7 +189,8 @@ mod tests {
         let batch = reader.next_batch().unwrap().unwrap();
         let mut out = Vec::new();
         for row in 0..batch.rows() {
-            let texts: Vec<String> = (0..columns).map(|c| format!("{:?}", batch.cell(c, row))).collect();
+            let texts: Vec<String> =
+                (0..columns).map(|c| format!("{:?}", batch.cell(c, row))).collect();
             out.push(format!("{} {:?}", texts.join(" "), batch.broken(row)));
         }
         out
@@ -224,7 +231,9 @@ mod tests {
 
     #[test]
     fn a_header_that_names_twice_or_not_at_all_is_refused() {
-        for (text, word) in [(&b"a,a\n1,2\n"[..], "twice"), (b"a,\n1,2\n", "no name"), (b"\n\n", "no header")] {
+        for (text, word) in
+            [(&b"a,a\n1,2\n"[..], "twice"), (b"a,\n1,2\n", "no name"), (b"\n\n", "no header")]
+        {
             let error = open(text, &CsvOptions::default()).err().unwrap();
             assert!(error.contains(word), "{error}");
         }

@@ -39,7 +39,9 @@ pub enum IngestError {
         reason: String,
     },
     /// A column is needed that is not there.
-    #[error("{what} needs a column {column:?}, which the file does not have. {help}. It has: {there}")]
+    #[error(
+        "{what} needs a column {column:?}, which the file does not have. {help}. It has: {there}"
+    )]
     MissingColumn {
         /// What needs it: `join key "origin"`.
         what: String,

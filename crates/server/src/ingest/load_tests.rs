@@ -40,7 +40,10 @@ impl Server {
             return RowOutcome::NotApplied(NotApplied::BlockedBehind);
         }
         self.blocked_behind = None;
-        let ok = |duplicate| RowOutcome::Ok { token: Token { partition: 0, sequence: number }, duplicate };
+        let ok = |duplicate| RowOutcome::Ok {
+            token: Token { partition: 0, sequence: number },
+            duplicate,
+        };
         match self.refusals.get_mut(&number).and_then(VecDeque::pop_front) {
             // The answer is lost, the row is not.
             Some(RowOutcome::InDoubt) => {
@@ -105,8 +108,12 @@ fn file(rows: u64, bad: &[u64]) -> String {
 fn run(server: &mut Server, text: &str, rejects: Option<&Path>) -> Result<Report, String> {
     let mut reader =
         CsvReader::new(Path::new("t.csv"), text.as_bytes(), &CsvOptions::default()).unwrap();
-    let mapping =
-        Mapping::resolve(&view(), super::cell::Reader::columns(&reader), &MappingOptions::default()).unwrap();
+    let mapping = Mapping::resolve(
+        &view(),
+        super::cell::Reader::columns(&reader),
+        &MappingOptions::default(),
+    )
+    .unwrap();
     let rejects = Rejects::new(rejects).unwrap();
     load(&mut reader, &view(), mapping, server, rejects, &mut |_| {}).map_err(|e| e.to_string())
 }
@@ -115,7 +122,10 @@ fn run(server: &mut Server, text: &str, rejects: Option<&Path>) -> Result<Report
 fn all_rows_arrive_once_and_in_order_with_several_batches_in_flight() {
     let mut server = Server::default();
     let report = run(&mut server, &file(10_500, &[]), None).unwrap();
-    assert_eq!((report.rows, report.accepted, report.duplicate, report.rejected), (10_500, 10_500, 0, 0));
+    assert_eq!(
+        (report.rows, report.accepted, report.duplicate, report.rejected),
+        (10_500, 10_500, 0, 0)
+    );
     assert!(server.applied.iter().copied().eq(1..=10_500));
     assert_eq!(server.in_flight_most, 4);
 }
@@ -132,7 +142,8 @@ fn a_load_repeated_changes_nothing() {
 #[test]
 fn overload_is_retried_in_order_and_no_row_is_taken_for_a_repeat() {
     let overloaded = || RowOutcome::NotApplied(NotApplied::Overloaded);
-    let mut server = Server::default().refuse(500, [overloaded(), overloaded()]).refuse(4_001, [overloaded()]);
+    let mut server =
+        Server::default().refuse(500, [overloaded(), overloaded()]).refuse(4_001, [overloaded()]);
     let report = run(&mut server, &file(6_000, &[]), None).unwrap();
     assert_eq!((report.accepted, report.duplicate), (6_000, 0));
     assert!(server.applied.iter().copied().eq(1..=6_000), "a hole or a row out of order");
@@ -158,8 +169,11 @@ fn bad_rows_are_kept_with_their_reasons_and_the_load_goes_on() {
     assert_eq!(report.reasons[0].reason, "join key id is null");
     assert_eq!((report.reasons[0].rows, report.reasons[1].rows), (2, 1));
     assert!(report.reasons[0].example.starts_with("row 2: "), "{:?}", report.reasons);
-    let lines: Vec<serde_json::Value> =
-        std::fs::read_to_string(&path).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = std::fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     let rows: Vec<u64> = lines.iter().map(|l| l["row"].as_u64().unwrap()).collect();
     assert_eq!(rows, [2, 3, 5]);
     assert_eq!(lines[0]["values"]["x"], "0.5");
@@ -198,11 +212,19 @@ fn a_load_is_named_by_its_bytes_its_view_and_its_mapping() {
     };
     let there = columns(&["id", "x", "event_time", "y"]);
     let plain = Mapping::resolve(&view(), &there, &MappingOptions::default()).unwrap();
-    let mapped = MappingOptions { map: vec![("y".to_owned(), "x".to_owned())], ..MappingOptions::default() };
+    let mapped =
+        MappingOptions { map: vec![("y".to_owned(), "x".to_owned())], ..MappingOptions::default() };
     let mapped = Mapping::resolve(&view(), &there, &mapped).unwrap();
     let other = FeatureView { name: "w".to_owned(), ..view() };
-    let id = |digest, view: &FeatureView, mapping: &Mapping| producer_id(digest, &mapping.fingerprint(view));
-    let ids = [id(1, &view(), &plain), id(2, &view(), &plain), id(1, &other, &plain), id(1, &view(), &mapped)];
+    let id = |digest, view: &FeatureView, mapping: &Mapping| {
+        producer_id(digest, &mapping.fingerprint(view))
+    };
+    let ids = [
+        id(1, &view(), &plain),
+        id(2, &view(), &plain),
+        id(1, &other, &plain),
+        id(1, &view(), &mapped),
+    ];
     assert_eq!(ids[0], id(1, &view(), &plain));
     for (index, one) in ids.iter().enumerate() {
         assert!(*one != 0 && ids[index + 1..].iter().all(|another| one != another));

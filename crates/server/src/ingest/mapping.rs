@@ -86,7 +86,9 @@ impl Mapping {
                 (Some(column), _) => FeatureFrom::Column(column),
                 (None, Some(default)) => FeatureFrom::Default(default.clone()),
                 (None, None) => {
-                    return Err(finder.missing(format!("feature {:?}", feature.name), &feature.name));
+                    return Err(
+                        finder.missing(format!("feature {:?}", feature.name), &feature.name)
+                    );
                 }
             });
         }
@@ -141,7 +143,11 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     /// Checks the renamings. The command line's replace the definition's for the same name.
-    fn take_maps(&mut self, hint: &SourceHint, given: &[(String, String)]) -> Result<(), IngestError> {
+    fn take_maps(
+        &mut self,
+        hint: &SourceHint,
+        given: &[(String, String)],
+    ) -> Result<(), IngestError> {
         for (column, name) in given {
             let bad = |reason: String| {
                 Err(IngestError::BadMapping { mapping: format!("{column}={name}"), reason })
@@ -176,7 +182,11 @@ impl Finder<'_> {
         let found = match self.map.iter().find(|(_, there)| there == name) {
             Some((column, _)) => match self.position(column) {
                 Some(position) => Some(position),
-                None => return Err(self.missing(format!("{name:?} (by the definition's source)"), column)),
+                None => {
+                    return Err(
+                        self.missing(format!("{name:?} (by the definition's source)"), column)
+                    );
+                }
             },
             None => self.position(name),
         };
@@ -193,7 +203,8 @@ impl Finder<'_> {
 
     fn wanted(&self, name: &str) -> String {
         let feature = self.view.feature(name).map(|f| f.value_type.to_string());
-        let key = self.view.join_keys.iter().find(|k| k.name == name).map(|k| k.key_type.to_string());
+        let key =
+            self.view.join_keys.iter().find(|k| k.name == name).map(|k| k.key_type.to_string());
         feature.or(key).unwrap_or_else(|| "timestamp".to_owned())
     }
 
@@ -210,7 +221,11 @@ impl Finder<'_> {
         })
     }
 
-    fn event_time(&self, hint: &SourceHint, options: &MappingOptions) -> Result<TimeFrom, IngestError> {
+    fn event_time(
+        &self,
+        hint: &SourceHint,
+        options: &MappingOptions,
+    ) -> Result<TimeFrom, IngestError> {
         // What was said on the command line, whichever of the two, replaces the definition's.
         let said = options.event_time.is_some() || options.at.is_some();
         let (column, at) = if said {
@@ -260,7 +275,8 @@ impl Finder<'_> {
             what,
             column: column.to_owned(),
             there: self.there(),
-            help: "Name the right one with --map COL=NAME, or give the feature a default".to_owned(),
+            help: "Name the right one with --map COL=NAME, or give the feature a default"
+                .to_owned(),
         }
     }
 
@@ -268,7 +284,11 @@ impl Finder<'_> {
         let names: Vec<String> = self.columns.iter().take(40).map(ToString::to_string).collect();
         let more = self.columns.len().saturating_sub(names.len());
         let tail = if more > 0 { format!(", and {more} more") } else { String::new() };
-        if names.is_empty() { "no columns".to_owned() } else { format!("{}{tail}", names.join(", ")) }
+        if names.is_empty() {
+            "no columns".to_owned()
+        } else {
+            format!("{}{tail}", names.join(", "))
+        }
     }
 }
 

@@ -39,7 +39,9 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     if fields.iter().any(|(there, _)| *there == name) {
-                        return Err(M::Error::custom(format!("the member {name:?} is there twice")));
+                        return Err(M::Error::custom(format!(
+                            "the member {name:?} is there twice"
+                        )));
                     }
                     fields.push((name, value));
                 }
@@ -230,7 +232,8 @@ mod tests {
 
     #[test]
     fn members_are_columns_and_values_stay_as_written() {
-        let (columns, rows) = read(b"{\"a\":1.10,\"b\":{\"x\": [1, 2]}}\n\n{\"b\":null,\"c\":\"\\u0000\"}");
+        let (columns, rows) =
+            read(b"{\"a\":1.10,\"b\":{\"x\": [1, 2]}}\n\n{\"b\":null,\"c\":\"\\u0000\"}");
         assert_eq!(columns, ["a", "b", "c"]);
         assert_eq!(rows, ["1.10|{\"x\": [1, 2]}|null", "null|null|\"\\u0000\""]);
     }

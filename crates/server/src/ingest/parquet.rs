@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 
 use super::cell::{Batch, Cell, Column, Reader};
@@ -37,8 +38,8 @@ impl ParquetReader {
     pub fn new(path: &Path, file: File) -> Result<Self, IngestError> {
         // The arrow schema hidden in the metadata is skipped: it only adds dictionary types.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata =
-            ArrowReaderMetadata::load(&file, options).map_err(|e| malformed(path, &e.to_string()))?;
+        let metadata = ArrowReaderMetadata::load(&file, options)
+            .map_err(|e| malformed(path, &e.to_string()))?;
         let columns: Vec<Column> = metadata
             .schema()
             .fields()
@@ -54,7 +55,16 @@ impl ParquetReader {
         let selected = (0..columns.len()).collect();
         let batch = ParquetBatch::default();
         let path = path.to_owned();
-        Ok(Self { path, columns, metadata, file: Some(file), selected, rows: None, rows_total, batch })
+        Ok(Self {
+            path,
+            columns,
+            metadata,
+            file: Some(file),
+            selected,
+            rows: None,
+            rows_total,
+            batch,
+        })
     }
 
     /// Decodes only these columns; the others read as null. To be called before the first batch.
@@ -77,7 +87,8 @@ impl ParquetReader {
 
     fn start(&mut self, file: File) -> Result<ParquetRecordBatchReader, IngestError> {
         let batch_rows = self.batch_rows();
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let mask = ProjectionMask::roots(builder.parquet_schema(), self.selected.iter().copied());
         builder
             .with_projection(mask)
@@ -130,7 +141,9 @@ impl Batch for &ParquetBatch {
 
     fn cell(&self, column: usize, row: usize) -> Cell<'_> {
         match (&self.record_batch, self.positions.get(column).copied().flatten()) {
-            (Some(batch), Some(position)) => parquet_cell::cell(batch.column(position).as_ref(), row),
+            (Some(batch), Some(position)) => {
+                parquet_cell::cell(batch.column(position).as_ref(), row)
+            }
             _ => Cell::Null,
         }
     }

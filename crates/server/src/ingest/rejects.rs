@@ -58,9 +58,10 @@ impl Rejects {
         self.rows += 1;
         let room = self.counts.len() < MAX_REASONS || self.counts.contains_key(&rejection.reason);
         let reason = if room { rejection.reason.as_str() } else { OTHER };
-        let count = self.counts.entry(reason.to_owned()).or_insert_with(|| {
-            (0, format!("row {}: {}", rejection.number, rejection.detail))
-        });
+        let count = self
+            .counts
+            .entry(reason.to_owned())
+            .or_insert_with(|| (0, format!("row {}: {}", rejection.number, rejection.detail)));
         count.0 += 1;
         let Some((path, file)) = &mut self.file else { return Ok(()) };
         let line = json!({
@@ -69,7 +70,8 @@ impl Rejects {
             "detail": rejection.detail,
             "values": rejection.row,
         });
-        writeln!(file, "{line}").map_err(|source| IngestError::Rejects { path: path.clone(), source })
+        writeln!(file, "{line}")
+            .map_err(|source| IngestError::Rejects { path: path.clone(), source })
     }
 
     /// Rejected rows so far.

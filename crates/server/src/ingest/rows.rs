@@ -79,7 +79,8 @@ impl<'a> RowReader<'a> {
         for at in 0..batch.rows() {
             let number = self.next_number;
             self.next_number += 1;
-            let broken = batch.broken(at).map(|text| ("the line is broken".to_owned(), text.to_owned()));
+            let broken =
+                batch.broken(at).map(|text| ("the line is broken".to_owned(), text.to_owned()));
             let row = match broken {
                 Some(broken) => Err(broken),
                 None => self.row(batch, at, number),
@@ -134,9 +135,11 @@ impl<'a> RowReader<'a> {
     fn times(&self, batch: &dyn Batch, at: usize) -> Result<(i64, i64), (String, String)> {
         let event_time = match self.mapping.event_time {
             TimeFrom::Fixed(time_us) => time_us,
-            TimeFrom::Column(column) => self.time(batch, at, column, "event time")?.ok_or_else(|| {
-                ("the event time is null".to_owned(), "the event time is null".to_owned())
-            })?,
+            TimeFrom::Column(column) => {
+                self.time(batch, at, column, "event time")?.ok_or_else(|| {
+                    ("the event time is null".to_owned(), "the event time is null".to_owned())
+                })?
+            }
         };
         let created_time = match self.mapping.created_time {
             None => NO_TIME,
@@ -191,7 +194,9 @@ fn cut(text: &str) -> Json {
 }
 
 fn cell_json(cell: &Cell<'_>) -> Json {
-    let float = |v: f64| serde_json::Number::from_f64(v).map_or_else(|| Json::from(v.to_string()), Json::Number);
+    let float = |v: f64| {
+        serde_json::Number::from_f64(v).map_or_else(|| Json::from(v.to_string()), Json::Number)
+    };
     match cell {
         Cell::Null => Json::Null,
         Cell::Bool(v) => Json::Bool(*v),

@@ -55,10 +55,13 @@ impl Source {
             return Err(IngestError::Empty { path: path.to_owned() });
         }
         let mut magic = [0_u8; 4];
-        let is_parquet = metadata.is_file() && file.read_exact(&mut magic).is_ok() && &magic == b"PAR1";
+        let is_parquet =
+            metadata.is_file() && file.read_exact(&mut magic).is_ok() && &magic == b"PAR1";
         let format = match format.or_else(|| is_parquet.then_some(Format::Parquet)) {
             Some(format) => format,
-            None => by_name(path).ok_or_else(|| IngestError::UnknownFormat { path: path.to_owned() })?,
+            None => {
+                by_name(path).ok_or_else(|| IngestError::UnknownFormat { path: path.to_owned() })?
+            }
         };
         Ok(Self { path: path.to_owned(), format, length_bytes: metadata.len(), csv })
     }
