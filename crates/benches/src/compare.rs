@@ -15,14 +15,33 @@ pub struct Entry<'a, T: ?Sized> {
     pub name: String,
     /// Whether its answers hold rows (the floor's do not).
     pub checked: bool,
-    /// Opens it for one measurement.
-    pub open: Box<dyn FnMut() -> anyhow::Result<Box<T>> + 'a>,
+    open: Box<dyn FnMut() -> anyhow::Result<Box<T>> + 'a>,
 }
 
-impl<'a, T: ?Sized> Entry<'a, T> {
-    /// An entry whose answers are checked.
-    pub fn new(name: impl Into<String>, open: impl FnMut() -> anyhow::Result<Box<T>> + 'a) -> Self {
-        Self { name: name.into(), checked: true, open: Box::new(open) }
+/// A target for latency.
+pub type Reading<'a> = Entry<'a, dyn Reader + 'a>;
+/// A target for rate.
+pub type Piping<'a> = Entry<'a, dyn Pipeline + 'a>;
+
+impl<'a> Reading<'a> {
+    /// A reader whose answers are checked.
+    pub fn reading<R: Reader + 'a>(
+        name: &str,
+        mut open: impl FnMut() -> anyhow::Result<R> + 'a,
+    ) -> Self {
+        let open = move || open().map(|reader| Box::new(reader) as Box<dyn Reader + 'a>);
+        Self { name: name.to_owned(), checked: true, open: Box::new(open) }
+    }
+}
+
+impl<'a> Piping<'a> {
+    /// A pipeline.
+    pub fn piping<P: Pipeline + 'a>(
+        name: &str,
+        mut open: impl FnMut() -> anyhow::Result<P> + 'a,
+    ) -> Self {
+        let open = move || open().map(|pipeline| Box::new(pipeline) as Box<dyn Pipeline + 'a>);
+        Self { name: name.to_owned(), checked: true, open: Box::new(open) }
     }
 }
 
@@ -31,7 +50,7 @@ impl<'a, T: ?Sized> Entry<'a, T> {
 /// # Errors
 /// A target broke or answered wrongly.
 pub fn latency(
-    entries: &mut [Entry<'_, dyn Reader + '_>],
+    entries: &mut [Reading<'_>],
     waiting: &str,
     load: Load,
     rounds: usize,
@@ -47,7 +66,7 @@ pub fn latency(
     }
     let p50s = |at: usize| found[at].iter().map(|round| round.p50_ns as f64).collect::<Vec<_>>();
     let ours = entries.iter().position(|entry| entry.name == OURS);
-    let line = |(at, entry): (usize, &Entry<'_, dyn Reader + '_>)| {
+    let line = |(at, entry): (usize, &Reading<'_>)| {
         Some(LatencyLine {
             target: entry.name.clone(),
             waiting: waiting.to_owned(),
@@ -65,7 +84,7 @@ pub fn latency(
 /// # Errors
 /// A target broke or answered wrongly.
 pub fn rate(
-    entries: &mut [Entry<'_, dyn Pipeline + '_>],
+    entries: &mut [Piping<'_>],
     what: &str,
     load: Load,
     window: usize,
@@ -81,7 +100,7 @@ pub fn rate(
         }
     }
     let ours = entries.iter().position(|entry| entry.name == OURS);
-    let line = |(at, entry): (usize, &Entry<'_, dyn Pipeline + '_>)| {
+    let line = |(at, entry): (usize, &Piping<'_>)| {
         Some(RateLine {
             what: what.to_owned(),
             target: entry.name.clone(),

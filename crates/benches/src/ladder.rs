@@ -16,18 +16,19 @@ use thermae_formats::projection::Projection;
 use thermae_formats::{NO_TIME, SchemaId};
 use thermae_hot::{Lookup, Probe, RowBuf, multi_get};
 
-/// Rows as plain memory of the hot table's slot size: what copying them costs at least.
-pub struct Memory(Vec<[f32; 20]>);
+/// Rows as plain memory, in the hot table's slot size: what copying them costs at least.
+pub struct Memory<'a>(pub &'a [Slot]);
 
-impl Memory {
-    /// Rows `0..rows`.
-    pub fn new(rows: u64) -> Self {
-        let slot = |id| std::array::from_fn(|at| row(id).get(at).copied().unwrap_or_default());
-        Self((0..rows).map(slot).collect())
-    }
+/// A row in 80 bytes, the hot table's slot of such a row.
+pub type Slot = [f32; 20];
+
+/// Rows `0..rows` as slots.
+pub fn slots(rows: u64) -> Vec<Slot> {
+    let slot = |id| std::array::from_fn(|at| row(id).get(at).copied().unwrap_or_default());
+    (0..rows).map(slot).collect()
 }
 
-impl Reader for Memory {
+impl Reader for Memory<'_> {
     fn read(&mut self, ids: &[u64], rows: &mut Vec<f32>) -> anyhow::Result<()> {
         rows.clear();
         ids.iter().for_each(|id| rows.extend_from_slice(&self.0[*id as usize][..FEATURES]));
@@ -113,7 +114,7 @@ impl Reader for Hot<'_> {
             .map(|key| {
                 let hash = reads.hash(key);
                 let table = reads.shard(reads.partition(hash)) as u32;
-                let row_hash = row_hash(hash, view.id.0);
+                let row_hash = row_hash(hash, view.id);
                 Probe { table, row_hash, key, schema_ids: view.schema_ids() }
             })
             .collect();

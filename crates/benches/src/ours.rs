@@ -158,7 +158,6 @@ pub fn plan(client: &Client) -> anyhow::Result<Plan> {
 }
 
 /// Reads of all ten features as a matrix.
-#[derive(Debug)]
 pub struct Reads {
     client: Client,
     plan: Plan,

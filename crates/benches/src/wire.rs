@@ -1,8 +1,8 @@
 //! `bench wire`: the whole run, from starting the servers to the tables.
 
-use crate::compare::{self, Entry, OURS};
+use crate::compare::{self, OURS, Piping, Reading};
 use crate::floor::Floor;
-use crate::ladder::{Embedded, Hot, Memory, Whole};
+use crate::ladder::{Embedded, Hot, Memory, Whole, slots};
 use crate::machine::Machine;
 use crate::measure::Load;
 use crate::ours::{self, Puts, Reads, Server};
@@ -11,7 +11,6 @@ use crate::pin;
 use crate::report::{BytesLine, Report};
 use crate::resp::{Gets, Resp, Sets};
 use crate::socket::Waiting;
-use crate::target::{Pipeline, Reader};
 use crate::workload::VALUE_BYTES;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -151,11 +150,10 @@ fn reads(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Result
             report.latency.extend(lines);
         }
     }
-    let mut entries: Vec<Entry<'_, dyn Pipeline>> = Vec::new();
-    entries.push(Entry::new(OURS, || Ok(Box::new(Reads::new(server.client(Waiting::Spin)?)?))));
+    let mut entries = vec![Piping::piping(OURS, || Reads::new(server.client(Waiting::Spin)?))];
     for (name, peer) in &running {
-        let open = || Ok(Box::new(Gets(Resp::connect(peer.address, Waiting::Spin)?)) as _);
-        entries.push(Entry::new(*name, open));
+        let open = || Ok(Gets(Resp::connect(peer.address, Waiting::Spin)?));
+        entries.push(Piping::piping(name, open));
     }
     let load = run.load(RATE_KEYS);
     report.rates.extend(compare::rate(&mut entries, "read", load, READ_WINDOW, run.rounds)?);
@@ -167,15 +165,13 @@ fn readers<'a>(
     server: &'a Server,
     running: &'a [(&'static str, Peer)],
     waiting: Waiting,
-) -> Vec<Entry<'a, dyn Reader>> {
-    let mut floor: Entry<'_, dyn Reader> =
-        Entry::new("loopback floor", move || Ok(Box::new(Floor::start(waiting)?)));
+) -> Vec<Reading<'a>> {
+    let mut floor = Reading::reading("loopback floor", move || Floor::start(waiting));
     floor.checked = false;
-    let mut entries = vec![floor];
-    entries.push(Entry::new(OURS, move || Ok(Box::new(Reads::new(server.client(waiting)?)?))));
+    let ours = Reading::reading(OURS, move || Reads::new(server.client(waiting)?));
+    let mut entries = vec![floor, ours];
     for (name, peer) in running {
-        let open = move || Ok(Box::new(Resp::connect(peer.address, waiting)?) as _);
-        entries.push(Entry::new(*name, open));
+        entries.push(Reading::reading(name, move || Resp::connect(peer.address, waiting)));
     }
     entries
 }
@@ -183,13 +179,12 @@ fn readers<'a>(
 /// Memory, hot table and store in this process.
 fn ladder(run: &Run, report: &mut Report) -> anyhow::Result<()> {
     let embedded = Embedded::load(&run.folder.join("embedded"), run.rows, 1 << 30)?;
-    let embedded = &embedded;
+    let (embedded, memory) = (&embedded, slots(run.rows));
     for keys in [1, RATE_KEYS] {
-        let rows = run.rows;
-        let mut entries: Vec<Entry<'_, dyn Reader>> = vec![
-            Entry::new("memory", move || Ok(Box::new(Memory::new(rows)))),
-            Entry::new("hot table", || Ok(Box::new(Hot(embedded, RowBuf::default())))),
-            Entry::new("store", || Ok(Box::new(Whole(embedded, RowBuf::default())))),
+        let mut entries = vec![
+            Reading::reading("memory", || Ok(Memory(&memory))),
+            Reading::reading("hot table", || Ok(Hot(embedded, RowBuf::default()))),
+            Reading::reading("store", || Ok(Whole(embedded, RowBuf::default()))),
         ];
         let load = run.load(keys);
         report.latency.extend(compare::latency(&mut entries, "in process", load, run.rounds)?);
@@ -206,11 +201,10 @@ fn durable(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Resu
         let folder = run.folder.join(format!("{}-durable", program.name));
         running.push((program.name, Peer::start(program, "durable.conf", &folder)?));
     }
-    let mut entries: Vec<Entry<'_, dyn Pipeline>> = Vec::new();
-    entries.push(Entry::new(OURS, || Ok(Box::new(Puts::new(server.client(Waiting::Block)?)?))));
+    let mut entries = vec![Piping::piping(OURS, || Puts::new(server.client(Waiting::Block)?))];
     for (name, peer) in &running {
-        let open = || Ok(Box::new(Sets::new(Resp::connect(peer.address, Waiting::Block)?)) as _);
-        entries.push(Entry::new(*name, open));
+        let open = || Ok(Sets::new(Resp::connect(peer.address, Waiting::Block)?));
+        entries.push(Piping::piping(name, open));
     }
     let load = run.load(RATE_KEYS);
     let lines = compare::rate(&mut entries, "durable write", load, WRITE_WINDOW, run.rounds)?;
