@@ -7,6 +7,7 @@ use thermae_formats::row::RowLayout;
 use thermae_formats::schema::Feature;
 use thermae_formats::{NO_TIME, Value};
 use thermae_hot::RowView;
+use thermae_tiering::residency;
 
 use crate::catalogue::{Schema, View};
 use crate::write::{Refusal, RowWrite};
@@ -62,6 +63,11 @@ impl Base {
     fn is_live(&self, now_us: i64) -> bool {
         let expired = self.expire_at != NO_TIME && self.expire_at <= now_us;
         self.flags & FLAG_TOMBSTONE == 0 && !expired
+    }
+
+    /// It no longer counts when a record is applied at this watermark.
+    pub fn is_reset(&self, watermark: Option<i64>) -> bool {
+        residency::is_reset(self.expire_at, watermark)
     }
 
     /// What decides which of two rows is newer.

@@ -16,14 +16,14 @@ use thermae_formats::catalogue::CatalogueEntry;
 use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use thermae_formats::schema::FeatureView;
 
-use crate::catalogue::{Applied, Catalogue};
+use crate::catalogue::{Applied, Catalogue, View};
 use crate::error::Error;
 use crate::log::{AppendError, LogWriter};
-use crate::merge;
+use crate::merge::{self, Base};
 use crate::message::{Gathered, Origin, Part};
 use crate::outside::Outside;
 use crate::partition::Admission;
-use crate::pending::{Newest, Pending, PendingRow, Waiting};
+use crate::pending::{Pending, PendingRow, Waiting};
 use crate::state::{Effect, ShardState};
 use crate::write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
 
@@ -216,9 +216,10 @@ impl<E: Env> Owner<E> {
         }
         let key = batch.key(row);
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
+        let watermark = self.state.logged_watermark(entity_hash);
         let mut merged = None;
         if let WriteKind::Partial { features } = &row.kind {
-            let base = self.newest(view, row_hash, key)?;
+            let base = self.newest(view, row_hash, key, watermark)?;
             merged =
                 Some(merge::merge(view, base.as_ref(), row, features, batch.value(row), now_us)?);
         }
@@ -254,30 +255,26 @@ impl<E: Env> Owner<E> {
                 return Err(refusal_of(&refused));
             }
         };
-        partition.note_logged(batch.producer_id, row.producer_sequence);
+        partition.note_logged(batch.producer_id, row.producer_sequence, row.event_time);
         self.open_is_durable |= batch.ack == Ack::Durable;
-        let mut head = PendingRow::head(&record, row_hash, reservation);
+        let mut head = PendingRow::head(&record, row_hash, watermark, reservation);
         head.set_merged(merged.map(|merged| merged.value));
         self.pending.push_row(head, log_batch, waiting, index);
         Ok(())
     }
 
-    /// The newest row of an entity, counting those that the log has but the table not yet.
+    /// The row that a partial write would be laid over, counting rows that the log has but the
+    /// table not yet.
     fn newest(
         &mut self,
-        view: &crate::catalogue::View,
+        view: &View,
         row_hash: u64,
         key: &[u8],
-    ) -> Result<Option<merge::Base>, Option<Refusal>> {
-        let applied = self.state.newest(view, row_hash, key).map_err(Some)?;
-        match self.pending.newest(row_hash, key) {
-            Newest::None => Ok(applied),
-            Newest::OtherKey => Err(Some(Refusal::Overloaded)),
-            Newest::Row(pending) => Ok(match applied {
-                Some(applied) if applied.order() > pending.order() => Some(applied),
-                _ => Some(pending),
-            }),
-        }
+        watermark: Option<i64>,
+    ) -> Result<Option<Base>, Refusal> {
+        let applied = self.state.newest(view, row_hash, key)?;
+        let newest = self.pending.newest(row_hash, key, applied);
+        Ok(newest.filter(|base| !base.is_reset(watermark)))
     }
 
     fn refuse(&mut self, batch: &WriteBatch, row: &RowWrite, refusal: Refusal) -> Outcome {

@@ -34,6 +34,7 @@ pub struct Partition {
     assigned: u64,
     applied: u64,
     watermark: Option<i64>,
+    logged_watermark: Option<i64>,
     marks: HashMap<u64, u64>,
     admitted: HashMap<u64, u64>,
     blocked: HashMap<u64, u64>,
@@ -62,14 +63,20 @@ impl Partition {
         self.assigned + 1
     }
 
+    /// The newest event time of any logged record.
+    pub fn logged_watermark(&self) -> Option<i64> {
+        self.logged_watermark
+    }
+
     /// The highest applied sequence number.
     pub fn applied(&self) -> u64 {
         self.applied
     }
 
     /// Takes note that the log accepted a record under [`Self::next_sequence`].
-    pub fn note_logged(&mut self, producer_id: u64, producer_sequence: u64) {
+    pub fn note_logged(&mut self, producer_id: u64, producer_sequence: u64, event_time: i64) {
         self.assigned += 1;
+        self.logged_watermark = self.logged_watermark.max(Some(event_time));
         if producer_id != 0 {
             self.admitted.insert(producer_id, producer_sequence);
             self.blocked.remove(&producer_id);
@@ -95,6 +102,7 @@ impl Partition {
         self.applied = record.sequence;
         self.assigned = self.assigned.max(record.sequence);
         self.watermark = self.watermark.max(Some(record.event_time));
+        self.logged_watermark = self.logged_watermark.max(self.watermark);
         if record.producer_id != 0 {
             self.move_mark(record.producer_id, record.producer_sequence);
         }
@@ -139,12 +147,12 @@ mod tests {
     #[test]
     fn a_refused_row_blocks_later_ones_of_its_producer_until_it_is_repeated() {
         let mut partition = Partition::default();
-        partition.note_logged(7, 1);
+        partition.note_logged(7, 1, 0);
         partition.note_refused(7, 2);
         assert_eq!(partition.admission(7, 3), Admission::Blocked);
         assert_eq!(partition.admission(7, 2), Admission::Fresh);
         assert_eq!(partition.admission(8, 3), Admission::Fresh);
-        partition.note_logged(7, 2);
+        partition.note_logged(7, 2, 0);
         assert_eq!(partition.admission(7, 3), Admission::Fresh);
         assert_eq!(partition.admission(7, 2), Admission::Duplicate);
     }
@@ -153,7 +161,7 @@ mod tests {
     fn producers_are_bounded_but_known_ones_go_on() {
         let mut partition = Partition::default();
         for producer in 1..=PRODUCERS_MAX as u64 {
-            partition.note_logged(producer, 1);
+            partition.note_logged(producer, 1, 0);
         }
         assert_eq!(partition.admission(u64::MAX, 1), Admission::TooManyProducers);
         assert_eq!(partition.admission(1, 2), Admission::Fresh);

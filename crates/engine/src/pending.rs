@@ -48,6 +48,10 @@ pub struct Head {
     expire_at: i64,
     partition: u16,
     row_hash: u64,
+    /// The newest event time logged in the partition before this row.
+    watermark_before: Option<i64>,
+    /// The pending row of the same hash before this one.
+    previous: Option<u64>,
     /// Room set aside in the hot table; taken when the row is applied.
     pub reservation: Option<Reservation>,
     /// The value, where it is not the one of the request.
@@ -56,7 +60,12 @@ pub struct Head {
 
 impl PendingRow {
     /// Copies out of a record what is needed to make it again.
-    pub fn head(record: &Record<'_>, row_hash: u64, reservation: Reservation) -> Head {
+    pub fn head(
+        record: &Record<'_>,
+        row_hash: u64,
+        watermark_before: Option<i64>,
+        reservation: Reservation,
+    ) -> Head {
         Head {
             kind: record.kind,
             flags: record.flags,
@@ -67,6 +76,8 @@ impl PendingRow {
             expire_at: record.expire_at,
             partition: record.partition,
             row_hash,
+            watermark_before,
+            previous: None,
             reservation: Some(reservation),
             merged: None,
         }
@@ -99,24 +110,14 @@ impl Head {
     }
 }
 
-/// The newest pending row of a key.
-#[derive(Debug)]
-pub enum Newest {
-    /// None is pending.
-    None,
-    /// Another key of the same hash is pending, which hides what there may be of this one.
-    OtherKey,
-    /// This one.
-    Row(Base),
-}
-
-/// The queue, and an index of the newest pending row of each key for partial writes.
+/// The queue, and chains of the pending rows of each key for partial writes.
 #[derive(Debug, Default)]
 pub struct Pending {
     rows: VecDeque<PendingRow>,
     /// Rows popped so far: the absolute number of the first in `rows`.
     popped: u64,
-    newest: HashMap<u64, u64>,
+    /// The last pending row of each row hash; earlier ones hang on `Head::previous`.
+    latest: HashMap<u64, u64>,
 }
 
 impl Pending {
@@ -126,20 +127,11 @@ impl Pending {
     }
 
     /// Adds a logged row.
-    pub fn push_row(&mut self, head: Head, log_batch: u64, waiting: &Arc<Waiting>, index: u32) {
+    pub fn push_row(&mut self, mut head: Head, log_batch: u64, waiting: &Arc<Waiting>, index: u32) {
         let number = self.popped + self.rows.len() as u64;
-        let order = (head.event_time, head.created_time, head.sequence);
-        let row_hash = head.row_hash;
-        let partition = head.partition;
-        let waiting = Arc::clone(waiting);
+        head.previous = self.latest.insert(head.row_hash, number);
+        let (partition, waiting) = (head.partition, Arc::clone(waiting));
         self.rows.push_back(PendingRow { log_batch, waiting, index, partition, head: Some(head) });
-        let is_newest = match self.newest.get(&row_hash).and_then(|&at| self.head_at(at)) {
-            Some(known) => order > (known.event_time, known.created_time, known.sequence),
-            None => true,
-        };
-        if is_newest {
-            self.newest.insert(row_hash, number);
-        }
     }
 
     /// Adds a duplicate, which is answered when `log_batch` is safe.
@@ -154,16 +146,30 @@ impl Pending {
         self.rows.push_back(PendingRow { log_batch, waiting, index, partition, head: None });
     }
 
-    /// The newest pending row of a key.
-    pub fn newest(&self, row_hash: u64, key: &[u8]) -> Newest {
-        let Some(&number) = self.newest.get(&row_hash) else { return Newest::None };
-        let row = self.row_at(number);
-        let found = row.and_then(|row| row.head.as_ref()?.record(&row.waiting.batch, row.index));
-        match found {
-            None => Newest::None,
-            Some(record) if record.key != key => Newest::OtherKey,
-            Some(record) => Newest::Row(Base::of_record(&record)),
+    /// The newest row of a key once everything pending is applied to `applied`, by the rules of
+    /// `ShardState::apply`.
+    pub fn newest(&self, row_hash: u64, key: &[u8], applied: Option<Base>) -> Option<Base> {
+        let mut rows = Vec::new();
+        let mut number = self.latest.get(&row_hash).copied();
+        while let Some(row) = number.and_then(|number| self.row_at(number)) {
+            let Some(head) = &row.head else { break };
+            rows.push((head, row));
+            number = head.previous;
         }
+        let mut newest = applied;
+        for (head, row) in rows.into_iter().rev() {
+            let Some(record) = head.record(&row.waiting.batch, row.index) else { continue };
+            let next = Base::of_record(&record);
+            // Rows of another key with an equal hash hang in the same chain.
+            let wins = record.key == key
+                && newest.as_ref().is_none_or(|base| {
+                    base.is_reset(head.watermark_before) || next.order() > base.order()
+                });
+            if wins {
+                newest = Some(next);
+            }
+        }
+        newest
     }
 
     /// Pops the oldest row if its batch is as safe as its acknowledgement promises. A row never
@@ -182,9 +188,9 @@ impl Pending {
     fn pop(&mut self) -> Option<PendingRow> {
         let row = self.rows.pop_front()?;
         if let Some(head) = &row.head
-            && self.newest.get(&head.row_hash) == Some(&self.popped)
+            && self.latest.get(&head.row_hash) == Some(&self.popped)
         {
-            self.newest.remove(&head.row_hash);
+            self.latest.remove(&head.row_hash);
         }
         self.popped += 1;
         Some(row)
@@ -192,9 +198,5 @@ impl Pending {
 
     fn row_at(&self, number: u64) -> Option<&PendingRow> {
         self.rows.get(usize::try_from(number.checked_sub(self.popped)?).ok()?)
-    }
-
-    fn head_at(&self, number: u64) -> Option<&Head> {
-        self.row_at(number)?.head.as_ref()
     }
 }

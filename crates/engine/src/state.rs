@@ -114,6 +114,11 @@ impl ShardState {
         Some((number, partition))
     }
 
+    /// The newest event time logged in an entity's partition.
+    pub fn logged_watermark(&mut self, entity_hash: u64) -> Option<i64> {
+        self.partition_mut(entity_hash)?.1.logged_watermark()
+    }
+
     /// The highest applied sequence of a partition.
     pub fn applied(&self, partition: u16) -> u64 {
         self.partitions

@@ -1,5 +1,8 @@
 //! The one integration binary: every test that spans crates, as modules.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agreement;
+mod campaign;
 mod corpora;
 mod house;
+mod wire_agreement;

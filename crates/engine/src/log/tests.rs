@@ -4,6 +4,7 @@
 mod crashes;
 mod damage;
 mod faults;
+mod real;
 mod writing;
 
 use std::path::{Path, PathBuf};
@@ -101,6 +102,7 @@ impl Rig {
 
     fn append(&mut self, shard: u16, number: u64) -> Result<u64, AppendError> {
         let batch = with_record(shard, number, |record| self.writer(shard).append(record))?;
+        assert_eq!(self.writer(shard).last_batch(), batch);
         self.sent[usize::from(shard)].push((number, batch));
         Ok(batch)
     }

@@ -198,6 +198,20 @@ impl<E: Env> LogWriter<E> {
         self.open.builder.records() as usize
     }
 
+    /// Number of the last batch that an appended record is in, or will be in: once it is durable, so
+    /// is every record appended so far.
+    pub fn last_batch(&self) -> u64 {
+        match self.open.builder.records() {
+            0 => self.flight.assigned(),
+            _ => self.open_number(),
+        }
+    }
+
+    /// The number that the open batch will have: closing a segment takes a batch before it.
+    fn open_number(&self) -> u64 {
+        self.flight.assigned() + 1 + u64::from(self.open.is_rolling)
+    }
+
     /// Batch writes under way.
     pub fn in_flight(&self) -> usize {
         self.flight.in_flight()

@@ -54,13 +54,7 @@ impl Model {
         let order = (event_time, created_time, self.sequence);
         let wins = match self.rows.get(&target) {
             // A row past its own expiry by the partition's newest event time no longer counts.
-            Some(row)
-                if self
-                    .watermark
-                    .is_some_and(|w| row.expire_at != NO_TIME && row.expire_at <= w) =>
-            {
-                true
-            }
+            Some(row) if self.is_reset(row) => true,
             Some(row) => order > row.order,
             None => true,
         };
@@ -71,6 +65,10 @@ impl Model {
         Verdict::Accepted
     }
 
+    fn is_reset(&self, row: &ModelRow) -> bool {
+        row.expire_at != NO_TIME && self.watermark.is_some_and(|w| row.expire_at <= w)
+    }
+
     fn merged(
         &self,
         target: (usize, u64),
@@ -78,7 +76,7 @@ impl Model {
         feature: u16,
         value: &Value,
     ) -> Option<Vec<Value>> {
-        let base = self.rows.get(&target);
+        let base = self.rows.get(&target).filter(|row| !self.is_reset(row));
         if base.is_some_and(|row| (row.order.0, row.order.1) > (event_time, NO_TIME)) {
             return None;
         }

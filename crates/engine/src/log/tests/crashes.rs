@@ -143,3 +143,20 @@ fn a_crash_at_every_step_of_creation_and_of_an_open_leaves_a_directory_that_open
         }
     }
 }
+
+#[test]
+fn what_an_open_has_shown_does_not_vanish_at_the_next_power_cut() {
+    for seed in 0..40 {
+        let env = SimEnv::new(seed);
+        let mut rig = Rig::open(&env, 1);
+        rig.put(0..6, false);
+        let last = rig.sent[0].last().unwrap().1;
+        rig.run(|progress| progress.written >= last);
+        assert_eq!(rig.writer(0).progress().durable, 0, "nothing was synced");
+        let env = env.kill();
+        let (opened, shown) = open(&env, 1, &options());
+        assert!(opened.is_ok() && numbers(&shown) == (0..6).collect::<Vec<_>>());
+        let env = env.crash();
+        assert_eq!(open(&env, 1, &options()).1, shown, "seed {seed}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Damaged, missing, moved and foreign bytes: the same answer or a typed error, never another answer.
 
+use thermae_formats::batch::{BatchBuilder, Seal, Unchecked};
+use thermae_formats::manifest::{Manifest, SealedLog};
 use thermae_formats::segment::SegmentHeader;
 
 use super::*;
@@ -377,4 +379,86 @@ fn damage_in_a_sealed_log_is_refused_even_at_its_very_end() {
     let (opened, replayed) = open(&env, 1, &options);
     assert_eq!(numbers(&replayed), [0, 1, 2, 3]);
     assert_eq!(opened.unwrap().report.damages.len(), 1);
+}
+
+/// The image of `two_epochs`, closed, with its manifest changed and signed anew.
+fn with_manifest(change: impl FnOnce(&mut Manifest)) -> Image {
+    let env = SimEnv::new(8);
+    let mut rig = Rig::open_with(&env, 1, &small());
+    rig.put(0..10, true);
+    close(rig);
+    let mut image = image(&env);
+    let mut manifest = Manifest::parse(&image[0].1).unwrap();
+    change(&mut manifest);
+    image[0].1 = manifest.to_bytes();
+    image
+}
+
+#[test]
+fn a_sealed_log_must_end_exactly_where_and_as_the_manifest_says() {
+    let expected: Vec<u64> = (0..10).collect();
+    assert!(same_or_named(&with_manifest(|_| ()), &expected, "unchanged").is_none());
+    let changes: [fn(&mut SealedLog); 5] = [
+        |log| log.chain ^= 1,
+        |log| log.records += 1,
+        |log| log.batches -= 1,
+        |log| log.end_offset -= 4096,
+        |log| log.first_salt ^= 1,
+    ];
+    for (case, change) in changes.into_iter().enumerate() {
+        let image = with_manifest(|manifest| change(&mut manifest.sealed[0]));
+        let error = same_or_named(&image, &expected, "sealed").expect("noticed");
+        assert!(matches!(error, LogError::Damaged(_)), "case {case}: {error}");
+    }
+}
+
+#[test]
+fn a_fresh_file_in_the_place_of_a_segment_is_not_an_empty_log() {
+    let env = SimEnv::new(9);
+    let mut rig = Rig::open(&env, 1);
+    rig.put(0..3, true);
+    rig.run(|progress| progress.durable > 0 && progress.durable == progress.assigned);
+    let mut image = image(&env);
+    let header = SegmentHeader::parse(&image[1].1).unwrap();
+    let other = SegmentHeader { salt: header.salt ^ 1, ..header };
+    image[1].1.fill(0);
+    image[1].1[..4096].copy_from_slice(&other.to_bytes());
+    let error = open(&machine(&image), 1, &options()).0.err().expect("noticed");
+    assert_eq!(error.location().unwrap(), (image[1].0.as_path(), 40), "{error}");
+}
+
+#[test]
+fn a_batch_that_verifies_but_does_not_chain_is_damage() {
+    let (image, _) = killed_after(3, false);
+    let header = SegmentHeader::parse(&image[1].1).unwrap();
+    let at = |block: u64| block * 4096;
+    let third = Unchecked::new(&image[1].1[at(3) as usize..]).header(&header, at(3)).unwrap();
+    let right = Seal {
+        segment: &header,
+        offset: at(4),
+        flags: 0,
+        number: 4,
+        horizon: 3,
+        first_record: 3,
+        previous: third.hash,
+    };
+    let planted = [
+        (right, None),
+        (Seal { number: 5, ..right }, Some("number")),
+        (Seal { previous: 1, ..right }, Some("previous hash")),
+        (Seal { first_record: 2, ..right }, Some("first record")),
+        (Seal { horizon: 0, ..right }, Some("horizon")),
+    ];
+    for (seal, wrong) in planted {
+        let mut image = image.clone();
+        BatchBuilder::new().seal(&mut image[1].1[at(4) as usize..], &seal).unwrap();
+        let (opened, replayed) = open(&machine(&image), 1, &options());
+        match (opened.err(), wrong) {
+            (None, None) => assert_eq!(numbers(&replayed), [0, 1, 2]),
+            (Some(LogError::Damaged(damage)), Some(what)) => {
+                assert!(damage.offset == at(4) && damage.what.contains(what), "{damage:?}");
+            }
+            (other, _) => panic!("{wrong:?}: {other:?}"),
+        }
+    }
 }

@@ -42,8 +42,7 @@ impl<E: Env> LogWriter<E> {
             return Err(AppendError::TooLarge { bytes: alone, limit });
         }
         (self.open.room, self.open.is_rolling) = place;
-        // Closing the segment takes a batch of its own, before this one.
-        Ok(self.flight.assigned() + 1 + u64::from(self.open.is_rolling))
+        Ok(self.open_number())
     }
 
     /// Room and segment of a new batch that starts with `needed` bytes.
