@@ -17,7 +17,7 @@ impl Drop for Directory {
 fn write<E: Env>(env: &E, recovered: &mut Recovered<E>, numbers: std::ops::Range<u64>, stop: bool) {
     let mut ring = env.ring().unwrap();
     let writer = &mut recovered.writers[0];
-    let mut turn = |writer: &mut LogWriter<E>, ring: &mut E::Ring| {
+    let turn = |writer: &mut LogWriter<E>, ring: &mut E::Ring| {
         let mut events = Vec::new();
         let until = env.monotonic_ns() + 1_000_000;
         ring.turn(Wait::Until { monotonic_ns: until }, &mut events).unwrap();
