@@ -83,7 +83,8 @@ const _: () =
 const _: () = assert!(ROW_HEADER_BYTES == 32);
 const _: () = assert!(ROW_HEADER_BYTES + 8 + 40 == 80, "int64 key and ten float32: no slack");
 const _: () = assert!(BODY_BYTES_MAX == 524_280);
-const _: () = assert!(SEQUENCE_BITS + 8 + 8 == 64 && 32 + 16 + 16 == 64);
+const _: () = assert!(SEQUENCE_BITS + u8::BITS + u8::BITS == u64::BITS);
+const _: () = assert!(BODY_WORDS_MAX == u16::MAX as usize);
 const _: () = assert!(CHUNK_WORDS == 8192 && MAP_BYTES_MAX == 256 << 30);
 
 /// Bytes of a row's body before padding.

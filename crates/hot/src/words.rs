@@ -103,7 +103,7 @@ pub(crate) fn write_row(words: &[AtomicU64], position: usize, row: &[u64]) -> bo
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;

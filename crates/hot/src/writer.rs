@@ -23,9 +23,9 @@ use thermae_formats::hot_layout::{
 };
 
 use crate::arena::{Arena, chunk_bytes};
-use crate::error::{Full, FullCause, HotError, MapError};
+use crate::error::{Corruption, Full, FullCause, HotError, MapError};
 use crate::index::{Index, Located};
-use crate::lookup::{Lookup, Probe};
+use crate::lookup::{Lookup, Probe, look_up};
 use crate::map::{self, HotConfig, Map};
 use crate::reader::HotReader;
 use crate::row::{NewRow, RowBuf};
@@ -235,7 +235,7 @@ impl HotWriter {
         let (map, arena) = (&self.map, &mut self.arena);
         if !self.index.insert(map, arena, row_hash, position, promised) {
             self.arena.give_back(&self.map, position);
-            let corruption = crate::Corruption::at(header::DEPTH_WORD, "the directory");
+            let corruption = Corruption::at(header::DEPTH_WORD, "the directory");
             return Err(HotError::Damaged(corruption));
         }
         self.count(position);
@@ -312,7 +312,7 @@ impl HotWriter {
         buffer: &'a mut RowBuf,
     ) -> Lookup<'a> {
         let probe = Probe { table: 0, row_hash, key, schema_ids: same_view };
-        crate::lookup::look_up(&self.map, &probe, &mut buffer.words).with(&buffer.words, key.len())
+        look_up(&self.map, &probe, &mut buffer.words).with(&buffer.words, key.len())
     }
 
     /// Tells readers that the writer is alive. `now_us` is microseconds UTC.

@@ -298,6 +298,7 @@ pub fn depth_word(depth: u32) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
 

@@ -172,20 +172,20 @@ impl BucketHeader {
     /// With the parity adjusted for a lane that changed from `old` to `new`.
     #[must_use]
     pub const fn with_lane_changed(self, old: u64, new: u64) -> BucketHeader {
-        BucketHeader(self.0 ^ (fold16(old ^ new) as u64) << PARITY_SHIFT)
+        BucketHeader(self.0 ^ ((fold16(old ^ new) as u64) << PARITY_SHIFT))
     }
 
     /// Takes new fields below the parity and keeps the bucket's parity right.
     const fn changed_to(self, word: u64) -> BucketHeader {
         let changed = (self.0 ^ word) & !(0xFFFF << PARITY_SHIFT);
-        BucketHeader(self.0 ^ changed ^ (fold16(changed) as u64) << PARITY_SHIFT)
+        BucketHeader(self.0 ^ changed ^ ((fold16(changed) as u64) << PARITY_SHIFT))
     }
 }
 
 #[inline]
 const fn guest_bit(fragment: u32) -> u64 {
     let hash = fragment.wrapping_mul(0x85EB_CA6B) >> 8;
-    1 << (hash as u64 * FILTER_BITS as u64 >> FILTER_BITS)
+    1 << ((hash as u64 * FILTER_BITS as u64) >> FILTER_BITS)
 }
 
 /// Whether the exclusive or of a bucket's eight words is that of an undamaged bucket.

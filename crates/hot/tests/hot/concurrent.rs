@@ -23,7 +23,9 @@ fn read_all_the_time(readers: &[HotReader], published: &Published, seed: u64) ->
     let (mut rows, mut busy) = (0, 0);
     while !published.done.load(Ordering::Acquire) {
         let numbers: Vec<u64> = (0..50)
-            .map(|at| if at % 5 == 0 { STEADY + random.below(COMING) } else { random.below(STEADY) })
+            .map(
+                |at| if at % 5 == 0 { STEADY + random.below(COMING) } else { random.below(STEADY) },
+            )
             .collect();
         let oldest: Vec<u64> = numbers
             .iter()
@@ -103,7 +105,8 @@ fn a_writer_that_died_in_mid_write_makes_readers_busy_not_wrong() {
     for number in 0..500 {
         put(&mut writer, number, 1, 4).unwrap();
     }
-    let reader = HotReader::from_descriptor(writer.descriptor().unwrap(), &Expect::default()).unwrap();
+    let reader =
+        HotReader::from_descriptor(writer.descriptor().unwrap(), &Expect::default()).unwrap();
     drop(writer);
     assert_eq!(reader.liveness().state, thermae_hot::State::Retired);
     let mut buffer = RowBuf::default();

@@ -98,11 +98,9 @@ fn a_hostile_body_gives_errors_and_never_hangs() {
     for fill in [0u8, 0xFF, 0x5A] {
         let mut bytes = vec![fill; BYTES];
         bytes[..128].copy_from_slice(&head[..128]);
-        let reader = HotReader::from_descriptor(
-            memfd(BYTES, &bytes, SealFlags::SHRINK),
-            &Expect::default(),
-        )
-        .unwrap();
+        let reader =
+            HotReader::from_descriptor(memfd(BYTES, &bytes, SealFlags::SHRINK), &Expect::default())
+                .unwrap();
         let mut buffer = thermae_hot::RowBuf::default();
         for number in 0..200u64 {
             let probe = thermae_hot::Probe {

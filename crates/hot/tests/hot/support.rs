@@ -62,7 +62,7 @@ pub fn put_hashed(
         sequence,
         event_time: sequence as i64,
         created_time: NO_TIME,
-        expire_at: if sequence % 3 == 0 { sequence as i64 } else { NO_TIME },
+        expire_at: if sequence.is_multiple_of(3) { sequence as i64 } else { NO_TIME },
         key: &key,
         value: &value,
     };
@@ -77,7 +77,7 @@ pub fn check(row: &RowView<'_>, number: u64) -> (u64, usize) {
     assert_eq!(row.schema_id(), VIEW[(sequence % 2) as usize]);
     assert_eq!(row.event_time(), sequence as i64);
     assert_eq!(row.created_time(), NO_TIME);
-    assert_eq!(row.expire_at() != NO_TIME, sequence % 3 == 0);
+    assert_eq!(row.expire_at() != NO_TIME, sequence.is_multiple_of(3));
     let words = row.value().len() / 8;
     assert!(row.value() == value(number, sequence, words), "a torn row of {number}");
     (sequence, words)
