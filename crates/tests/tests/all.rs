@@ -4,5 +4,7 @@
 mod agreement;
 mod campaign;
 mod corpora;
+mod engine;
 mod house;
+mod over_wire;
 mod wire_agreement;

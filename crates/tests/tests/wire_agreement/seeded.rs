@@ -50,7 +50,7 @@ impl Seeded {
             "timestamp" => Value::Timestamp(self.next() as i64),
             "string" => Value::String(self.text()),
             "json" => Value::Json("{\"a\": [1]}".to_owned()),
-            "bytes" => Value::Bytes(self.bytes(300)),
+            "bytes" => Value::Bytes(self.bytes(60)),
             "uuid" => Value::Uuid([self.next() as u8; 16]),
             "opaque<map>" => Value::Opaque(self.bytes(9)),
             _ => Value::Vector((0..3).map(|_| f32::from_bits(self.next() as u32)).collect()),
@@ -85,7 +85,7 @@ fn seeded_key(seeded: &mut Seeded, types: &[KeyType], out: &mut Vec<u8>) {
 pub fn seeded_columns(seeded: &mut Seeded) -> (Vec<u8>, Given) {
     let columns = every_type();
     let shapes: Vec<ColumnShape> = columns.iter().map(ColumnShape::of).collect();
-    let rows = seeded.below(100) as u32;
+    let rows = seeded.below(70) as u32;
     let views = [ViewShape { rows, columns: &shapes }];
     let flags = ReadFlags { matrix: seeded.below(4) == 0, event_times: seeded.below(2) == 0 };
     let mut builder = ReplyBuilder::new();

@@ -187,14 +187,15 @@ fn writes_come_back() {
     let put = WriteRequest::decode(&whole(&frame), &Limits::default()).unwrap();
     let rows: Vec<WriteRow<'_>> = put.rows().collect();
     assert_eq!((rows[0].producer_sequence, rows[1].producer_sequence), (100, 101));
-    assert_eq!((rows[0].key, rows[0].value), (&b"\x03\x00JFK"[..], &[1, 2, 3, 4][..]));
+    assert_eq!((rows[0].key, rows[0].value), (&b"\x03\x00JFK"[..], &[0x3F; 16][..]));
     assert_eq!((rows[0].created_time, rows[1].expire_at), (NO_TIME, 5));
     assert!(rows[0].dense && !rows[1].dense);
 
     let frame = sample("put-partial");
     let partial = WriteRequest::decode(&whole(&frame), &Limits::default()).unwrap();
     assert_eq!(partial.features().collect::<Vec<_>>(), [0, 3]);
-    assert!(partial.rows().all(|row| row.producer_sequence == 500));
+    let sequences: Vec<u64> = partial.rows().map(|row| row.producer_sequence).collect();
+    assert_eq!(sequences, [500, 502]);
 
     let frame = sample("delete");
     let delete = WriteRequest::decode(&whole(&frame), &Limits::default()).unwrap();

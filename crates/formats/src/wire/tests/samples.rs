@@ -194,13 +194,24 @@ fn write() -> Vec<Sample> {
         producer_sequence: 500,
         key: b"\x03\x00JFK",
         dense: true,
-        value: &[1, 2, 3, 4],
+        value: &[0x3F; 16],
     };
-    let expiring = WriteRow { expire_at: 5, created_time: -7, dense: false, value: &[], ..row };
+    // Four float32, the second and the fourth null.
+    let sparse = [&[0b1010][..], &[0x3F; 4], &[0; 4], &[0x40; 4], &[0; 4]].concat();
+    let expiring = WriteRow { expire_at: 5, created_time: -7, dense: false, value: &sparse, ..row };
     let explicit = WriteHead { explicit_sequences: true, ack: Ack::Logged, ..head };
     let finish = |mut encoder: WriteEncoder<'_>| {
         encoder.push(&row).unwrap();
         encoder.push(&expiring).unwrap();
+        encoder.finish(MAX).unwrap();
+    };
+    // A row of the first and the last feature alone, the last null.
+    let part = WriteRow { dense: false, value: &[0b10, 1, 2, 3, 4, 0, 0, 0, 0], ..row };
+    let finish_part = |mut encoder: WriteEncoder<'_>| {
+        encoder.push(&part).unwrap();
+        encoder
+            .push(&WriteRow { producer_sequence: 502, dense: true, value: &[7; 8], ..row })
+            .unwrap();
         encoder.finish(MAX).unwrap();
     };
     let ok =
@@ -217,7 +228,7 @@ fn write() -> Vec<Sample> {
         (
             "write",
             "put-partial",
-            made(|out| finish(WriteEncoder::put_partial(out, 7, &explicit, &[0, 3]).unwrap())),
+            made(|out| finish_part(WriteEncoder::put_partial(out, 7, &explicit, &[0, 3]).unwrap())),
         ),
         ("write", "delete", made(|out| finish(WriteEncoder::delete(out, 8, &head)))),
         (
