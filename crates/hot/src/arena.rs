@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use thermae_formats::hot_layout::classes::{CLASSES, SizeClass};
+use thermae_formats::hot_layout::classes::{CLASSES, RUN_CHUNKS_MAX, SizeClass};
 use thermae_formats::hot_layout::header::{
     CHUNK_FREE, CHUNK_INDEX, CHUNK_LIVE_WORD, CHUNK_RUN, CHUNK_RUN_TAIL, CHUNK_SLOTS, Geometry,
 };
@@ -48,6 +48,9 @@ pub(crate) struct Arena {
     classes: Vec<Class>,
     /// First chunks of runs promised to reservations, with their class.
     promised_runs: Vec<(SizeClass, u32)>,
+    /// By class, reservations that count on the slot of the row that they overwrite. Were that row to
+    /// go before, its slot becomes a promise: as many promises as slots that went, so enough for all.
+    borrowed: Vec<usize>,
 }
 
 impl Arena {
@@ -65,6 +68,7 @@ impl Arena {
             free_chunks: geometry.chunks,
             classes: vec![Class::default(); CLASSES],
             promised_runs: Vec::new(),
+            borrowed: vec![0; CLASSES + RUN_CHUNKS_MAX],
         }
     }
 
@@ -125,6 +129,28 @@ impl Arena {
         }
     }
 
+    /// Counts on a slot of `class` that holds the row to be overwritten.
+    pub(crate) fn borrow_slot(&mut self, class: SizeClass) {
+        self.borrowed[class.number()] += 1;
+    }
+
+    /// Ends a borrowing whose row was overwritten in place, or which was given up.
+    pub(crate) fn end_borrowing(&mut self, map: &Map, class: SizeClass) {
+        match self.borrowed[class.number()].checked_sub(1) {
+            Some(left) => self.borrowed[class.number()] = left,
+            None => self.unpromise(map, class),
+        }
+    }
+
+    /// Gives every empty chunk whose slots are not promised back to nobody.
+    pub(crate) fn reclaim(&mut self, map: &Map) {
+        for class in (0..CLASSES).filter_map(SizeClass::from_number) {
+            for number in self.classes[class.number()].open.clone() {
+                self.release_if_empty(map, number as usize, class);
+            }
+        }
+    }
+
     /// Turns a promise into a slot: its position.
     pub(crate) fn take(&mut self, map: &Map, class: SizeClass) -> Option<usize> {
         if class.run_chunks() > 0 {
@@ -166,7 +192,11 @@ impl Arena {
         };
         if class.run_chunks() > 0 {
             self.chunks[number].live = 0;
-            self.release_run(map, number, class);
+            if self.lend(class) {
+                self.promised_runs.push((class, number as u32));
+            } else {
+                self.release_run(map, number, class);
+            }
             return;
         }
         let slot = (position - self.geometry.chunk_word(number)) / class.slot_words();
@@ -179,8 +209,19 @@ impl Arena {
             chunk.listed_at = Some(state.open.len() as u32);
             state.open.push(number as u32);
         }
+        if self.lend(class) {
+            self.classes[class.number()].promised += 1;
+        }
         self.record_live(map, number);
         self.release_if_empty(map, number, class);
+    }
+
+    /// Whether a slot that was just freed has to become a promise.
+    fn lend(&mut self, class: SizeClass) -> bool {
+        let borrowed = &mut self.borrowed[class.number()];
+        let lends = *borrowed > 0;
+        *borrowed -= usize::from(lends);
+        lends
     }
 
     /// Gives a whole chunk to the index: its position.

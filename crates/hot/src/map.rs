@@ -281,7 +281,7 @@ fn map_aligned(
 
 /// Best effort: a map on small pages is slower by a quarter, and right.
 fn ask_for_huge_pages(start: NonNull<AtomicU64>, bytes: usize) {
-    for advice in [libc::MADV_HUGEPAGE, libc::MADV_POPULATE_WRITE, libc::MADV_COLLAPSE] {
+    for advice in [libc::MADV_HUGEPAGE, libc::MADV_COLLAPSE, libc::MADV_POPULATE_WRITE] {
         advise(start, bytes, advice);
     }
 }

@@ -3,11 +3,12 @@
 //! **Why a reserved row is certain to be taken.** A write needs a slot and a place in the index.
 //! *Slot*: `reserve` promises one of the row's class, and claims a chunk for the class whenever its free
 //! slots are all promised; a slot is taken only against a promise, and an empty chunk is given back only
-//! if the promises remain covered. *Index*: placing an entry needs at most one overflow bucket beyond
-//! what is there, and `reserve` refuses unless the unclaimed memory holds one for each reserved row.
-//! Nothing else takes that memory: rows claim chunks only in `reserve`, under the same test, and the index
-//! grows only if the buckets of the other reserved rows are left. Moving cells never needs an overflow
-//! bucket: a move that does not fit is undone. An overwrite needs no place in the index at all.
+//! if the promises remain covered. A reservation may instead borrow the slot of the row that it is to
+//! overwrite; if that row goes first, its slot becomes a promise. *Index*: placing an entry needs at most
+//! one overflow bucket beyond what is there, and `reserve` refuses unless the unclaimed memory holds one
+//! for each reserved row. Nothing else takes that memory: rows claim chunks only in `reserve`, under the
+//! same test, and the index grows only if the buckets of the other reserved rows are left. Moving cells
+//! never needs an overflow bucket: a move that does not fit is undone.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -32,8 +33,10 @@ use crate::row::{NewRow, RowBuf};
 use crate::stats::HotStats;
 use crate::words::write_row;
 
-/// Chunks that rows leave to the index: eight segments.
-const INDEX_CHUNKS_KEPT: usize = 2;
+/// Rows leave at least so many chunks to the index: eight segments.
+const INDEX_CHUNKS_MIN: usize = 2;
+/// Rows leave one chunk in so many to the index. A full table can hold 1024 reservations for each.
+const INDEX_CHUNK_IN: usize = 128;
 /// Overflow buckets that a chunk holds.
 const BUCKETS_PER_CHUNK: usize = CHUNK_BYTES / SEGMENT_BYTES * SEGMENT_BUCKETS;
 
@@ -43,6 +46,8 @@ const BUCKETS_PER_CHUNK: usize = CHUNK_BYTES / SEGMENT_BYTES * SEGMENT_BUCKETS;
 #[must_use = "a reservation that is dropped keeps its space"]
 pub struct Reservation {
     class: SizeClass,
+    /// The slot is the one of the row that will be overwritten.
+    borrowed: bool,
 }
 
 /// What a write did.
@@ -142,20 +147,60 @@ impl HotWriter {
             cause: FullCause::Memory,
         };
         let claim = self.arena.chunks_to_claim(class);
-        if claim > 0 && self.arena.free_chunks() < claim + INDEX_CHUNKS_KEPT {
-            return Err(full);
+        if claim > 0 && self.arena.free_chunks() < claim + self.index_chunks() {
+            self.arena.reclaim(&self.map);
+            if self.arena.free_chunks() < claim + self.index_chunks() {
+                return Err(full);
+            }
         }
         let room = self.index.bucket_room(&self.arena).saturating_sub(claim * BUCKETS_PER_CHUNK);
         if room <= self.totals.reserved || !self.arena.promise(&self.map, class) {
             return Err(full);
         }
         self.totals.reserved += 1;
-        Ok(Reservation { class })
+        Ok(Reservation { class, borrowed: false })
+    }
+
+    /// [`HotWriter::reserve`] for a row of a known key: when memory is used up, a row that is there
+    /// already and whose slot is large enough can still be overwritten, by a tombstone for instance.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], and nothing has changed.
+    pub fn reserve_for(
+        &mut self,
+        row_hash: u64,
+        same_view: &[u16],
+        key: &[u8],
+        body_bytes: usize,
+    ) -> Result<Reservation, Full> {
+        let full = match self.reserve(body_bytes) {
+            Err(full) if full.cause == FullCause::Memory => full,
+            other => return other,
+        };
+        let probe = Probe { table: 0, row_hash, key, schema_ids: same_view };
+        let Ok(Some(located)) = self.index.locate(&self.map, &probe, &mut self.compared) else {
+            return Err(full);
+        };
+        let position = entry_position(located.entry) as usize;
+        let class =
+            self.arena.class_at(position).filter(|class| fits(*class, row_words(body_bytes)));
+        let class = class.ok_or(full)?;
+        if self.index.bucket_room(&self.arena) <= self.totals.reserved {
+            return Err(full);
+        }
+        self.arena.borrow_slot(class);
+        self.totals.reserved += 1;
+        Ok(Reservation { class, borrowed: true })
     }
 
     /// Gives a reservation back.
     pub fn release(&mut self, reservation: Reservation) {
-        self.arena.unpromise(&self.map, reservation.class);
+        if reservation.borrowed {
+            self.arena.end_borrowing(&self.map, reservation.class);
+        } else {
+            self.arena.unpromise(&self.map, reservation.class);
+        }
         self.totals.reserved = self.totals.reserved.saturating_sub(1);
     }
 
@@ -206,7 +251,12 @@ impl HotWriter {
     ) -> Result<(), HotError> {
         let position = entry_position(located.entry) as usize;
         let old_words = self.length_at(position);
-        if self.arena.class_at(position) == Some(class) {
+        let there = self.arena.class_at(position);
+        let in_place = match there {
+            Some(there) if reservation.borrowed => fits(there, row_words(new.body_bytes())),
+            there => there == Some(class),
+        };
+        if in_place {
             self.release(reservation);
             self.write(position, new);
             self.totals.row_words += self.row.len() as u64;
@@ -361,8 +411,13 @@ impl HotWriter {
         }
     }
 
+    /// Chunks that rows leave to the index.
+    fn index_chunks(&self) -> usize {
+        INDEX_CHUNKS_MIN.max(self.map.geometry.chunks / INDEX_CHUNK_IN)
+    }
+
     fn claimable_bytes(&self) -> u64 {
-        chunk_bytes(self.arena.free_chunks().saturating_sub(INDEX_CHUNKS_KEPT))
+        chunk_bytes(self.arena.free_chunks().saturating_sub(self.index_chunks()))
     }
 
     /// Turns a reservation into a slot. It fails only for a reservation of another writer.
@@ -414,6 +469,10 @@ impl HotWriter {
     fn store(&self, word: usize, value: u64) {
         self.map.words()[word].store(value, Ordering::Release);
     }
+}
+
+fn fits(class: SizeClass, row_words: usize) -> bool {
+    row_words <= class.slot_words()
 }
 
 impl Drop for HotWriter {
