@@ -116,12 +116,10 @@ impl Net {
         let local = acceptor.local;
         if !completion.more() {
             acceptor.armed = false;
-            self.accept_retry_ns = Some(match -completion.result {
-                libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS => {
-                    monotonic_ns() + ACCEPT_RETRY_NS
-                }
-                _ => 0,
-            });
+            let passing = completion.result >= 0
+                || matches!(-completion.result, libc::ECONNABORTED | libc::EINTR | libc::EAGAIN);
+            let delay_ns = if passing { 0 } else { ACCEPT_RETRY_NS };
+            self.accept_retry_ns = Some(monotonic_ns() + delay_ns);
         }
         if let Some(fd) = owned(completion.result) {
             let conn = self.insert(queue, fd, local);
