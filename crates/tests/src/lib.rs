@@ -4,3 +4,5 @@ pub mod campaign;
 pub mod house;
 pub mod model;
 pub mod mutate;
+pub mod over_wire;
+pub mod kill;

@@ -5,3 +5,4 @@ mod run;
 mod world;
 
 pub use run::{Plant, Report, run};
+pub use world::World;

@@ -167,11 +167,6 @@ impl World {
         Err(format!("{} batches were never answered", self.sent.len()))
     }
 
-    /// Batches under way.
-    pub fn in_flight(&self) -> usize {
-        self.sent.len()
-    }
-
     /// What must be judged after a crash: histories, and what was logged in which order.
     pub fn into_past(self) -> (Vec<PartitionHistory>, Vec<Vec<(u16, u64)>>) {
         (self.histories, self.log_order)

@@ -1,0 +1,147 @@
+//! Promises of the engine that need the whole of it.
+
+use thermae_engine::store::{Row, Status, Store};
+use thermae_engine::{Ack, Error, Options, Outcome, Refusal};
+use thermae_env::{SimEnv, SimOp};
+use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value, ValueType};
+use thermae_tests::campaign::World;
+use thermae_tests::model::{Operation, Rng};
+
+/// Digests after the same operations in batches of `batch_rows`; sent twice when `repeat`.
+fn digests(batch_rows: usize, repeat: bool) -> Vec<(u16, u64)> {
+    let mut rng = Rng::new(5);
+    let operations: Vec<_> = (0..600).map(|n| Operation::draw(&mut rng, n, 24)).collect();
+    let sequences: Vec<u64> = (1..=600).collect();
+    let mut world = World::open(SimEnv::new(11), 2, World::no_history()).unwrap();
+    assert!(world.define().unwrap());
+    for _ in 0..if repeat { 2 } else { 1 } {
+        for (rows, numbers) in operations.chunks(batch_rows).zip(sequences.chunks(batch_rows)) {
+            world.send(rows, Some(numbers), Ack::Durable);
+        }
+        assert!(world.settle().unwrap());
+    }
+    world.check_rows().unwrap();
+    world.digests().unwrap()
+}
+
+#[test]
+fn the_digest_is_blind_to_batching_and_repetition_and_sees_a_difference() {
+    let want = digests(600, false);
+    assert_eq!(digests(1, false), want);
+    assert_eq!(digests(37, false), want);
+    assert_eq!(digests(64, true), want);
+    let mut world = World::open(SimEnv::new(11), 2, World::no_history()).unwrap();
+    assert!(world.define().unwrap());
+    assert_ne!(world.digests().unwrap(), want);
+}
+
+fn big_rows() -> FeatureView {
+    let keys = vec![JoinKey::new("id", KeyType::Int64)];
+    FeatureView::new("test", "big", keys, vec![Feature::new("data", ValueType::from(Scalar::Bytes))])
+}
+
+fn big_row(id: i64) -> Row {
+    Row::new([KeyValue::Int(id)], 1_000 + id, [Value::Bytes(vec![id as u8; 60_000])])
+}
+
+#[test]
+fn rows_past_the_memory_budget_are_refused_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { memory_bytes: 8 << 20, segment_bytes: 1 << 20, ..Options::default() };
+    let store = Store::open_with(dir.path(), options.clone()).unwrap();
+    store.apply(&[big_rows()]).unwrap();
+    let mut kept = Vec::new();
+    let mut refused = 0;
+    for id in 0..200 {
+        match store.put("test/big", &[big_row(id)]).unwrap().as_slice() {
+            [Outcome::Ok { .. }] => kept.push(id),
+            [Outcome::NotApplied(Refusal::MemoryFull)] => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(kept.len() > 50 && refused > 50, "{} kept, {refused} refused", kept.len());
+    let read = |store: &Store| {
+        let plan = store.plan("big", &["data"]).unwrap();
+        for &id in &kept {
+            let answer = store.get(&plan, &[vec![KeyValue::Int(id)]]).unwrap();
+            assert_eq!(answer[0].values, big_row(id).values);
+        }
+    };
+    read(&store);
+    store.close().unwrap();
+    let small = Options { memory_bytes: 4 << 20, ..options.clone() };
+    let Err(error) = Store::open_with(dir.path(), small) else { panic!("it cannot fit") };
+    assert!(matches!(error, Error::MemoryBudget { .. }), "{error}");
+    read(&Store::open_with(dir.path(), options).unwrap());
+}
+
+#[test]
+fn a_row_from_the_future_is_refused_and_one_within_the_skew_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { future_skew_us: 1_000_000_000_000, ..Options::default() };
+    let store = Store::open_with(dir.path(), options).unwrap();
+    store.apply(&[big_rows()]).unwrap();
+    let at = |event_time| Row { event_time, ..big_row(1) };
+    let outcomes = store.put("big", &[at(i64::MAX), at(4_000_000_000_000_000)]).unwrap();
+    assert_eq!(outcomes, [Outcome::NotApplied(Refusal::FutureEventTime); 2]);
+    let outcomes = store.put("big", &[at(1_900_000_000_000_000 - 200_000_000_000_000)]).unwrap();
+    assert!(matches!(outcomes[0], Outcome::Ok { .. }), "{outcomes:?}");
+}
+
+#[test]
+fn a_failed_sync_leaves_its_rows_in_doubt_and_the_shard_read_only() {
+    let env = SimEnv::new(3);
+    let mut world = World::open(env.clone(), 1, World::no_history()).unwrap();
+    assert!(world.define().unwrap());
+    let mut rng = Rng::new(1);
+    let mut draw = |n| Operation::draw(&mut rng, n, 24);
+    world.send(&[draw(1), draw(2), draw(3)], None, Ack::Durable);
+    assert!(world.settle().unwrap());
+    let before: u64 = world.histories.iter().map(|history| history.must_survive()).sum();
+    env.fail(SimOp::Write, 0);
+    env.fail(SimOp::Sync, 0);
+    for n in 4..30 {
+        world.send(&[draw(n)], None, Ack::Durable);
+        assert!(world.settle().unwrap());
+    }
+    assert!(env.faults_injected() > 0);
+    let after: u64 = world.histories.iter().map(|history| history.must_survive()).sum();
+    assert_eq!(before, after, "nothing is acknowledged after the log failed");
+    let (histories, log_order) = world.into_past();
+    let mut world = World::open(env.crash(), 1, histories).unwrap();
+    world.judge(&log_order).unwrap();
+    world.send(&[draw(40)], None, Ack::Durable);
+    assert!(world.settle().unwrap(), "after a restart it takes writes again");
+}
+
+#[test]
+fn two_stores_cannot_hold_one_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let Err(error) = Store::open(dir.path()) else { panic!("it is held") };
+    assert!(matches!(error, Error::Locked(_)), "{error}");
+    store.close().unwrap();
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
+fn older_schemas_read_through_the_newest_and_partial_writes_merge_over_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let keys = || vec![JoinKey::new("id", KeyType::Int64)];
+    let old = vec![Feature::new("n", Scalar::Int32)];
+    store.apply(&[FeatureView::new("test", "grows", keys(), old)]).unwrap();
+    store.put("grows", &[Row::new([KeyValue::Int(1)], 10, [Value::Int32(-7)])]).unwrap();
+    let new = vec![
+        Feature::new("n", Scalar::Int64),
+        Feature::new("m", Scalar::Float32).with_default(Value::Float32(0.5)),
+    ];
+    store.apply(&[FeatureView::new("test", "grows", keys(), new)]).unwrap();
+    let plan = store.plan("grows", &["m", "n"]).unwrap();
+    let answers = store.get(&plan, &[vec![KeyValue::Int(1)], vec![KeyValue::Int(2)]]).unwrap();
+    assert_eq!(answers[0].values, [Value::Float32(0.5), Value::Int64(-7)]);
+    assert_eq!(answers[1].status, Status::NotFound);
+    let shrunk = vec![Feature::new("n", Scalar::String)];
+    let refused = store.apply(&[FeatureView::new("test", "grows", keys(), shrunk)]);
+    assert!(matches!(refused, Err(Error::Incompatible { .. })), "{refused:?}");
+}
