@@ -278,13 +278,13 @@ impl Client {
     /// # Errors
     /// The server's refusal, a lost connection.
     pub fn describe(&self, project: Option<&str>, view: Option<&str>) -> Result<String, Error> {
-        let mut fields = Vec::new();
+        let mut fields = serde_json::Map::new();
         for (name, value) in [("project", project), ("view", view)] {
             if let Some(value) = value {
-                fields.push(format!("\"{name}\":{}", json_text(value)));
+                fields.insert(name.to_owned(), value.into());
             }
         }
-        self.json(Kind::Describe, &format!("{{{}}}", fields.join(",")))
+        self.json(Kind::Describe, &serde_json::Value::from(fields).to_string())
     }
 
     /// Defines views: `{"views": [definition..], "dry_run": false}` (docs/protocol.md).
@@ -321,6 +321,10 @@ impl Client {
         refusal(Ticket::new(lane, id, deadline).wait()?)
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        self.first_lane().config()
+    }
+
     fn first_lane(&self) -> &Arc<Lane> {
         // The pool has at least one connection: checked when it was made.
         &self.inner.lanes[0]
@@ -341,18 +345,4 @@ fn refusal(frame: FrameBuf) -> Result<FrameBuf, Error> {
         return Err(Error::from_reply(&ErrorReply::decode(&received)?));
     }
     Ok(frame)
-}
-
-/// A text as a JSON string.
-fn json_text(text: &str) -> String {
-    let mut json = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => json.extend(['\\', character]),
-            control if (control as u32) < 0x20 => json += &format!("\\u{:04x}", control as u32),
-            other => json.push(other),
-        }
-    }
-    json.push('"');
-    json
 }

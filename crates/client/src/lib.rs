@@ -28,6 +28,7 @@ mod config;
 mod error;
 mod lane;
 mod link;
+mod mapped;
 mod pending;
 mod plan;
 mod slots;
@@ -43,6 +44,7 @@ pub use client::Client;
 pub use config::Config;
 pub use error::Error;
 pub use link::ServerInfo;
+pub use mapped::{Mapped, MappedAnswer, MappedPlan, MappedStats};
 pub use pending::{PendingRead, PendingWrite};
 pub use plan::{Keys, Plan, ReadOptions};
 pub use thermae_formats::wire::{

@@ -264,6 +264,12 @@ impl ReplyBuilder {
         }
     }
 
+    /// Whether a column's values are of variable width.
+    #[inline]
+    pub fn is_variable(&self, view: usize, column: usize) -> bool {
+        self.columns[self.views[view].first_column + column].width == 0
+    }
+
     /// Sets one value of a variable column. Rows may come in any order; in rising order is quickest.
     ///
     /// # Errors
@@ -319,6 +325,14 @@ impl ReplyBuilder {
     /// # Errors
     /// [`WireError::FrameSize`] when the answer exceeds the largest frame.
     pub fn finish(&mut self) -> Result<Vec<u8>, WireError> {
+        let mut frame = self.complete();
+        let start = super::frame::FrameStart(0);
+        finish_frame(&mut frame, start, self.max_frame_bytes)?;
+        Ok(frame)
+    }
+
+    /// Puts the variable columns' data behind the fixed buffers.
+    fn complete(&mut self) -> Vec<u8> {
         let mut frame = std::mem::take(&mut self.frame);
         for column in self.columns.iter().filter(|column| column.width == 0) {
             let staged = &self.staged[column.staged];
@@ -342,8 +356,19 @@ impl ReplyBuilder {
             set32(&mut frame, column.entry + 8, data);
             set32(&mut frame, column.entry + 12, end);
         }
-        let start = super::frame::FrameStart(0);
-        finish_frame(&mut frame, start, self.max_frame_bytes)?;
+        frame
+    }
+
+    /// Completes the answer without length and checksum: for one that stays in this process
+    /// ([`super::ReadReply::again`] reads it) and for nothing that is sent.
+    ///
+    /// # Errors
+    /// As [`ReplyBuilder::finish`].
+    pub fn finish_unsent(&mut self) -> Result<Vec<u8>, WireError> {
+        let frame = self.complete();
+        if frame.len() > self.max_frame_bytes as usize {
+            return Err(too_large(frame.len(), self.max_frame_bytes));
+        }
         Ok(frame)
     }
 
