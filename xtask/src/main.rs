@@ -1,5 +1,6 @@
-//! Project tasks: `cargo xtask test`, `cargo xtask fuzz`, `cargo xtask bench wire`.
+//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `fuzz`, `bench wire`.
 
+mod campaigns;
 mod fuzz;
 mod process;
 mod test;
@@ -18,6 +19,10 @@ struct Tasks {
 enum Task {
     /// Everything that must hold: format, lints, all tests, licences and sources.
     Test,
+    /// Crash a simulated machine under the production shard code, seed by seed.
+    Simulate(campaigns::Simulate),
+    /// kill -9 the real server again and again and look for every acknowledged row.
+    Crash(campaigns::Crash),
     /// Run every fuzz target with libFuzzer (needs nightly and cargo-fuzz; says how to get them).
     Fuzz(fuzz::Options),
     /// Write the seed corpora of the fuzz targets anew, from valid encodings.
@@ -34,6 +39,8 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Tasks::parse().task {
         Task::Test => test::run(),
+        Task::Simulate(options) => campaigns::simulate(&options),
+        Task::Crash(options) => campaigns::crash(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::FuzzSeeds => fuzz::seeds(),
         Task::Bench { arguments } => bench(&arguments),

@@ -98,8 +98,7 @@ fn a_failed_sync_leaves_its_rows_in_doubt_and_the_shard_read_only() {
     world.send(&[draw(1), draw(2), draw(3)], None, Ack::Durable);
     assert!(world.settle().unwrap());
     let before: u64 = world.histories.iter().map(|history| history.must_survive()).sum();
-    env.fail(SimOp::Write, 0);
-    env.fail(SimOp::Sync, 0);
+    env.fail_randomly(SimOp::Write, 1_000_000);
     for n in 4..30 {
         world.send(&[draw(n)], None, Ack::Durable);
         assert!(world.settle().unwrap());

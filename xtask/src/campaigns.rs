@@ -1,0 +1,48 @@
+//! The long crash campaigns; continuous integration runs a slice of each as ordinary tests.
+
+use crate::process::{root, step};
+
+/// How many simulated crashes.
+#[derive(clap::Args)]
+pub struct Simulate {
+    /// Seeds, each a store under writes and several crashes.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first seed, to repeat one.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Plant a bug, syncs that do nothing, to see that it is found.
+    #[arg(long)]
+    plant: bool,
+}
+
+/// How many real ones.
+#[derive(clap::Args)]
+pub struct Crash {
+    /// kill -9 and restart this many times.
+    #[arg(long, default_value_t = 200)]
+    cycles: u64,
+}
+
+/// Runs the simulated campaign.
+pub fn simulate(options: &Simulate) -> anyhow::Result<()> {
+    let (seeds, first) = (options.seeds.to_string(), options.first.to_string());
+    let mut run =
+        vec!["run", "--quiet", "--release", "-p", "thermae-tests", "--example", "simulate"];
+    run.extend(["--", &seeds, &first]);
+    if options.plant {
+        run.push("--plant");
+    }
+    step("simulate", &run)
+}
+
+/// Runs the kill loop on the server as users build it.
+pub fn crash(options: &Crash) -> anyhow::Result<()> {
+    step("build", &["build", "--release", "-p", "thermae-server"])?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), Into::into);
+    let binary = target.join("release/thermae").display().to_string();
+    let cycles = options.cycles.to_string();
+    let run = ["run", "--quiet", "--release", "-p", "thermae-tests", "--example", "kill", "--"];
+    let all: Vec<&str> = run.into_iter().chain([binary.as_str(), cycles.as_str()]).collect();
+    step("crash", &all)
+}
