@@ -30,7 +30,7 @@ pub enum TypeError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ValueError {
     /// The text does not parse as the type.
-    #[error("{text:?} is not a {wanted}: {reason}")]
+    #[error("{text:?} is not of type {wanted}: {reason}")]
     Unreadable {
         /// The text, cut to 80 characters.
         text: String,
@@ -40,7 +40,7 @@ pub enum ValueError {
         reason: String,
     },
     /// A value of another type.
-    #[error("expected a {wanted}, found a {found}")]
+    #[error("expected {wanted}, found {found}")]
     WrongType {
         /// The type wanted.
         wanted: String,

@@ -11,7 +11,7 @@
 use crate::error::{RowError, SchemaError};
 use crate::row_value::{FieldFault, decode_value, encode_value, validate_value};
 use crate::schema::{Feature, MAX_FEATURES, MAX_ROW_VALUE_BYTES, fixed_row_bytes};
-use crate::types::ValueType;
+use crate::types::{Scalar, ValueType};
 use crate::value::Value;
 
 /// Most zero bytes that may follow a row value, where it is stored in whole 8-byte words.
@@ -41,6 +41,8 @@ pub struct RowLayout {
     fixed_bytes: usize,
     /// Slot offset of the last variable-width feature, or [`NO_PREVIOUS`].
     last_variable: u32,
+    /// Features not every bytes of whose width are a value: the only ones to check in a dense row.
+    checked: Vec<u32>,
 }
 
 impl RowLayout {
@@ -65,7 +67,8 @@ impl RowLayout {
         let mut slots = Vec::with_capacity(features.len());
         let mut offset = 0_u32;
         let mut last_variable = NO_PREVIOUS;
-        for feature in features {
+        let mut checked = Vec::new();
+        for (index, feature) in (0_u32..).zip(features) {
             // Bounded by the check above.
             let width = feature.value_type.width_bytes().unwrap_or(0) as u32;
             slots.push(Slot {
@@ -78,10 +81,13 @@ impl RowLayout {
             if width == 0 {
                 last_variable = offset;
             }
+            if width == 0 || feature.value_type == ValueType::Scalar(Scalar::Bool) {
+                checked.push(index);
+            }
             offset += if width == 0 { 4 } else { width };
         }
         let bitmap_bytes = features.len().div_ceil(8);
-        Ok(Self { slots, bitmap_bytes, fixed_bytes: offset as usize, last_variable })
+        Ok(Self { slots, bitmap_bytes, fixed_bytes: offset as usize, last_variable, checked })
     }
 
     /// Number of features.
@@ -185,17 +191,14 @@ impl RowLayout {
         if row.len() < variable_at {
             return Err(truncated("the fixed section", 0, variable_at, row.len()));
         }
-        if !dense {
+        if dense {
+            for &index in &self.checked {
+                self.validate_field(row, true, index as usize)?;
+            }
+        } else {
             self.validate_bitmap(row)?;
-        }
-        for (index, slot) in self.slots.iter().enumerate() {
-            let (offset, field) = self.field(row, dense, index)?;
-            if !self.is_null(row, dense, index) {
-                validate_value(&slot.value_type, field)
-                    .map_err(|fault| self.corrupt(index, offset, fault))?;
-            } else if slot.width == 0 && !field.is_empty() || field.iter().any(|b| *b != 0) {
-                let fault = FieldFault { offset: 0, reason: "a null has bytes" };
-                return Err(self.corrupt(index, offset, fault));
+            for index in 0..self.slots.len() {
+                self.validate_field(row, false, index)?;
             }
         }
         let exact = match self.last_variable {
@@ -214,6 +217,20 @@ impl RowLayout {
             });
         }
         Ok(exact)
+    }
+
+    fn validate_field(&self, row: &[u8], dense: bool, index: usize) -> Result<(), RowError> {
+        let slot = &self.slots[index];
+        let (offset, field) = self.field(row, dense, index)?;
+        if !self.is_null(row, dense, index) {
+            return validate_value(&slot.value_type, field)
+                .map_err(|fault| self.corrupt(index, offset, fault));
+        }
+        if slot.width == 0 && !field.is_empty() || field.iter().any(|b| *b != 0) {
+            let fault = FieldFault { offset: 0, reason: "a null has bytes" };
+            return Err(self.corrupt(index, offset, fault));
+        }
+        Ok(())
     }
 
     /// The last byte's bits beyond the last feature must be zero.

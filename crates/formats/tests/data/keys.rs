@@ -86,6 +86,12 @@ fn what_cannot_be_coerced_is_an_error_naming_the_column() {
         assert!(error.starts_with("join key \"id\": ") && error.contains(message), "{error}");
         assert_eq!(out, b"kept");
     }
+    // The first join key is encoded before the second is refused.
+    let keys = [JoinKey::new("a", KeyType::Int64), JoinKey::new("b", KeyType::Int32)];
+    let mut out = b"kept".to_vec();
+    let error = encode_key(&keys, &[1_i64.into(), too_big.into()], &mut out).unwrap_err();
+    assert!(error.to_string().starts_with("join key \"b\": "), "{error}");
+    assert_eq!(out, b"kept");
     let error = encode(&one(KeyType::Int64), &[]).unwrap_err().to_string();
     assert_eq!(error, "expected 1 join key values (id), found 0");
 }

@@ -45,7 +45,7 @@ fn row(view: &FeatureView, values: &[Value]) -> (Vec<u8>, bool) {
 
 fn old_values() -> Vec<Value> {
     let tags = vec![Value::from("a"), Value::from("")];
-    let speed = f32::from_bits(0xffc1_2345);
+    let speed = f32::from_bits(0xff80_0001); // signalling
     vec![Value::from("x\0y"), Value::Int32(-5), Value::Float32(speed), Value::List(tags)]
 }
 
@@ -75,7 +75,7 @@ fn an_old_row_reads_widened_reordered_and_with_defaults() {
     assert!(projection.knows(OLD) && projection.knows(NEW) && !projection.knows(SchemaId(1)));
     let (bytes, dense) = row(&old, &old_values());
     let expected = [
-        Value::Float64(f64::from_bits(0xfff8_2468_a000_0000)),
+        Value::Float64(f64::from_bits(0xfff0_0000_2000_0000)),
         Value::Null,
         Value::Int32(-3),
         Value::Int64(-5),
@@ -185,4 +185,44 @@ fn what_cannot_be_compiled_is_refused_by_name() {
     // Newest last: a narrowing is no change that rows can be read through.
     let narrowed = compile(&[(NEW, &new), (OLD, &old)], &["count"]).to_string();
     assert!(narrowed.contains("\"count\": rows of schema id 9 hold int64"), "{narrowed}");
+}
+
+#[test]
+fn columns_side_by_side_are_one_slice() {
+    let view = schema(vec![
+        Feature::new("a", Scalar::Float32),
+        Feature::new("b", Scalar::Int64),
+        Feature::new("c", Scalar::Bool),
+        Feature::new("text", Scalar::String),
+        Feature::new("d", Scalar::Float32),
+    ]);
+    let mut newer = view.clone();
+    newer.features[0] = Feature::new("a", Scalar::Float64);
+    let values = [1.0_f32.into(), 2_i64.into(), true.into(), Value::from("x"), Value::Float32(4.0)];
+    let (bytes, dense) = row(&view, &values);
+    let slice = |versions: &[(SchemaId, &FeatureView)], asked: &[&str], row: &[u8], dense| {
+        let projection = Projection::compile(versions, asked).unwrap();
+        let read = projection.row(OLD, row, dense).unwrap();
+        let slice = read.side_by_side().map(<[u8]>::to_vec);
+        if let Some(slice) = &slice {
+            let fields = (0..asked.len()).map(|c| read.field(c).unwrap().bytes().unwrap().to_vec());
+            assert_eq!(*slice, fields.collect::<Vec<_>>().concat());
+        }
+        slice.map(|s| s.len())
+    };
+    let only = [(OLD, &view)];
+    assert_eq!(slice(&only, &["a", "b", "c"], &bytes, dense), Some(13));
+    assert_eq!(slice(&only, &["b", "c"], &bytes, dense), Some(9));
+    assert_eq!(slice(&only, &["d"], &bytes, dense), Some(4));
+    // A bitmap that marks no null.
+    let spelt = [&[0][..], &bytes].concat();
+    assert_eq!(slice(&only, &["b", "c"], &spelt, false), Some(9));
+    for asked in [&["b", "a"][..], &["a", "c"], &["a", "a"], &["c", "text"], &["c", "d"]] {
+        assert_eq!(slice(&only, asked, &bytes, dense), None, "{asked:?}");
+    }
+    assert_eq!(slice(&[(OLD, &view), (NEW, &newer)], &["a", "b"], &bytes, dense), None);
+    let mut holed = values.to_vec();
+    holed[1] = Value::Null;
+    let (bytes, dense) = row(&view, &holed);
+    assert_eq!(slice(&only, &["b", "c"], &bytes, dense), None);
 }

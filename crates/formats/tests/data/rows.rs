@@ -100,18 +100,18 @@ fn a_wrong_value_names_its_feature_and_leaves_the_buffer_alone() {
         Value::Vector(vec![1.0, 2.0]),
     ];
     let wrong = [
-        (1, Value::Float64(1.0), "feature \"speed\": expected a float32, found a float64"),
+        (1, Value::Float64(1.0), "feature \"speed\": expected float32, found float64"),
         (
             2,
             Value::List(vec![Value::from("a"), Value::Null]),
-            "feature \"tags\": element 1: expected a string, found a null",
+            "feature \"tags\": element 1: expected string, found null",
         ),
         (
             3,
             Value::Vector(vec![1.0]),
             "feature \"embedding\": expected a vector of 2 elements, found 1",
         ),
-        (3, Value::Opaque(vec![]), "found a opaque"),
+        (3, Value::Opaque(vec![]), "expected vector<float32, 2>, found opaque"),
     ];
     for (index, value, message) in wrong {
         let mut values = good.to_vec();

@@ -107,7 +107,10 @@ fn unknown_fields_and_ambiguous_durations_are_refused() {
     let error = FeatureView::from_json(br#"{"project":"p","name":"v","features":[{"name":"f","type":"int32","default":3000000000}]}"#)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("default of feature \"f\": \"3000000000\" is not a int32"), "{error}");
+    assert!(
+        error.contains("default of feature \"f\": \"3000000000\" is not of type int32"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn bad_definitions_are_refused_by_name() {
         (|v| v.tiers.keep_for_us = -1, "keep_for is negative"),
         (
             |v| v.features[0].default = Some(Value::Int64(1)),
-            "default of feature \"seats\": expected a int32, found a int64",
+            "default of feature \"seats\": expected int32, found int64",
         ),
         (
             |v| v.features[0].value_type = ValueType::Vector { dimension: 65_537 },
@@ -181,7 +184,7 @@ fn a_default_of_type_json_must_be_json() {
     let spoilt = Value::Json("{".to_owned());
     view.features = vec![Feature::new("f", Scalar::Json).with_default(spoilt)];
     let error = view.validate().unwrap_err().to_string();
-    assert!(error.contains("default of feature \"f\": \"{\" is not a json"), "{error}");
+    assert!(error.contains("default of feature \"f\": \"{\" is not of type json"), "{error}");
 }
 
 #[test]
