@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thermae_env::{Event, Listener, Ring, UringRing, Wait};
@@ -21,7 +20,7 @@ fn accepting_goes_on_after_descriptors_ran_out() {
     let _client = TcpStream::connect(address).unwrap();
     let mut hoard = Vec::new();
     while let Ok(fd) = rustix::io::dup(std::io::stdin()) {
-        hoard.push(OwnedFd::from(fd));
+        hoard.push(fd);
     }
     for _ in 0..10 {
         ring.turn(Wait::Poll, &mut events).unwrap();

@@ -74,7 +74,10 @@ fn closed(conn: ConnId) -> impl FnMut(&Event) -> bool {
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 31 % 251) as u8).collect()
+    let period: Vec<u8> = (0..251_usize).map(|i| (i * 31 % 251) as u8).collect();
+    let mut bytes = period.repeat(len.div_ceil(period.len()));
+    bytes.truncate(len);
+    bytes
 }
 
 #[test]
@@ -153,7 +156,7 @@ fn eight_mebibytes_each_way_with_a_slow_reader() {
     let reader = std::thread::spawn(move || {
         client.write_all(&pattern(len)).unwrap();
         let mut answer = Vec::new();
-        let mut piece = vec![0; 1000];
+        let mut piece = vec![0; 5000];
         while answer.len() < len {
             let read = client.read(&mut piece).unwrap();
             assert_ne!(read, 0);
@@ -198,7 +201,7 @@ fn a_reader_that_never_reads_holds_only_its_own_output() {
     let mut server = Server::new();
     let (client, conn) = server.connect_tcp();
     let (mut other, other_conn) = server.connect_unix();
-    for _ in 0..100 {
+    for _ in 0..64 {
         server.ring.send(conn, vec![1; 1 << 20]);
     }
     // The other connection is served while the first is stuck.
@@ -210,7 +213,7 @@ fn a_reader_that_never_reads_holds_only_its_own_output() {
     other.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"pong");
     let stuck = server.ring.queued_bytes(conn);
-    assert!(stuck > 50 << 20, "{stuck}");
+    assert!(stuck > 40 << 20, "{stuck}");
     // Closing while the send is in flight: every buffer comes back, then Closed, once.
     server.ring.close(conn);
     server.ring.close(conn);
@@ -232,8 +235,8 @@ fn a_reader_that_never_reads_holds_only_its_own_output() {
             }
         }
     }
-    assert!(outcomes[&false] > 50);
-    assert!(outcomes.values().sum::<i32>() <= 100);
+    assert!(outcomes[&false] > 40);
+    assert!(outcomes.values().sum::<i32>() <= 64);
     drop(client);
     // The slot is reused under another generation; the stale id reaches nobody.
     let (mut client, reused) = server.connect_tcp();
@@ -357,8 +360,8 @@ fn more_data_than_provided_buffers_is_all_received() {
             kept.push(data);
         }
     }
-    let whole: Vec<u8> = kept.iter().flat_map(|data| data.iter().copied()).collect();
-    assert!(whole == pattern(len));
+    let whole: Vec<&[u8]> = kept.iter().map(|data| &data[..]).collect();
+    assert!(whole.concat() == pattern(len));
     writer.join().unwrap().unwrap();
 }
 
