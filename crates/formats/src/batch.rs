@@ -12,6 +12,7 @@ pub use record::{MAX_KEY_BYTES, MAX_SEQUENCE, Record, RecordError, RecordKind, r
 use thiserror::Error;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use crate::bytes_at::{u16_at, u32_at, u64_at};
 use crate::segment::SegmentHeader;
 
 /// First bytes of every batch.
@@ -296,22 +297,6 @@ pub fn genesis(store_id: &[u8; 16], epoch: u32, shard: u16) -> u64 {
     name[16..20].copy_from_slice(&epoch.to_le_bytes());
     name[20..].copy_from_slice(&shard.to_le_bytes());
     xxh3_64(&name)
-}
-
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(word)
-}
-
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
 }
 
 #[cfg(test)]

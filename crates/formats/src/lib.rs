@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+mod bytes_at;
 pub mod catalogue;
 pub mod error;
 pub mod hash;

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::{u16_at, u32_at, u64_at};
+use crate::bytes_at::{u16_at, u32_at, u64_at};
 use crate::segment::{SEGMENT_HEADER_BYTES, valid_segment_bytes};
 
 /// First bytes of every manifest.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::{u16_at, u32_at, u64_at};
+use crate::bytes_at::{u16_at, u32_at, u64_at};
 
 /// First bytes of every segment file.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"THRMSEG1";

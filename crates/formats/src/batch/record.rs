@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{u16_at, u32_at, u64_at};
+use crate::bytes_at::{u16_at, u32_at, u64_at};
 use crate::{NO_TIME, SchemaId};
 
 /// Longest key of a record, in bytes.

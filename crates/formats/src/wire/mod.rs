@@ -14,6 +14,7 @@ mod malformed;
 mod prepare;
 mod read;
 mod reply;
+mod reply_layout;
 mod reply_view;
 mod write;
 mod write_reply;

@@ -16,13 +16,9 @@ use zerocopy::FromBytes;
 use super::frame::{HEADER_BYTES, Kind, begin_frame, finish_frame};
 use super::malformed::WireError;
 use super::read::ReadFlags;
+use super::reply_layout::{ALIGN, COLUMN_ENTRY_BYTES, HEAD_BYTES, VIEW_ENTRY_BYTES};
 use super::reply_view::RowStatus;
 use crate::types::ValueType;
-
-pub(super) const ALIGN: usize = 64;
-pub(super) const HEAD_BYTES: usize = 16;
-pub(super) const VIEW_ENTRY_BYTES: usize = 24;
-pub(super) const COLUMN_ENTRY_BYTES: usize = 16;
 
 /// How one column's values are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

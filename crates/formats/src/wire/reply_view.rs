@@ -7,7 +7,7 @@ use super::frame::{Frame, HEADER_BYTES, Kind};
 use super::limits::{MAX_COLUMNS_PER_PLAN, MAX_VIEWS_PER_PLAN};
 use super::malformed::WireError;
 use super::read::ReadFlags;
-use super::reply::{ALIGN, COLUMN_ENTRY_BYTES, HEAD_BYTES, VIEW_ENTRY_BYTES};
+use super::reply_layout::{ALIGN, COLUMN_ENTRY_BYTES, HEAD_BYTES, VIEW_ENTRY_BYTES};
 
 /// What became of one row of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
