@@ -4,6 +4,7 @@ pub mod compare;
 pub mod floor;
 pub mod ladder;
 pub mod machine;
+pub mod mapped;
 pub mod measure;
 pub mod ours;
 pub mod peers;

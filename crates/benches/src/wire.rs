@@ -4,6 +4,7 @@ use crate::compare::{self, OURS, Piping, Reading};
 use crate::floor::Floor;
 use crate::ladder::{Embedded, Hot, Memory, Whole, slots};
 use crate::machine::Machine;
+use crate::mapped::Maps;
 use crate::measure::Load;
 use crate::ours::{self, Puts, Reads, Server};
 use crate::peers::{self, Peer, Program};
@@ -149,6 +150,12 @@ fn reads(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Result
             let lines = compare::latency(&mut entries, waiting.name(), run.load(keys), run.rounds)?;
             report.latency.extend(lines);
         }
+    }
+    for keys in [1, 10, 100, 1000] {
+        let open = || Maps::new(&ours::connect(&server.unix, Waiting::Block)?);
+        let mut entries = vec![Reading::reading("thermae mapped", open)];
+        let lines = compare::latency(&mut entries, "same host", run.load(keys), run.rounds)?;
+        report.latency.extend(lines);
     }
     let mut entries = vec![Piping::piping(OURS, || Reads::new(server.client(Waiting::Spin)?))];
     for (name, peer) in &running {

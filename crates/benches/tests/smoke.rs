@@ -19,7 +19,7 @@ fn wire_runs_small_and_writes_its_result() {
         let lines = result[list].as_array().unwrap();
         lines.iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect()
     };
-    for target in ["loopback floor", "thermae", "memory", "hot table", "store"] {
+    for target in ["loopback floor", "thermae", "thermae mapped", "memory", "hot table", "store"] {
         assert!(names("latency").iter().any(|name| name == target), "{target} was not measured");
     }
     assert_eq!(names("rates").iter().filter(|name| *name == "thermae").count(), 2);
