@@ -59,10 +59,10 @@ fn seal_batch(data: &mut [u8]) -> Option<()> {
 /// Segment headers, segment names and manifests, each as it is and with its checksum made right: what
 /// is accepted is written back to the same bytes.
 pub fn log_files(data: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(data) {
-        if let Ok(name) = text.parse::<SegmentName>() {
-            assert_eq!(name.to_string(), text);
-        }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(name) = text.parse::<SegmentName>()
+    {
+        assert_eq!(name.to_string(), text);
     }
     check_segment(data);
     check_manifest(data);

@@ -35,11 +35,11 @@ pub fn value_text(data: &[u8]) {
         let again = again.unwrap_or_else(|error| panic!("{value:?} as JSON is refused: {error}"));
         assert!(again.same_bits(&value), "{value:?} came back as {again:?}");
     }
-    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
-        if let Ok(value) = Value::from_json(&value_type, &json) {
-            let again = Value::from_json(&value_type, &value.to_json());
-            assert!(again.is_ok_and(|again| again.same_bits(&value)), "{value:?} changed");
-        }
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text)
+        && let Ok(value) = Value::from_json(&value_type, &json)
+    {
+        let again = Value::from_json(&value_type, &value.to_json());
+        assert!(again.is_ok_and(|again| again.same_bits(&value)), "{value:?} changed");
     }
 }
 

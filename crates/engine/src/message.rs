@@ -99,6 +99,7 @@ impl<W: Wake> Mailbox<W> {
     }
 
     /// Posts a message; gives it back when the mailbox is full.
+    #[allow(clippy::result_large_err)] // The message itself: it goes in again, nothing is copied twice.
     pub fn post(&self, message: Message) -> Result<(), Message> {
         self.queue.push(message)?;
         self.waker.wake();

@@ -54,7 +54,9 @@ impl Options {
         if self.partitions == 0 || self.partitions > 4096 {
             return refuse(format!("partitions is {}, must be 1 to 4096", self.partitions));
         }
-        if self.segment_bytes % 4096 != 0 || !(64 << 10..=4 << 30).contains(&self.segment_bytes) {
+        if !self.segment_bytes.is_multiple_of(4096)
+            || !(64 << 10..=4 << 30).contains(&self.segment_bytes)
+        {
             return refuse(format!(
                 "segment_bytes is {}, must be a multiple of 4096 from 64 KiB to 4 GiB",
                 self.segment_bytes

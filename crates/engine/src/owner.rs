@@ -47,12 +47,15 @@ pub struct Counters {
     pub refused: u64,
 }
 
+/// Who waits for definitions to be applied.
+type ApplyOrigin = Origin<Result<Vec<Applied>, Error>>;
+
 /// Definitions on their way through the log.
 struct PendingApply {
     batch: u64,
     next: Arc<Catalogue>,
     applied: Vec<Applied>,
-    origin: Origin<Result<Vec<Applied>, Error>>,
+    origin: ApplyOrigin,
 }
 
 /// How an append ended for the row at the head of the queue.
@@ -74,7 +77,7 @@ pub struct Owner<E: Env> {
     queue_bytes: usize,
     pending: Pending,
     applies: VecDeque<PendingApply>,
-    apply_queue: VecDeque<(Vec<FeatureView>, Origin<Result<Vec<Applied>, Error>>)>,
+    apply_queue: VecDeque<(Vec<FeatureView>, ApplyOrigin)>,
     /// The open batch holds a row that asked for durability.
     open_is_durable: bool,
 }
@@ -117,11 +120,7 @@ impl<E: Env> Owner<E> {
     }
 
     /// Takes definitions to apply.
-    pub(crate) fn take_apply(
-        &mut self,
-        definitions: Vec<FeatureView>,
-        origin: Origin<Result<Vec<Applied>, Error>>,
-    ) {
+    pub(crate) fn take_apply(&mut self, definitions: Vec<FeatureView>, origin: ApplyOrigin) {
         self.apply_queue.push_back((definitions, origin));
     }
 

@@ -67,6 +67,16 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     })
 }
 
+/// Shards that their holder turns.
+pub struct Stepped<E: Env, S: Service<E>> {
+    /// One a core, to be turned by turns.
+    pub shards: Vec<Shard<E, S>>,
+    /// The way in.
+    pub handle: Handle<E>,
+    /// Keep it: others are kept out of the directory while it lives.
+    pub lock: E::Lock,
+}
+
 impl<E: Env> Opened<E> {
     /// What recovery found.
     pub fn report(&self) -> &RecoveryReport {
@@ -94,7 +104,7 @@ impl<E: Env> Opened<E> {
     pub fn into_shards<S: Service<E>>(
         self,
         mut make_service: impl FnMut(usize) -> S,
-    ) -> Result<(Vec<Shard<E, S>>, Handle<E>, E::Lock), Error> {
+    ) -> Result<Stepped<E, S>, Error> {
         let mut rings = Vec::new();
         for shard in 0..self.owners.len() {
             rings
@@ -113,7 +123,7 @@ impl<E: Env> Opened<E> {
                 Shard::new(number, env, ring, service, owner, Arc::clone(&shared), spin_us)
             })
             .collect();
-        Ok((shards, Handle::new(shared), self.lock))
+        Ok(Stepped { shards, handle: Handle::new(shared), lock: self.lock })
     }
 
     /// Starts one thread a shard.

@@ -112,7 +112,7 @@ impl Store<RealEnv> {
     /// # Errors
     /// See [`Error`].
     pub fn open_with(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
-        Store::start(RealEnv::default(), dir.as_ref(), options)
+        Store::start(RealEnv, dir.as_ref(), options)
     }
 }
 

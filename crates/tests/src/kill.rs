@@ -153,7 +153,9 @@ fn judge(client: &Client, run: &mut Run, report: &mut KillReport) -> Result<(), 
     for (entity, least) in &run.acknowledged {
         let number = found.get(entity).copied().unwrap_or(0);
         if number < *least {
-            return Err(format!("entity {entity}: write {least} was acknowledged, {number} is there"));
+            return Err(format!(
+                "entity {entity}: write {least} was acknowledged, {number} is there"
+            ));
         }
     }
     let server = client.server().map_err(text)?;
@@ -168,7 +170,9 @@ fn judge(client: &Client, run: &mut Run, report: &mut KillReport) -> Result<(), 
         if there < number {
             lost.get_or_insert(number);
         } else if there == number && lost.is_some() {
-            return Err(format!("write {number} is there, {lost:?} of the same shard, before it, is not"));
+            return Err(format!(
+                "write {number} is there, {lost:?} of the same shard, before it, is not"
+            ));
         }
     }
     report.survived_in_doubt += found
@@ -214,10 +218,8 @@ fn read_all(client: &Client) -> Result<HashMap<u64, u64>, String> {
 }
 
 fn view() -> FeatureView {
-    let features = vec![
-        Feature::new("number", Scalar::Int64),
-        Feature::new("entity", Scalar::Int64),
-    ];
+    let features =
+        vec![Feature::new("number", Scalar::Int64), Feature::new("entity", Scalar::Int64)];
     FeatureView::new("test", "kill", vec![JoinKey::new("entity", KeyType::Int64)], features)
 }
 

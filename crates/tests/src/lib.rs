@@ -2,7 +2,7 @@
 pub mod agreement;
 pub mod campaign;
 pub mod house;
+pub mod kill;
 pub mod model;
 pub mod mutate;
 pub mod over_wire;
-pub mod kill;

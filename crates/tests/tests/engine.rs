@@ -37,7 +37,12 @@ fn the_digest_is_blind_to_batching_and_repetition_and_sees_a_difference() {
 
 fn big_rows() -> FeatureView {
     let keys = vec![JoinKey::new("id", KeyType::Int64)];
-    FeatureView::new("test", "big", keys, vec![Feature::new("data", ValueType::from(Scalar::Bytes))])
+    FeatureView::new(
+        "test",
+        "big",
+        keys,
+        vec![Feature::new("data", ValueType::from(Scalar::Bytes))],
+    )
 }
 
 fn big_row(id: i64) -> Row {

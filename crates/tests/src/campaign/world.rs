@@ -5,6 +5,7 @@ use std::path::Path;
 use thermae_engine::handle::WriteTicket;
 use thermae_engine::options::HotMemory;
 use thermae_engine::reads::{Lookup, RowBuf};
+use thermae_engine::runtime::Stepped;
 use thermae_engine::{Ack, Error, Handle, Key, NoService, Options, Shard, WriteBatch};
 use thermae_env::{Env, SimEnv};
 use thermae_formats::{SchemaId, Value, encode_key};
@@ -57,7 +58,7 @@ impl World {
             ..Options::default()
         };
         let opened = thermae_engine::open(env.clone(), Path::new("/data"), options)?;
-        let (shards, handle, lock) = opened.into_shards(|_| NoService)?;
+        let Stepped { shards, handle, lock } = opened.into_shards(|_| NoService)?;
         let next = histories.iter().flat_map(|h| &h.accepted).map(|w| w.producer_sequence).max();
         Ok(World {
             env,

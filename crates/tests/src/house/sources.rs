@@ -107,11 +107,9 @@ pub fn files(root: &Path) -> Vec<PathBuf> {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() => {
-                    if !matches!(name.as_str(), ".git" | "target" | "node_modules" | "artifacts") {
-                        folders.push(path);
-                    }
-                }
+                Ok(kind) if kind.is_dir() => folders.extend(Some(path).filter(|_| {
+                    !matches!(name.as_str(), ".git" | "target" | "node_modules" | "artifacts")
+                })),
                 Ok(kind) if kind.is_file() => found.push(path),
                 _ => {}
             }
