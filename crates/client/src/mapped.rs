@@ -98,7 +98,11 @@ impl Mapped {
     /// # Errors
     /// The server's refusal, a lost connection, [`Error::PlanChanged`].
     pub fn plan(&self, plan: &Plan) -> Result<MappedPlan, Error> {
-        MappedPlan::compile(&self.client, plan, self.maps.as_ref().map_or(0, |maps| maps.epoch))
+        let (epoch, generation) = match &self.maps {
+            Some(maps) => (maps.epoch, oldest_generation(&maps.readers)),
+            None => (0, 0),
+        };
+        MappedPlan::compile(&self.client, plan, epoch, generation)
     }
 
     /// How reads have gone so far.
@@ -149,11 +153,12 @@ impl Mapped {
             return Ok(false);
         }
         let Some(maps) = &self.maps else { return Ok(false) };
-        if plan.epoch != maps.epoch || plan.generation < generation(&maps.readers) {
+        if plan.epoch != maps.epoch || plan.generation < newest_generation(&maps.readers) {
             // Schemas or policies have changed: what was compiled may judge rows wrongly.
-            *plan = MappedPlan::compile(&self.client, &plan.plan, maps.epoch)?;
+            let reached = oldest_generation(&maps.readers);
+            *plan = MappedPlan::compile(&self.client, &plan.plan, maps.epoch, reached)?;
         }
-        Ok(plan.generation >= generation(&maps.readers))
+        Ok(plan.generation >= newest_generation(&maps.readers))
     }
 
     /// Maps the tables of the server that is there now. True when they are live.
@@ -211,8 +216,12 @@ fn is_live(readers: &[HotReader], now_us: i64) -> bool {
     })
 }
 
-fn generation(readers: &[HotReader]) -> u64 {
+fn newest_generation(readers: &[HotReader]) -> u64 {
     readers.iter().map(|reader| reader.liveness().generation).max().unwrap_or(0)
+}
+
+fn oldest_generation(readers: &[HotReader]) -> u64 {
+    readers.iter().map(|reader| reader.liveness().generation).min().unwrap_or(0)
 }
 
 /// Looks all keys up in the maps; rows that need the server go to `missing`.

@@ -33,13 +33,19 @@ pub(super) struct MappedView {
 /// The part of a DESCRIBE answer that matters here.
 #[derive(Deserialize)]
 struct Described {
-    generation: u64,
+    #[serde(default)]
+    generation: Option<u64>,
     views: Vec<DescribedView>,
 }
 
 #[derive(Deserialize)]
 struct DescribedView {
     view_id: u32,
+    schema_id: u16,
+    definition: FeatureView,
+    /// Every schema, oldest first. A server that names the newest alone leaves rows of the others
+    /// to be asked for over the socket.
+    #[serde(default)]
     schemas: Vec<DescribedSchema>,
 }
 
@@ -50,7 +56,18 @@ struct DescribedSchema {
 }
 
 impl MappedPlan {
-    pub(super) fn compile(client: &Client, plan: &Plan, epoch: u64) -> Result<Self, Error> {
+    /// The plan that this was compiled from: its columns, and empty lists of keys.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// `generation` is one that every table had reached before this call.
+    pub(super) fn compile(
+        client: &Client,
+        plan: &Plan,
+        epoch: u64,
+        generation: u64,
+    ) -> Result<Self, Error> {
         let json = client.describe(None, None)?;
         let described: Described = serde_json::from_str(&json)
             .map_err(|error| Error::Mapped(format!("DESCRIBE is not understood: {error}")))?;
@@ -59,17 +76,22 @@ impl MappedPlan {
             MappedView::compile(plan, index, view.ok_or(Error::PlanChanged)?)
         });
         let views = views.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { plan: plan.clone(), views, generation: described.generation, epoch })
+        // The answer is at least as new as what the tables showed before it was asked for.
+        let generation = described.generation.unwrap_or(generation);
+        Ok(Self { plan: plan.clone(), views, generation, epoch })
     }
 }
 
 impl MappedView {
     fn compile(plan: &Plan, index: usize, view: &DescribedView) -> Result<Self, Error> {
-        let schemas: Vec<(SchemaId, &FeatureView)> = view
+        let mut schemas: Vec<(SchemaId, &FeatureView)> = view
             .schemas
             .iter()
             .map(|schema| (SchemaId(schema.schema_id), &schema.definition))
             .collect();
+        if schemas.is_empty() {
+            schemas.push((SchemaId(view.schema_id), &view.definition));
+        }
         let Some((_, newest)) = schemas.last() else { return Err(Error::PlanChanged) };
         let columns = plan.columns(index);
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();

@@ -1,7 +1,9 @@
 //! A server in a thread: a script says what it does with each connection.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -16,13 +18,21 @@ use crate::{Address, Client, Config, Keys, Plan, ViewFeatures};
 
 const MAX: u32 = 64 << 20;
 
+trait Duplex: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Duplex for T {}
+
 /// One accepted connection, as the script sees it.
 pub struct Conn {
     /// 0 for the first connection, and so on.
     pub number: usize,
     pub store_id: [u8; 16],
     pub limits: Limits,
-    stream: TcpStream,
+    pub epoch: u64,
+    pub hash_seed: u64,
+    /// The socket again, for descriptors, if it is a unix socket.
+    pub unix: Option<UnixStream>,
+    stream: Box<dyn Duplex>,
     received: Vec<u8>,
 }
 
@@ -56,8 +66,8 @@ impl Conn {
             partitions: 64,
             limits: self.limits,
             store_id: self.store_id,
-            hash_seed: 1,
-            epoch: self.number as u64,
+            hash_seed: self.hash_seed,
+            epoch: self.epoch,
             server_time_us: 5,
             server_name: "fake",
         };
@@ -165,19 +175,48 @@ impl Fake {
     pub fn start(script: impl Fn(&mut Conn, &Log) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+        let accept = move || {
+            let stream = listener.accept().unwrap().0;
+            stream.set_nodelay(true).unwrap();
+            (Box::new(stream) as Box<dyn Duplex>, None)
+        };
+        Self::serve(address, accept, script)
+    }
+
+    /// The same on a unix socket.
+    pub fn start_unix(
+        path: &Path,
+        script: impl Fn(&mut Conn, &Log) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let accept = move || {
+            let stream = listener.accept().unwrap().0;
+            let again = stream.try_clone().unwrap();
+            (Box::new(stream) as Box<dyn Duplex>, Some(again))
+        };
+        Self::serve(Address::Unix(path.to_owned()), accept, script)
+    }
+
+    fn serve(
+        address: Address,
+        accept: impl Fn() -> (Box<dyn Duplex>, Option<UnixStream>) + Send + 'static,
+        script: impl Fn(&mut Conn, &Log) + Send + Sync + 'static,
+    ) -> Self {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let shared = Log(Arc::clone(&log));
+        let shared = Arc::clone(&log);
         let script = Arc::new(script);
         thread::spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
-                let (script, shared) = (Arc::clone(&script), Log(Arc::clone(&shared.0)));
-                let stream = stream.unwrap();
-                stream.set_nodelay(true).unwrap();
+            for number in 0.. {
+                let (stream, unix) = accept();
+                let (script, shared) = (Arc::clone(&script), Log(Arc::clone(&shared)));
                 thread::spawn(move || {
                     let mut conn = Conn {
                         number,
                         store_id: [1; 16],
                         limits: Limits::default(),
+                        epoch: number as u64,
+                        hash_seed: 1,
+                        unix,
                         stream,
                         received: Vec::new(),
                     };

@@ -3,5 +3,6 @@
 
 mod fake;
 mod futures;
+mod mapped;
 mod reads;
 mod writes;
