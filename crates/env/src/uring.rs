@@ -172,11 +172,11 @@ impl Ring for UringRing {
     }
 
     fn send(&mut self, conn: ConnId, buf: Vec<u8>) {
-        self.net.send(&mut self.queue, conn, buf, Vec::new(), &mut self.ready);
+        self.net.send(conn, buf, Vec::new(), &mut self.ready);
     }
 
     fn send_with_fds(&mut self, conn: ConnId, buf: Vec<u8>, fds: Vec<OwnedFd>) {
-        self.net.send(&mut self.queue, conn, buf, fds, &mut self.ready);
+        self.net.send(conn, buf, fds, &mut self.ready);
     }
 
     fn queued_bytes(&self, conn: ConnId) -> usize {
@@ -205,6 +205,7 @@ impl Ring for UringRing {
         if self.waker.take_call() {
             events.push(Event::Woken);
         }
+        self.net.send_queued(&mut self.queue, events);
         let mut sleep = self.sleep_for(if events.len() > before { Wait::Poll } else { wait });
         if sleep != Sleep::No {
             self.arm_wake();

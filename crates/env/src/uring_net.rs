@@ -23,6 +23,8 @@ struct Conn {
     fd: OwnedFd,
     local: bool,
     output: Output,
+    /// Listed in `Net::unsent`.
+    listed: bool,
     /// A receive is in the kernel, or queued for it.
     receiving: bool,
     /// A cancellation of that receive is queued.
@@ -51,6 +53,8 @@ pub(crate) struct Net {
     free: Vec<u32>,
     acceptors: Vec<Acceptor>,
     accept_retry_ns: Option<u64>,
+    /// Connections with output that was not tried yet.
+    unsent: Vec<u32>,
     bufs: RecvBufs,
 }
 
@@ -61,6 +65,7 @@ impl Net {
             free: Vec::new(),
             acceptors: Vec::new(),
             accept_retry_ns: None,
+            unsent: Vec::new(),
             bufs: RecvBufs::register(queue)?,
         })
     }
@@ -152,6 +157,7 @@ impl Net {
             fd,
             local,
             output,
+            listed: false,
             receiving: false,
             cancelling: false,
             paused: false,
@@ -207,7 +213,6 @@ impl Net {
 
     pub(crate) fn send(
         &mut self,
-        queue: &mut Queue,
         id: ConnId,
         buf: Vec<u8>,
         fds: Vec<OwnedFd>,
@@ -220,7 +225,23 @@ impl Net {
             return;
         }
         conn.output.push(buf, fds);
-        flush(queue, id.slot(), conn);
+        if !std::mem::replace(&mut conn.listed, true) {
+            self.unsent.push(id.slot());
+        }
+    }
+
+    /// Sends what was queued since the last turn: of each connection all its buffers together, at
+    /// once as far as the socket takes them, the rest by the ring.
+    pub(crate) fn send_queued(&mut self, queue: &mut Queue, events: &mut Vec<Event>) {
+        let mut unsent = std::mem::take(&mut self.unsent);
+        for slot in unsent.drain(..) {
+            let Some(place) = self.slots.get_mut(slot as usize) else { continue };
+            let Some(conn) = place.conn.as_mut() else { continue };
+            conn.listed = false;
+            flush(queue, ConnId::new(slot, place.generation), conn, events);
+            self.settle(slot, events);
+        }
+        self.unsent = unsent;
     }
 
     pub(crate) fn sent(
@@ -234,7 +255,7 @@ impl Net {
         let Some(conn) = place.conn.as_mut() else { return };
         let id = ConnId::new(slot, place.generation);
         match conn.output.complete(id, completion.result, events) {
-            Ok(()) => flush(queue, slot, conn),
+            Ok(()) => flush(queue, id, conn, events),
             Err(_) => start_close(queue, conn),
         }
         self.settle(slot, events);
@@ -268,6 +289,8 @@ impl Net {
 
     pub(crate) fn close(&mut self, queue: &mut Queue, id: ConnId, events: &mut Vec<Event>) {
         let Some(conn) = self.get(id) else { return };
+        // A last word that fits into the socket still goes out.
+        flush(queue, id, conn, events);
         start_close(queue, conn);
         self.settle(id.slot(), events);
     }
@@ -303,14 +326,22 @@ fn receive(queue: &mut Queue, slot: u32, conn: &mut Conn) {
     unsafe { queue.push(entry.user_data(RECV | u64::from(slot))) };
 }
 
-fn flush(queue: &mut Queue, slot: u32, conn: &mut Conn) {
+fn flush(queue: &mut Queue, id: ConnId, conn: &mut Conn, events: &mut Vec<Event>) {
     if conn.closing {
         return;
     }
-    if let Some(entry) = conn.output.next(conn.fd.as_raw_fd()) {
-        // SAFETY: the entry points into heap memory of `conn.output`, which stays unmoved and
-        // untouched until `sent` sees the completion: `settle` drops no output in flight.
-        unsafe { queue.push(entry.user_data(SEND | u64::from(slot))) };
+    let fd = conn.fd.as_raw_fd();
+    match conn.output.send_now(fd, id, events) {
+        Ok(false) => {}
+        Ok(true) => {
+            if let Some(entry) = conn.output.next(fd) {
+                // SAFETY: the entry points into heap memory of `conn.output`, which stays unmoved
+                // and untouched until `sent` sees the completion: `settle` drops no output in
+                // flight.
+                unsafe { queue.push(entry.user_data(SEND | u64::from(id.slot()))) };
+            }
+        }
+        Err(_) => start_close(queue, conn),
     }
 }
 

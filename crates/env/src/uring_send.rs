@@ -13,8 +13,12 @@ use crate::{ConnId, Event};
 const VECTORS: usize = 64;
 /// The kernel's limit of descriptors in one message.
 pub(crate) const MAX_FDS: usize = 253;
-/// No signal at a closed peer; the kernel itself goes on after a partial send.
-const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+/// On the ring: no signal at a closed peer; the kernel itself goes on after a partial send.
+const RING_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+/// At once: what fits into the socket's buffer.
+const NOW_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+/// Most bytes of one plain send.
+const PIECE_BYTES: usize = 1 << 30;
 
 #[derive(Debug)]
 struct Outgoing {
@@ -28,6 +32,13 @@ struct Message {
     header: libc::msghdr,
     vectors: [libc::iovec; VECTORS],
     control: Vec<u64>,
+}
+
+/// One send, laid out; the pointers are into the output that prepared it.
+enum Prepared {
+    Nothing,
+    Plain(*const u8, usize),
+    Message(*const libc::msghdr),
 }
 
 /// The ordered output of one connection.
@@ -53,6 +64,37 @@ impl Output {
         self.in_flight
     }
 
+    /// Sends what fits into the socket's buffer, without waiting; true when a rest must wait for
+    /// the peer ([`Output::next`]). An error means that the connection is lost.
+    pub(crate) fn send_now(
+        &mut self,
+        fd: RawFd,
+        conn: ConnId,
+        events: &mut Vec<Event>,
+    ) -> io::Result<bool> {
+        while !self.in_flight {
+            let sent = match self.prepare() {
+                Prepared::Nothing => break,
+                // SAFETY: the bytes lie in the first buffer, which is not touched meanwhile.
+                Prepared::Plain(start, len) => unsafe {
+                    libc::send(fd, start.cast(), len, NOW_FLAGS)
+                },
+                // SAFETY: `prepare` made the header point into `self`, which does not change
+                // during the call.
+                Prepared::Message(header) => unsafe { libc::sendmsg(fd, header, NOW_FLAGS) },
+            };
+            let result = match i32::try_from(sent) {
+                Ok(sent) if sent >= 0 => sent,
+                _ => -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
+            };
+            if result == -libc::EAGAIN {
+                return Ok(true);
+            }
+            self.complete(conn, result, events)?;
+        }
+        Ok(false)
+    }
+
     /// The next submission, if something waits and nothing is in flight.
     ///
     /// The entry points into `self` (heap memory that does not move): keep `self`, and call
@@ -61,13 +103,26 @@ impl Output {
         if self.in_flight {
             return None;
         }
-        let first = self.queue.front()?;
-        self.in_flight = true;
         let fd = types::Fd(fd);
+        let entry = match self.prepare() {
+            Prepared::Nothing => return None,
+            Prepared::Plain(start, len) => {
+                opcode::Send::new(fd, start, len as u32).flags(RING_FLAGS).build()
+            }
+            Prepared::Message(header) => {
+                opcode::SendMsg::new(fd, header).flags(RING_FLAGS as u32).build()
+            }
+        };
+        self.in_flight = true;
+        Some(entry)
+    }
+
+    /// Lays out what one send may carry.
+    fn prepare(&mut self) -> Prepared {
+        let Some(first) = self.queue.front() else { return Prepared::Nothing };
         if self.queue.len() == 1 && first.fds.is_empty() {
             let rest = &first.buf[first.sent..];
-            let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-            return Some(opcode::Send::new(fd, rest.as_ptr(), len).flags(FLAGS).build());
+            return Prepared::Plain(rest.as_ptr(), rest.len().min(PIECE_BYTES));
         }
         let message = self.message.get_or_insert_with(Message::empty);
         let mut count = 0;
@@ -84,7 +139,7 @@ impl Output {
         message.header.msg_iov = message.vectors.as_mut_ptr();
         message.header.msg_iovlen = count;
         message.attach(&first.fds);
-        Some(opcode::SendMsg::new(fd, &raw const message.header).flags(FLAGS as u32).build())
+        Prepared::Message(&raw const message.header)
     }
 
     /// Accounts for a finished send and reports the buffers that are wholly sent; an error means
