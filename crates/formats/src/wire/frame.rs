@@ -157,7 +157,7 @@ impl<'a> Frame<'a> {
     /// A bad header, a length that differs, a checksum that does not hold.
     pub fn check(bytes: &'a [u8], max_frame_bytes: u32) -> Result<Self, WireError> {
         match split_frame(bytes, max_frame_bytes)? {
-            Some((frame, rest)) if rest.is_empty() => Ok(frame),
+            Some((frame, [])) => Ok(frame),
             Some((_, rest)) => {
                 Err(WireError::Trailing { what: "a frame", extra_bytes: rest.len() })
             }
