@@ -30,12 +30,12 @@ fn write_until_the_crash(env: &SimEnv, seed: u64, operations: u64) -> Promise {
             number += 1;
         }
         if dice < 4 {
-            rig.submit(0, dice % 2 == 0);
+            rig.submit(0, dice.is_multiple_of(2));
         }
         if dice == 5 {
             env.advance_us(20_000);
         }
-        let is_alive = dice % 3 == 0 || rig.turn(None);
+        let is_alive = dice.is_multiple_of(3) || rig.turn(None);
         let progress = rig.writer(0).progress();
         let count = |mark| rig.sent[0].iter().filter(|(_, batch)| *batch <= mark).count();
         (promise.durable, promise.written) = (count(progress.durable), count(progress.written));
