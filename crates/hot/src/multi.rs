@@ -16,7 +16,7 @@ use crate::reader::HotReader;
 use crate::row::RowBuf;
 
 /// Probes in a group: about as many as a core can have lines under way.
-const GROUP: usize = 8;
+const GROUP: usize = 16;
 const PASSES: usize = 4;
 /// Probes between the first and the last pass.
 const WINDOW: usize = GROUP * PASSES;
