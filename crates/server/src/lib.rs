@@ -1,10 +1,16 @@
 //! The thermae server and command line.
 //!
 //! [`serve`] starts and stops a server, [`net`] is the binary protocol on the shards' rings, and
-//! [`http`] is the listener for metrics and health.
+//! [`http`] is the listener for metrics and health. [`cli`] is the `thermae` command; it reads
+//! [`definitions`] and loads files by [`ingest`], and shows [`table`]s and [`progress`].
 
 #![allow(clippy::disallowed_methods)] // The edge: sockets, files and clocks that are not a shard's.
 
+pub mod cli;
+pub mod definitions;
 pub mod http;
+pub mod ingest;
 pub mod net;
+pub mod progress;
 pub mod serve;
+pub mod table;

@@ -1,2 +1,5 @@
 //! The thermae command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    thermae_server::cli::main()
+}

@@ -11,6 +11,7 @@ mod get_print;
 mod ingest;
 mod keys;
 mod quickstart;
+mod quickstart_mapped;
 mod quickstart_read;
 mod quickstart_show;
 mod serve;

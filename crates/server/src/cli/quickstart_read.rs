@@ -10,6 +10,7 @@ use super::connect::{Described, failed};
 use super::exit::Failure;
 use super::get::{self, Answers, Asked};
 use super::keys;
+use super::quickstart_mapped::mapped;
 
 /// Reads timed for each figure.
 const READS: usize = 1000;
@@ -116,6 +117,7 @@ pub fn latencies(
                 time(|| client.read(&plan, &[&packed], &options).map(drop).map_err(failed))?;
             out.push(latency(way, keys, times));
         }
+        out.push(mapped(unix, &asked, keys, &options)?);
     }
     Ok(out)
 }

@@ -55,7 +55,7 @@ pub fn banner(running: &Running, data: &Path) -> String {
     if !report.created {
         lines.push(format!("  replay  {} records from {} batches", report.records, report.batches));
     }
-    for cut in report.cuts.iter().filter(|cut| !cut.clean_stop) {
+    for cut in report.cuts.iter().filter(|cut| !cut.is_clean_stop) {
         let file = cut.file.display();
         lines.push(format!("  note    {file} was cut at offset {}: {}", cut.offset, cut.why));
     }
