@@ -124,7 +124,7 @@ pub enum Event {
         /// Whole or failed; never short.
         result: io::Result<()>,
     },
-    /// The connection is gone, by `Ring::close` or by the peer. Exactly once for each connection
+    /// The connection is gone, by `Ring::close` or by the peer (its half-close counts). Exactly once for each connection
     /// and the last event of it.
     Closed {
         /// Which connection; its slot may be reused from now on.

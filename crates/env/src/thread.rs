@@ -38,13 +38,8 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        Ok(_) => match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(_) | Err(_) => return Err(io::ErrorKind::AddrInUse.into()),
-        },
+        Ok(_) if is_answered(path)? => return Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) => std::fs::remove_file(path)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -61,6 +56,29 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         return Err(error);
     }
     Ok(listener)
+}
+
+/// Whether a server lives behind a socket file.
+///
+/// The kernel tears the ring of a killed process down a moment after the process is gone, and its
+/// listener with it: until then a connection is taken, and cut when the listener goes. So a
+/// connection that is cut is tried again; one that stands for a second is a server's.
+fn is_answered(path: &Path) -> io::Result<bool> {
+    let tries = 10;
+    for _ in 0..tries {
+        let mut stream = match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(false),
+            Err(_) => return Ok(true),
+            Ok(stream) => stream,
+        };
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        match stream.read(&mut [0]) {
+            Ok(0) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            Ok(_) | Err(_) => return Ok(true),
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

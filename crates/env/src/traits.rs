@@ -175,8 +175,8 @@ pub trait Ring: Sized + 'static {
     fn listen(&mut self, listener: Listener) -> usize;
     /// Takes over a connected socket and receives from it from now on.
     fn adopt(&mut self, stream: Stream) -> ConnId;
-    /// Queues `buf` after what was queued on `conn` before; ends with `Event::Sent`. On a stale
-    /// `conn` the buffer is dropped without an event.
+    /// Queues `buf` after what was queued on `conn` before, to leave in the next turn together with
+    /// the rest; ends with `Event::Sent`. On a stale `conn` the buffer is dropped without an event.
     fn send(&mut self, conn: ConnId, buf: Vec<u8>);
     /// As [`Ring::send`], with descriptors attached to the first byte. Unix sockets only: elsewhere
     /// the send fails with `InvalidInput`. At most 253 descriptors; `buf` must not be empty.
@@ -187,14 +187,15 @@ pub trait Ring: Sized + 'static {
     fn pause(&mut self, conn: ConnId);
     /// Receives again.
     fn resume(&mut self, conn: ConnId);
-    /// Drops the connection: queued sends end with an error, then `Event::Closed` comes. To let the
-    /// peer have the last answer, close after its `Event::Sent`.
+    /// Drops the connection: sends that do not fit into the socket at once end with an error, then
+    /// `Event::Closed` comes. To be sure of a long last answer, close after its `Event::Sent`.
     fn close(&mut self, conn: ConnId);
     /// Gives the memory of received bytes back to the ring.
     fn recycle(&mut self, _data: Received) {}
 
     /// One round: submits what was queued, waits as told if nothing is ready, appends what
-    /// completed to `events`. An error means that the ring itself is unusable.
+    /// completed to `events`; it may return without any. An error means that the ring itself is
+    /// unusable.
     fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
     /// A handle that wakes this ring.
     fn waker(&self) -> Self::Waker;

@@ -411,6 +411,25 @@ fn a_peer_that_resets_is_reported_once_and_after_its_sends() {
 }
 
 #[test]
+fn a_short_last_word_is_delivered_before_the_close() {
+    let mut server = Server::new();
+    let (mut client, conn) = server.connect_tcp();
+    server.ring.send(conn, b"refused: ".to_vec());
+    server.ring.send(conn, b"too many connections".to_vec());
+    server.ring.close(conn);
+    let events = server.turn();
+    let kinds: Vec<bool> =
+        events.iter().map(|e| matches!(e, Event::Sent { result: Ok(()), .. })).collect();
+    assert_eq!(kinds[..2], [true, true]);
+    if !events.iter().any(|e| matches!(e, Event::Closed { .. })) {
+        server.until(closed(conn));
+    }
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "refused: too many connections");
+}
+
+#[test]
 fn adopted_sockets_work_like_accepted_ones() {
     let mut ring = UringRing::new().unwrap();
     let (mut client, ours) = UnixStream::pair().unwrap();
