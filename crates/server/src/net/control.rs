@@ -307,6 +307,10 @@ fn parse<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Failure> {
         "" => "{}",
         text => text,
     };
+    // Taken for a struct, an array would be its fields in order: too easily something else.
+    if !text.trim_start().starts_with('{') {
+        return Err(Failure::new(ErrorCode::Malformed, "the request's JSON must be an object"));
+    }
     serde_json::from_str(text).map_err(|error| {
         Failure::new(ErrorCode::Malformed, format!("the request's JSON is wrong: {error}"))
     })

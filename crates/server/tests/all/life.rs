@@ -97,12 +97,9 @@ fn a_waiting_read_is_told_when_the_server_stops() {
 fn a_thousand_connections_are_all_served() {
     let (server, mut peer, plan) = weather_server(2, 0);
     peer.put(&plan, &[Put { key: "JFK", event_time: 1, values: row(1.0, None, "") }]);
-    let mut peers: Vec<Peer> = (0..1_000).map(|_| server.silent()).collect();
-    for round in 0..2 {
+    let mut peers: Vec<Peer> = (0..1_000).map(|_| server.tcp()).collect();
+    for _ in 0..2 {
         for peer in &mut peers {
-            if round == 0 {
-                peer.hello();
-            }
             let plan = peer.prepare(&[("weather", &["temp"])]).unwrap();
             assert_eq!(plan.plan_id, 0, "the same plan is prepared once");
             let (_, request) = peer.read_frame(&Read1::new(&plan, &["JFK"]));

@@ -218,7 +218,7 @@ impl Peer {
             read.keys.iter().map(|(count, bytes)| PackedKeys { count: *count, bytes }).collect();
         let id = self.id();
         let mut out = Vec::new();
-        encode_read(&mut out, id, &head, read.tokens, &views, MAX).unwrap();
+        encode_read(&mut out, id, &head, read.tokens, views.into_iter(), MAX).unwrap();
         (id, out)
     }
 

@@ -90,7 +90,7 @@ fn a_partial_write_keeps_the_other_features_and_a_late_one_is_refused() {
 fn a_repeat_under_the_same_producer_sequence_is_told_and_changes_nothing() {
     let (_server, mut peer, plan) = weather_server(2, 0);
     let layout = RowLayout::new(&weather(0).features).unwrap();
-    let mut once = |peer: &mut Peer, ack| {
+    let once = |peer: &mut Peer, ack| {
         let mut value = Vec::new();
         let dense = layout.encode(&row(1.0, None, ""), &mut value).unwrap();
         let head = WriteHead { ack, producer_id: 5, first_sequence: 1, ..write_head(&plan) };
