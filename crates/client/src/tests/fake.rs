@@ -164,10 +164,13 @@ pub fn written(bytes: &[u8], first: u64) -> Vec<u8> {
     out
 }
 
+/// (connection, bytes).
+type Noted = (usize, Vec<u8>);
+
 /// A running fake; every connection gets a thread and the script.
 pub struct Fake {
     pub address: Address,
-    log: Arc<Mutex<Vec<(usize, Vec<u8>)>>>,
+    log: Arc<Mutex<Vec<Noted>>>,
 }
 
 impl Fake {
@@ -241,7 +244,7 @@ impl Fake {
 }
 
 /// Where a script notes what it has seen.
-pub struct Log(Arc<Mutex<Vec<(usize, Vec<u8>)>>>);
+pub struct Log(Arc<Mutex<Vec<Noted>>>);
 
 impl Log {
     pub fn note(&self, conn: &Conn, bytes: &[u8]) {
