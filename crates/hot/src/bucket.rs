@@ -110,6 +110,8 @@ impl<'a> Open<'a> {
         let old = word.load(Ordering::Relaxed);
         word.store(value, Ordering::Relaxed);
         self.pending = self.pending.with_lane_changed(old, value);
+        #[cfg(test)]
+        crate::hooks::at_write();
     }
 
     /// Changes what the header says beside version and parity.
@@ -120,5 +122,7 @@ impl<'a> Open<'a> {
     /// Makes the changes valid.
     pub(crate) fn close(self) {
         self.header.store(self.pending.stepped().0, Ordering::Release);
+        #[cfg(test)]
+        crate::hooks::at_write();
     }
 }

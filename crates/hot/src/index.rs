@@ -98,6 +98,8 @@ impl Index {
         let words = map.words();
         let word = map.geometry.directory_word + cell;
         words[word].store(seal_word(segment as u64), Ordering::Release);
+        #[cfg(test)]
+        crate::hooks::at_write();
         if self.copied.is_some_and(|copied| cell < copied) {
             words[word + (1 << self.depth)].store(seal_word(segment as u64), Ordering::Release);
         }

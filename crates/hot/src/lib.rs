@@ -17,6 +17,8 @@ mod bucket;
 mod damage_tests;
 mod error;
 mod growth;
+#[cfg(test)]
+mod hooks;
 mod index;
 mod lookup;
 mod map;
@@ -25,6 +27,8 @@ mod prefetch;
 mod reader;
 mod row;
 mod stats;
+#[cfg(test)]
+mod steps;
 mod words;
 mod writer;
 

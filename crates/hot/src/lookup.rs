@@ -175,6 +175,8 @@ impl<'a> Attempt<'a> {
     fn run(mut self, buffer: &mut Vec<u64>) -> Result<Option<usize>, Doubt> {
         let words = self.map.words();
         let place = Place::find(self.map, self.probe.row_hash).map_err(Doubt::Damaged)?;
+        #[cfg(test)]
+        crate::hooks::at_read();
         let home_bucket = place.home_bucket();
         let Some(home) = Snapshot::load(words, home_bucket) else {
             return Err(Doubt::Damaged(Corruption::at(place.cell, "a directory cell")));
