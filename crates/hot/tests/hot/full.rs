@@ -49,6 +49,18 @@ fn what_was_reserved_is_taken_however_full_the_table_is() {
 }
 
 #[test]
+fn more_rows_of_one_size_than_a_chunk_holds_are_reserved_together() {
+    let mut writer = HotWriter::create_on_heap(&config(2 << 20)).unwrap();
+    let reserved: Vec<Reservation> = (0..2_000).map(|_| writer.reserve(48).unwrap()).collect();
+    for (number, reservation) in (0..).zip(reserved) {
+        let (key, value) = (key(number), value(number, 1, 5));
+        let row = new_row(&key, &value, 1);
+        writer.upsert(reservation, hash(number), &VIEW, &row).expect("reserved");
+    }
+    assert_eq!(writer.stats().rows, 2_000);
+}
+
+#[test]
 fn full_is_told_before_and_space_comes_back() {
     let mut writer = HotWriter::create_on_heap(&config(1 << 20)).unwrap();
     let mut rows = 0;
