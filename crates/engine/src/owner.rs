@@ -173,7 +173,7 @@ impl<E: Env> Owner<E> {
         let refusal = match partition.admission(batch.producer_id, row.producer_sequence) {
             Admission::Duplicate => {
                 self.counters.duplicate += 1;
-                let batch = self.last_log_batch();
+                let batch = self.log.last_batch();
                 self.pending.push_duplicate(number, batch, waiting, index);
                 return Step::Next;
             }
@@ -334,11 +334,6 @@ impl<E: Env> Owner<E> {
         }
         self.open_is_durable = true;
         Ok(Some((applied, Some((last, Arc::new(next))))))
-    }
-
-    /// The newest log batch that a row logged earlier can be in.
-    fn last_log_batch(&self) -> u64 {
-        self.log.progress().assigned + u64::from(self.log.open_records() > 0)
     }
 
     /// Sends the open batch on its way.

@@ -242,7 +242,10 @@ mod tests {
     #[test]
     fn a_terminal_too_narrow_for_columns_gets_lines() {
         let text = table().render(20);
-        assert!(text.starts_with("view        weather\nrows        26,115\ndescripti…  h"), "{text}");
+        assert!(
+            text.starts_with("view        weather\nrows        26,115\ndescripti…  h"),
+            "{text}"
+        );
         assert!(text.lines().all(|line| line.chars().count() <= 20), "{text}");
         assert_eq!(text.matches("\n\n").count(), 1, "rows are set apart: {text}");
     }

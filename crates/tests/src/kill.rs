@@ -187,7 +187,7 @@ fn judge(client: &Client, run: &mut Run, report: &mut KillReport) -> Result<(), 
 
 /// The number that each entity holds.
 fn read_all(client: &Client) -> Result<HashMap<u64, u64>, String> {
-    let features = vec!["number", "entity"];
+    let features = vec!["number", "owner"];
     let wanted = ViewFeatures { project: "test", view: "kill", version: 0, features };
     let plan = client.prepare(&[wanted]).map_err(text)?;
     let mut keys = plan.keys(0).map_err(text)?;
@@ -219,7 +219,7 @@ fn read_all(client: &Client) -> Result<HashMap<u64, u64>, String> {
 
 fn view() -> FeatureView {
     let features =
-        vec![Feature::new("number", Scalar::Int64), Feature::new("entity", Scalar::Int64)];
+        vec![Feature::new("number", Scalar::Int64), Feature::new("owner", Scalar::Int64)];
     FeatureView::new("test", "kill", vec![JoinKey::new("entity", KeyType::Int64)], features)
 }
 

@@ -22,8 +22,9 @@ pub fn mapped(
     let mut packed = plan.keys(0).map_err(failed)?;
     push_keys(count, |tail_number| packed.push(&[KeyValue::from(tail_number)]).map_err(failed))?;
     let mut answer = MappedAnswer::new();
-    let times =
-        time(|| mapped.get_many(&mut mapped_plan, 0, &packed, options, &mut answer).map_err(failed))?;
+    let times = time(|| {
+        mapped.get_many(&mut mapped_plan, 0, &packed, options, &mut answer).map_err(failed)
+    })?;
     // Sub-microsecond reads that answered something else would be worth nothing.
     let over_socket = unix.read(&plan, &[&packed], options).map_err(failed)?;
     let (Some(expected), Some(found)) = (over_socket.view(0), answer.view()) else {

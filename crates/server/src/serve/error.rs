@@ -30,7 +30,7 @@ pub enum ServeError {
         /// The directory.
         data: String,
         /// What is wrong with it.
-        source: Error,
+        source: Box<Error>,
     },
     /// The system refused something else.
     #[error("{context}: {source}")]

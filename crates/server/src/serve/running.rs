@@ -103,13 +103,16 @@ fn start_engine(
         ..Options::default()
     };
     let seats = Mutex::new(listeners.for_shards(options.cores)?);
-    let (shared, front_env) = (Arc::clone(shared), env.clone());
+    let (shared, front_env) = (Arc::clone(shared), env);
     Engine::start(env, options.data.clone(), engine_options, move |shard| {
         let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = seats.get_mut(shard).map(std::mem::take).unwrap_or_default();
-        Front::new(front_env.clone(), Arc::clone(&shared), shard, mine)
+        Front::new(front_env, Arc::clone(&shared), shard, mine)
     })
-    .map_err(|source| ServeError::Engine { data: options.data.display().to_string(), source })
+    .map_err(|source| ServeError::Engine {
+        data: options.data.display().to_string(),
+        source: Box::new(source),
+    })
 }
 
 /// Reads the engine's numbers for `/metrics`, once there is an engine.
@@ -164,7 +167,7 @@ impl Running {
         let handle = self.engine.handle();
         let system = |error: thermae_engine::Error| ServeError::Engine {
             data: "while stopping".to_owned(),
-            source: error,
+            source: Box::new(error),
         };
         let stopped = self.engine.stop().map_err(system);
         let reads = handle.reads();
