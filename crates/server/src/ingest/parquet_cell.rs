@@ -133,7 +133,7 @@ fn list_cell(array: &dyn Array, row: usize) -> Cell<'_> {
         _ => {
             let list = array.as_fixed_size_list();
             let width = usize::try_from(list.value_length()).unwrap_or(0);
-            let start = usize::try_from(list.value_offset_at(row)).unwrap_or(0);
+            let start = list.value_offset_at(row);
             (list.values(), start, start + width)
         }
     };

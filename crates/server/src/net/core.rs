@@ -135,6 +135,7 @@ impl<E: Env> Core<E> {
 /// An empty list in the memory of another: its elements differ in their lifetime alone, and
 /// collecting in place keeps the allocation.
 #[inline]
+#[allow(clippy::unnecessary_filter_map)] // `filter` would keep the old lifetime.
 fn relabel<'b>(mut keys: Vec<Key<'_>>) -> Vec<Key<'b>> {
     keys.clear();
     keys.into_iter().filter_map(|_| None).collect()
