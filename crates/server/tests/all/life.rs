@@ -46,8 +46,7 @@ fn one_directory_serves_one_server_and_an_address_in_use_is_named() {
 #[test]
 fn a_stop_answers_what_is_under_way_and_the_rows_are_there_after_it_under_any_core_count() {
     let directory = tempfile::tempdir().unwrap();
-    let mut rows_written = 0;
-    for cores in [1, 2, 1] {
+    for (rows_written, cores) in [1, 2, 1].into_iter().enumerate() {
         let running = serve::start(options(directory.path(), cores)).unwrap();
         let mut peer =
             Peer::new(Stream::Tcp(TcpStream::connect(running.tcp_addr().unwrap()).unwrap()));
@@ -75,7 +74,6 @@ fn a_stop_answers_what_is_under_way_and_the_rows_are_there_after_it_under_any_co
         assert!(peer.try_frame().is_none(), "the connection is closed in order");
         assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
         assert!(!directory.path().join("socket").exists(), "the socket file is gone");
-        rows_written += 1;
     }
 }
 

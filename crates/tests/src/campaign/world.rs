@@ -205,8 +205,8 @@ impl World {
     pub fn check_rows(&self) -> Result<(), String> {
         let catalogue = self.handle.catalogue();
         let reads = self.handle.reads();
-        for view in 0..VIEWS.len() {
-            let Ok(definition) = catalogue.resolve(VIEWS[view]) else { continue };
+        for (view, name) in VIEWS.iter().enumerate() {
+            let Ok(definition) = catalogue.resolve(name) else { continue };
             for entity in 0..super::run::ENTITIES {
                 let mut key = Vec::new();
                 let keys = &definition.latest.definition.join_keys;
