@@ -231,7 +231,7 @@ impl<E: Env> Owner<E> {
         let flags = if delete { FLAG_TOMBSTONE } else { 0 }
             | if dense { FLAG_DENSE } else { 0 }
             | if expires { FLAG_HAS_EXPIRE } else { 0 };
-        let reservation = self.state.reserve(key.len(), value.len(), expires)?;
+        let reservation = self.state.reserve(view, row_hash, key, value.len(), expires)?;
         let (number, partition) = self.state.partition_mut(entity_hash).ok_or(None)?;
         let record = Record {
             kind: if delete { RecordKind::Tombstone } else { RecordKind::Put },

@@ -127,14 +127,19 @@ impl ShardState {
             .map_or(0, Partition::applied)
     }
 
-    /// Sets room aside for a row, before it is logged.
+    /// Sets room aside for a row, before it is logged. A full table still takes what fits in the
+    /// place of the entity's present row, tombstones first of all.
     pub fn reserve(
         &mut self,
-        key_len: usize,
+        view: &View,
+        row_hash: u64,
+        key: &[u8],
         value_len: usize,
         expires: bool,
     ) -> Result<Reservation, Refusal> {
-        self.hot.reserve(body_bytes(key_len, value_len, expires)).map_err(|full| match full.cause {
+        let body = body_bytes(key.len(), value_len, expires);
+        let reserved = self.hot.reserve_for(row_hash, view.schema_ids(), key, body);
+        reserved.map_err(|full| match full.cause {
             FullCause::RowTooLarge => Refusal::RowTooLarge,
             FullCause::Memory => Refusal::MemoryFull,
         })
@@ -267,7 +272,12 @@ impl ShardState {
             Some(reservation) => reservation,
             None => self
                 .hot
-                .reserve(body_bytes(record.key.len(), record.value.len(), expires))
+                .reserve_for(
+                    row_hash,
+                    view.schema_ids(),
+                    record.key,
+                    body_bytes(record.key.len(), record.value.len(), expires),
+                )
                 .map_err(|_| ApplyError::Full)?,
         };
         let row = NewRow {

@@ -1,10 +1,11 @@
 //! `thermae get`: features of some entities, over the binary protocol.
 
 use thermae_client::{Answer, Client, Plan, ReadOptions};
+use thermae_formats::NO_TIME;
 use thermae_formats::time::parse_timestamp_us;
 use thermae_formats::wire::{CellStatus, RowStatus, ViewFeatures};
-use thermae_formats::{FeatureView, NO_TIME, Value};
 
+use super::answers::{Answers, Asked, Cell};
 use super::args::{GetArgs, Global};
 use super::connect::{Described, choose, connect, describe, failed};
 use super::exit::{Done, Failure};
@@ -14,33 +15,6 @@ use super::view_ref::ViewFeaturesRef;
 
 /// Rows asked for in one request, at most; a server may allow fewer.
 const ROWS_MAX: usize = 1000;
-
-/// What was asked of one view.
-pub struct Asked {
-    /// Its definition.
-    pub view: FeatureView,
-    /// Features in the order asked.
-    pub features: Vec<String>,
-}
-
-/// One value of an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
-    /// What became of it.
-    pub status: CellStatus,
-    /// The value; null unless it is present.
-    pub value: Value,
-    /// The row's event time, or [`NO_TIME`] if there is no row.
-    pub event_time: i64,
-}
-
-/// All answers of one command.
-pub struct Answers {
-    /// The time by which ttl was judged, in microseconds.
-    pub read_time: i64,
-    /// A row for each entity row asked; its cells are those of all views, in order.
-    pub rows: Vec<(EntityRow, Vec<Cell>)>,
-}
 
 /// Runs the command.
 pub fn run(args: &GetArgs, global: &Global) -> Result<Done, Failure> {

@@ -5,7 +5,7 @@ use thermae_formats::time::format_timestamp_us;
 use thermae_formats::wire::CellStatus;
 use thermae_formats::{KeyValue, NO_TIME};
 
-use super::get::{Answers, Asked, Cell};
+use super::answers::{Answers, Asked, Cell};
 use crate::table::Table;
 
 /// The status as the protocol's documents name it.

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and where it goes.
 
+mod answers;
 mod apply;
 mod args;
 mod connect;
@@ -14,6 +15,7 @@ mod quickstart;
 mod quickstart_mapped;
 mod quickstart_read;
 mod quickstart_show;
+mod quickstart_time;
 mod serve;
 mod stat;
 mod verify;

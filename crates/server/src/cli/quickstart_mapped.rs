@@ -4,10 +4,11 @@ use thermae_client::{Client, Mapped, MappedAnswer, ReadOptions, ViewReply};
 
 use thermae_formats::KeyValue;
 
+use super::answers::Asked;
 use super::connect::failed;
 use super::exit::Failure;
-use super::get::{self, Asked};
-use super::quickstart_read::{Latency, latency, push_keys, time};
+use super::get;
+use super::quickstart_time::{Latency, latency, push_keys, time};
 
 /// Times mapped reads of `count` keys.
 pub fn mapped(

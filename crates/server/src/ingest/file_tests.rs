@@ -67,9 +67,8 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/nycflights13/data").join(name)
 }
 
-#[test]
-fn every_parquet_type_is_read_bit_for_bit() {
-    let folder = tempfile::tempdir().unwrap();
+/// Two rows of every Parquet type that has a feature type.
+fn every_type(folder: &Path) -> PathBuf {
     let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
         [Some(vec![Some(0.1), Some(-0.0)]), None],
         2,
@@ -78,8 +77,8 @@ fn every_parquet_type_is_read_bit_for_bit() {
         Some(vec![]),
         Some(vec![Some(i64::MIN), Some(7)]),
     ]);
-    let path = parquet(
-        folder.path(),
+    parquet(
+        folder,
         vec![
             ("id", Arc::new(Int64Array::from(vec![i64::MAX, -1]))),
             ("b", Arc::new(BooleanArray::from(vec![Some(true), None]))),
@@ -108,28 +107,12 @@ fn every_parquet_type_is_read_bit_for_bit() {
             ("event_time", Arc::new(TimestampNanosecondArray::from(vec![1_000, 2_000]))),
             ("created", Arc::new(TimestampMillisecondArray::from(vec![None, Some(5)]))),
         ],
-    );
-    let view = view(
-        ("id", KeyType::Int64),
-        &[
-            ("b", "bool"),
-            ("i", "int32"),
-            ("u", "int64"),
-            ("f", "float32"),
-            ("d", "float64"),
-            ("s", "string"),
-            ("ls", "string"),
-            ("y", "bytes"),
-            ("uu", "uuid"),
-            ("t", "timestamp"),
-            ("day", "timestamp"),
-            ("v", "vector<float32, 2>"),
-            ("l", "list<int64>"),
-        ],
-    );
-    let (rows, bad) = read(&path, &view, &MappingOptions::default()).unwrap();
-    assert_eq!(bad, []);
-    let expected = [
+    )
+}
+
+/// The values of [`every_type`].
+fn every_value() -> [Vec<Value>; 2] {
+    [
         vec![
             Value::Bool(true),
             Value::Int32(-128),
@@ -160,8 +143,34 @@ fn every_parquet_type_is_read_bit_for_bit() {
             Value::Null,
             Value::List(vec![Value::Int64(i64::MIN), Value::Int64(7)]),
         ],
-    ];
-    for (row, values) in rows.iter().zip(expected) {
+    ]
+}
+
+#[test]
+fn every_parquet_type_is_read_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = every_type(folder.path());
+    let view = view(
+        ("id", KeyType::Int64),
+        &[
+            ("b", "bool"),
+            ("i", "int32"),
+            ("u", "int64"),
+            ("f", "float32"),
+            ("d", "float64"),
+            ("s", "string"),
+            ("ls", "string"),
+            ("y", "bytes"),
+            ("uu", "uuid"),
+            ("t", "timestamp"),
+            ("day", "timestamp"),
+            ("v", "vector<float32, 2>"),
+            ("l", "list<int64>"),
+        ],
+    );
+    let (rows, bad) = read(&path, &view, &MappingOptions::default()).unwrap();
+    assert_eq!(bad, []);
+    for (row, values) in rows.iter().zip(every_value()) {
         assert_eq!(row.values, values);
     }
     assert_eq!(rows[0].keys, [KeyValue::Int(i64::MAX)]);

@@ -145,6 +145,24 @@ fn the_quickstart_answers_right_and_exits_0_and_repeated_changes_nothing() {
     assert!(verified["records"].as_u64().unwrap() > 26_115);
 }
 
+/// Deletes, describes and counts what `every_command_does_what_its_help_says` loaded.
+fn after_the_load(server: &Server) {
+    let deleted = server.run(&["delete", "users", "--key", "uid=7"]);
+    assert_eq!(code(&deleted), 0, "{}", text(&deleted.stderr));
+    assert!(text(&server.run(&["get", "users", "--key", "uid=7"]).stdout).contains("NOT_FOUND"));
+
+    let described = text(&server.run(&["describe", "users"]).stdout);
+    assert!(described.contains("float32") && described.contains("uid int64"), "{described}");
+    let stat = server.run(&["stat"]);
+    assert!(
+        text(&stat.stdout).contains("shop/users"),
+        "{}{}",
+        text(&stat.stdout),
+        text(&stat.stderr)
+    );
+    assert!(json(&server.run(&["stat", "--json"]))["engine"]["shards"].is_array());
+}
+
 #[test]
 fn every_command_does_what_its_help_says() {
     let folder = tempfile::tempdir().unwrap();
@@ -208,20 +226,7 @@ fn every_command_does_what_its_help_says() {
     let table = text(&got.stdout);
     assert!(table.contains("Rome") && table.contains("NOT_FOUND"), "{table}");
 
-    let deleted = server.run(&["delete", "users", "--key", "uid=7"]);
-    assert_eq!(code(&deleted), 0, "{}", text(&deleted.stderr));
-    assert!(text(&server.run(&["get", "users", "--key", "uid=7"]).stdout).contains("NOT_FOUND"));
-
-    let described = text(&server.run(&["describe", "users"]).stdout);
-    assert!(described.contains("float32") && described.contains("uid int64"), "{described}");
-    let stat = server.run(&["stat"]);
-    assert!(
-        text(&stat.stdout).contains("shop/users"),
-        "{}{}",
-        text(&stat.stdout),
-        text(&stat.stderr)
-    );
-    assert!(json(&server.run(&["stat", "--json"]))["engine"]["shards"].is_array());
+    after_the_load(&server);
 
     let address = server.address.clone();
     assert_eq!(server.stop(), 0);
@@ -262,7 +267,7 @@ fn what_is_refused_is_refused_clearly() {
         (
             &["delete", "users", "--key", "uid=1", "--event-time", "9999-01-01"],
             1,
-            &["FutureEventTime"],
+            &["in the future"],
         ),
         (&["describe", "--server", "nonsense"], 2, &["nonsense"]),
         (&["verify", "nowhere"], 1, &["nowhere"]),

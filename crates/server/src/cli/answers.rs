@@ -1,0 +1,33 @@
+//! What was asked and what was answered, for those who read and those who print.
+
+use thermae_formats::wire::CellStatus;
+use thermae_formats::{FeatureView, Value};
+
+use super::keys::EntityRow;
+
+/// What was asked of one view.
+pub struct Asked {
+    /// Its definition.
+    pub view: FeatureView,
+    /// Features in the order asked.
+    pub features: Vec<String>,
+}
+
+/// One value of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// What became of it.
+    pub status: CellStatus,
+    /// The value; null unless it is present.
+    pub value: Value,
+    /// The row's event time, or [`NO_TIME`] if there is no row.
+    pub event_time: i64,
+}
+
+/// All answers of one command.
+pub struct Answers {
+    /// The time by which ttl was judged, in microseconds.
+    pub read_time: i64,
+    /// A row for each entity row asked; its cells are those of all views, in order.
+    pub rows: Vec<(EntityRow, Vec<Cell>)>,
+}
