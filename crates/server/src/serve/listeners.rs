@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -69,7 +69,7 @@ impl Listeners {
 
 fn bind_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let cannot = |source| ServeError::Listen { what: address.to_string(), source };
-    let listener = TcpListener::bind(address).map_err(cannot)?;
+    let listener = thermae_env::bind_tcp(address).map_err(cannot)?;
     // The standard library asks for a backlog of 128 connections; a burst of clients is larger.
     rustix::net::listen(&listener, 4096).map_err(|errno| cannot(errno.into()))?;
     let address = listener.local_addr().map_err(cannot)?;
@@ -78,19 +78,7 @@ fn bind_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError
 
 fn bind_unix(path: &Path) -> Result<(UnixListener, PathBuf), ServeError> {
     let cannot = |source| ServeError::Listen { what: path.display().to_string(), source };
-    // A socket that nobody listens on any more is left by a server that was killed; only such a
-    // one is removed.
-    if let Ok(found) = std::fs::symlink_metadata(path) {
-        if !found.file_type().is_socket() {
-            let text = "a file of that name exists and is no socket";
-            return Err(cannot(io::Error::new(io::ErrorKind::AlreadyExists, text)));
-        }
-        match UnixStream::connect(path) {
-            Ok(_) => return Err(cannot(io::ErrorKind::AddrInUse.into())),
-            Err(_) => std::fs::remove_file(path).map_err(cannot)?,
-        }
-    }
-    let listener = UnixListener::bind(path).map_err(cannot)?;
+    let listener = thermae_env::bind_unix(path).map_err(cannot)?;
     rustix::net::listen(&listener, 4096).map_err(|errno| cannot(errno.into()))?;
     Ok((listener, path.to_owned()))
 }
