@@ -38,3 +38,8 @@ pub use shard::Shard;
 pub use stats::Stats;
 pub use store::Store;
 pub use write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
+
+/// The examples of the README are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -8,11 +8,12 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use thermae_env::{Env, Ring, pin_thread};
+use thermae_formats::manifest::{Manifest, SealedLog};
 
 use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::handle::Handle;
-use crate::log::{LogOptions, RecoveryReport, open_directory_with};
+use crate::log::{LogOptions, RecoveryReport, close_directory, open_directory_with};
 use crate::message::{Mailbox, Message};
 use crate::options::Options;
 use crate::outside::{Shared, WakerOf};
@@ -26,7 +27,9 @@ use crate::stats::ShardStats;
 /// A directory after recovery, before its shards run.
 pub struct Opened<E: Env> {
     env: E,
+    dir: PathBuf,
     options: Options,
+    manifest: Manifest,
     owners: Vec<Owner<E>>,
     catalogue: Arc<Catalogue>,
     reads: Reads,
@@ -58,7 +61,9 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         .collect();
     Ok(Opened {
         env,
+        dir: dir.to_owned(),
         options,
+        manifest: recovered.manifest,
         owners,
         catalogue: Arc::new(catalogue),
         reads,
@@ -166,7 +171,15 @@ impl<E: Env> Opened<E> {
             // A thread that is gone already reports itself when it is joined.
             let _ = seat.send((owner, Arc::clone(&shared)));
         }
-        Ok(Engine { handle: Handle::new(shared), threads, report: self.report, _lock: self.lock })
+        Ok(Engine {
+            handle: Handle::new(shared),
+            threads,
+            env: self.env,
+            dir: self.dir,
+            manifest: self.manifest,
+            report: self.report,
+            _lock: self.lock,
+        })
     }
 }
 
@@ -182,7 +195,7 @@ fn shard_thread<E: Env, S: Service<E>>(
     waker_tx: &mpsc::Sender<WakerMade<E>>,
     seat_rx: &mpsc::Receiver<Seat<E>>,
     make_service: impl FnOnce(usize) -> S,
-) -> Result<(), Error> {
+) -> Result<Option<SealedLog>, Error> {
     if options.pin {
         pin_thread(number).map_err(|e| Error::io(format!("pinning shard {number}"), e))?;
     }
@@ -190,23 +203,26 @@ fn shard_thread<E: Env, S: Service<E>>(
         Ok(ring) => ring,
         Err(e) => {
             let _ = waker_tx.send(Err(Error::io(format!("ring of shard {number}"), e)));
-            return Ok(());
+            return Ok(None);
         }
     };
     if waker_tx.send(Ok((number, ring.waker()))).is_err() {
-        return Ok(());
+        return Ok(None);
     }
-    let Ok((owner, shared)) = seat_rx.recv() else { return Ok(()) };
+    let Ok((owner, shared)) = seat_rx.recv() else { return Ok(None) };
     let service = make_service(number);
     let mut shard = Shard::new(number, env, ring, service, owner, shared, options.spin_us);
     while shard.turn()? {}
-    Ok(())
+    Ok(shard.log_end())
 }
 
 /// A running store.
 pub struct Engine<E: Env> {
     handle: Handle<E>,
-    threads: Vec<JoinHandle<Result<(), Error>>>,
+    threads: Vec<JoinHandle<Result<Option<SealedLog>, Error>>>,
+    env: E,
+    dir: PathBuf,
+    manifest: Manifest,
     report: RecoveryReport,
     _lock: E::Lock,
 }
@@ -257,14 +273,15 @@ impl<E: Env> Engine<E> {
                 std::thread::yield_now();
             }
         }
-        let mut first = Ok(());
-        for thread in self.threads.drain(..) {
-            let ended = thread.join().unwrap_or(Err(Error::Stopped));
-            if first.is_ok() {
-                first = ended;
-            }
-        }
-        first
+        let ended: Vec<_> = self
+            .threads
+            .drain(..)
+            .map(|thread| thread.join().unwrap_or(Err(Error::Stopped)))
+            .collect();
+        let ends: Vec<Option<SealedLog>> = ended.into_iter().collect::<Result<_, _>>()?;
+        // Where it cannot be done the next open finds the ends as after a crash.
+        close_directory(&self.env, &self.dir, &self.manifest, &ends).map_err(Error::from_log)?;
+        Ok(())
     }
 }
 

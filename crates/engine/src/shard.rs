@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use thermae_env::{Env, Event, Ring, Wait};
+use thermae_formats::manifest::SealedLog;
 
 use crate::catalogue::Catalogue;
 use crate::error::Error;
@@ -123,6 +124,11 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
             self.published_ns = now_ns;
         }
         Ok(self.advance(now_us, now_ns))
+    }
+
+    /// Where the log ended, once the shard has stopped well.
+    pub(crate) fn log_end(&self) -> Option<SealedLog> {
+        self.owner.log.end()
     }
 
     /// How long the ring may wait: not at all while work is at hand or a request came lately.

@@ -103,6 +103,9 @@ impl MappedAnswer {
     }
 
     fn set_columns(&mut self, row: usize, projected: &ProjectedRow<'_>) -> bool {
+        if let Some(bytes) = projected.side_by_side() {
+            return self.builder.set_row(0, row, bytes);
+        }
         for column in 0..self.columns {
             let Ok(field) = projected.field(column) else { return false };
             let Some(bytes) = field.bytes() else { continue };

@@ -380,6 +380,10 @@ impl Fill<'_> {
                     status = RowStatus::Error;
                 }
             });
+        } else if let Some(bytes) = values.side_by_side() {
+            if !builder.set_row(at, row, bytes) {
+                status = RowStatus::Error;
+            }
         } else {
             for column in 0..view.shapes.len() {
                 match values.field(column) {

@@ -244,3 +244,31 @@ fn errors_say_what_to_do_next() {
     assert_eq!(ErrorCode::StaleSchema.category(), ErrorCategory::Reprepare);
     assert_eq!(ErrorCode::Internal.category(), ErrorCategory::Operator);
 }
+
+/// An answer of 70 rows (so that validity takes two words), each set by `set`.
+fn filled(set: impl Fn(&mut ReplyBuilder, usize, &[u8])) -> Vec<u8> {
+    let shapes = [4, 8, 12, 1].map(|width_bytes| ColumnShape { width_bytes });
+    let views = [ViewShape { rows: 70, columns: &shapes }];
+    let mut builder = ReplyBuilder::new();
+    builder.begin(Vec::new(), 1, ReadFlags::default(), 0, MAX, views.into_iter()).unwrap();
+    for row in (0..70).filter(|row| row % 3 != 0) {
+        let bytes: Vec<u8> = (0..25).map(|at| (row + at) as u8).collect();
+        set(&mut builder, row, &bytes);
+    }
+    builder.finish().unwrap()
+}
+
+#[test]
+fn a_row_set_at_once_is_its_columns_set_one_by_one() {
+    let one_by_one = filled(|builder, row, bytes| {
+        for (column, range) in [0..4, 4..12, 12..24, 24..25].into_iter().enumerate() {
+            builder.set_fixed(0, column, row, &bytes[range]);
+        }
+    });
+    let at_once = filled(|builder, row, bytes| assert!(builder.set_row(0, row, bytes)));
+    assert_eq!(at_once, one_by_one);
+    filled(|builder, row, bytes| {
+        assert!(!builder.set_row(0, row, &bytes[1..]));
+        assert!(!builder.set_row(0, row, &[bytes, &[0]].concat()));
+    });
+}
