@@ -5,4 +5,5 @@ pub mod house;
 pub mod kill;
 pub mod model;
 pub mod mutate;
+pub mod over_map;
 pub mod over_wire;

@@ -1,7 +1,7 @@
 //! The client's way into a store, for the agreement tests.
 
 use thermae_client::{
-    CellStatus, Client, NotApplied, Plan, ReadOptions, RowOutcome, ServerInfo, ViewFeatures,
+    CellStatus, Client, Keys, NotApplied, Plan, ReadOptions, RowOutcome, ServerInfo, ViewFeatures,
     ViewHandle, WriteBatch,
 };
 use thermae_formats::hash::{entity_hash, partition_of};
@@ -39,6 +39,20 @@ impl OverWire {
         Ok(OverWire { server: client.server()?, client, plans, handles })
     }
 
+    /// The read plan of each view.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// Packed keys of some entities.
+    pub fn keys(&self, view: usize, entities: &[u64]) -> Result<Keys, String> {
+        let mut keys = self.plans[view].keys(0).map_err(|e| e.to_string())?;
+        for &entity in entities {
+            keys.push(&[entity_key(view, entity)]).map_err(|e| e.to_string())?;
+        }
+        Ok(keys)
+    }
+
     fn batch(&self, operations: &[Operation]) -> Result<WriteBatch, thermae_client::Error> {
         let first = operations.first();
         let handle = &self.handles[first.map_or(0, |operation| operation.target().0)];
@@ -68,11 +82,7 @@ impl OverWire {
 
 impl Target for OverWire {
     fn partition(&self, view: usize, entity: u64) -> u16 {
-        let mut keys = match self.plans[view].keys(0) {
-            Ok(keys) => keys,
-            Err(_) => return u16::MAX,
-        };
-        let _ = keys.push(&[entity_key(view, entity)]);
+        let Ok(keys) = self.keys(view, &[entity]) else { return u16::MAX };
         let hash = entity_hash(keys.packed().bytes, self.server.hash_seed);
         partition_of(hash, self.server.partitions)
     }
@@ -98,10 +108,7 @@ impl Target for OverWire {
         read_time: i64,
     ) -> Result<Vec<Option<Vec<Value>>>, String> {
         let plan = &self.plans[view];
-        let mut keys = plan.keys(0).map_err(|e| e.to_string())?;
-        for &entity in entities {
-            keys.push(&[entity_key(view, entity)]).map_err(|e| e.to_string())?;
-        }
+        let keys = self.keys(view, entities)?;
         let options = ReadOptions { read_time, ..ReadOptions::default() };
         let answer = self.client.read(plan, &[&keys], &options).map_err(|e| e.to_string())?;
         let row = |row: usize| -> Result<Option<Vec<Value>>, String> {
