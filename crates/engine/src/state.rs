@@ -345,10 +345,12 @@ impl ShardState {
     /// Rows and bytes for the report; the shard adds its counters.
     pub fn stats(&self) -> ShardStats {
         let hot = self.hot.stats();
+        let used_bytes = hot.slot_bytes + hot.free_slot_bytes + hot.index_bytes;
         ShardStats {
             shard: self.shard,
             rows: hot.rows,
-            hot_used_bytes: hot.map_bytes - hot.free_bytes,
+            hot_used_bytes: used_bytes,
+            hot_fixed_bytes: hot.map_bytes.saturating_sub(hot.free_bytes + used_bytes),
             hot_budget_bytes: hot.map_bytes,
             rows_corrupt: self.corrupt,
             by_view: self.by_view.clone(),

@@ -18,8 +18,10 @@ pub struct ShardStats {
     pub shard: usize,
     /// Rows in the hot table, tombstones included.
     pub rows: u64,
-    /// Bytes of the hot table in use.
+    /// Bytes of the hot table that rows take: slots, free slots of claimed chunks, index.
     pub hot_used_bytes: u64,
+    /// Bytes that the budget's size alone takes: header, room of the directory, index reserve.
+    pub hot_fixed_bytes: u64,
     /// Its budget in bytes.
     pub hot_budget_bytes: u64,
     /// Rows acknowledged, late ones included.
