@@ -11,7 +11,7 @@ pub struct Simulate {
     /// The first seed, to repeat one.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Plant a bug, syncs that do nothing, to see that it is found.
+    /// Plant bugs, one after the other, to see that each is found.
     #[arg(long)]
     plant: bool,
 }

@@ -17,6 +17,7 @@ mod outside;
 mod owner;
 mod partition;
 mod pending;
+pub mod planted;
 pub mod reads;
 mod replay;
 pub mod runtime;

@@ -24,6 +24,7 @@ use crate::message::{Gathered, Origin, Part};
 use crate::outside::Outside;
 use crate::partition::Admission;
 use crate::pending::{Pending, PendingRow, Waiting};
+use crate::planted::{Bug, is_planted};
 use crate::state::{Effect, ShardState};
 use crate::write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
 
@@ -354,7 +355,10 @@ impl<E: Env> Owner<E> {
         published: &ArcSwap<Catalogue>,
         outside: &mut Outside<E>,
     ) {
-        let progress = self.log.progress();
+        let mut progress = self.log.progress();
+        if is_planted(Bug::AcknowledgeBeforeSync) {
+            (progress.written, progress.durable) = (progress.assigned, progress.assigned);
+        }
         let failed = progress.failed.is_some();
         let mut answers: Vec<(Arc<Waiting>, Gathered)> = Vec::new();
         while let Some(mut row) = self.pending.pop_safe(progress.written, progress.durable) {

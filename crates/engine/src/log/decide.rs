@@ -2,6 +2,8 @@
 
 use thermae_formats::batch::BatchError;
 
+use crate::planted::{Bug, is_planted};
+
 /// A place in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -62,6 +64,9 @@ pub(super) enum Verdict {
 
 /// Tells a torn tail from damage, by the rules of `docs/formats/log.md`.
 pub(super) fn decide(tail: &Tail) -> Verdict {
+    if is_planted(Bug::CutAtFirstBadChecksum) {
+        return Verdict::Cut { is_torn: true };
+    }
     let expected = tail.last + 1;
     if let Found::Unchained(what) = tail.found {
         let text = format!("a valid batch is there, but its {what} does not continue the log");

@@ -1,7 +1,9 @@
 //! One seed: a store under writes, a crash, recovery (perhaps with a crash of its own), judgement.
 
-use thermae_engine::Ack;
-use thermae_env::{SimEnv, SimOp};
+use std::path::Path;
+
+use thermae_engine::{Ack, planted};
+use thermae_env::{Env, SimEnv, SimOp};
 
 use super::world::World;
 use crate::model::{Operation, Rng};
@@ -18,6 +20,16 @@ pub enum Plant {
     Nothing,
     /// The disk says that writes are synced and does not sync them.
     SyncIsSkipped,
+    /// The engine acknowledges what it has handed to the disk.
+    AcknowledgeBeforeSync,
+    /// Recovery ends a log at the first batch that does not verify.
+    CutAtFirstBadChecksum,
+}
+
+impl Plant {
+    /// Every bug that there is to plant.
+    pub const BUGS: [Plant; 3] =
+        [Plant::SyncIsSkipped, Plant::AcknowledgeBeforeSync, Plant::CutAtFirstBadChecksum];
 }
 
 /// What one run did.
@@ -33,10 +45,39 @@ pub struct Report {
     pub lost: u64,
     /// Disk faults that were really injected.
     pub faults: u64,
+    /// Bytes damaged behind the store's back that it refused to open over.
+    pub damages_refused: u64,
+}
+
+impl Report {
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Report) {
+        self.crashes += other.crashes;
+        self.crashes_in_recovery += other.crashes_in_recovery;
+        self.acknowledged += other.acknowledged;
+        self.lost += other.lost;
+        self.faults += other.faults;
+        self.damages_refused += other.damages_refused;
+    }
 }
 
 /// Runs one seed; an error tells what promise was broken.
 pub fn run(seed: u64, plant: Plant) -> Result<Report, String> {
+    plant_in_engine(plant);
+    let result = rounds(seed, plant);
+    plant_in_engine(Plant::Nothing);
+    result
+}
+
+fn plant_in_engine(plant: Plant) {
+    planted::plant(match plant {
+        Plant::AcknowledgeBeforeSync => Some(planted::Bug::AcknowledgeBeforeSync),
+        Plant::CutAtFirstBadChecksum => Some(planted::Bug::CutAtFirstBadChecksum),
+        Plant::Nothing | Plant::SyncIsSkipped => None,
+    });
+}
+
+fn rounds(seed: u64, plant: Plant) -> Result<Report, String> {
     let mut rng = Rng::new(seed);
     let mut report = Report::default();
     let env = SimEnv::new(seed);
@@ -57,12 +98,20 @@ pub fn run(seed: u64, plant: Plant) -> Result<Report, String> {
         if world.define()? {
             stir(&mut world, &mut rng, round)?;
         }
+        let is_quiet = rng.one_in(4) && env.faults_injected() == 0 && world.rest()?;
         report.faults += env.faults_injected();
         report.crashes += 1;
         let dead = if rng.one_in(3) { env.kill() } else { env.crash() };
         (histories, log_order) = world.into_past();
         report.acknowledged = histories.iter().map(|h| h.must_survive()).sum();
         env = dead;
+        if is_quiet {
+            let goes_on = damage(&env, &histories, &mut rng, &log_order, &mut report)
+                .map_err(|e| format!("round {round}, damaged: {e}"))?;
+            if !goes_on {
+                return Ok(report);
+            }
+        }
     }
     let mut world = open_through_crashes(&mut env, 1, histories, plant, &mut rng, &mut report)?;
     world.judge(&log_order).map_err(|e| format!("at the end: {e}"))?;
@@ -91,6 +140,46 @@ fn open_through_crashes(
         env.lie_sync(plant == Plant::SyncIsSkipped);
     }
     World::open(env.clone(), cores, histories).map_err(|e| format!("recovery failed: {e}"))
+}
+
+/// Flips a bit of the logs. Everything acknowledged has a horizon behind it, so the store either
+/// refuses to open, and then the bit is put back, or has lost nothing. Returns whether the run goes on.
+fn damage(
+    env: &SimEnv,
+    histories: &[super::history::PartitionHistory],
+    rng: &mut Rng,
+    log_order: &[Vec<(u16, u64)>],
+    report: &mut Report,
+) -> Result<bool, String> {
+    let text = |e: std::io::Error| e.to_string();
+    let logs = Path::new("/data/log");
+    let files = env.list(logs).map_err(text)?;
+    let Some(file) = files.get(rng.below(files.len().max(1) as u64) as usize) else {
+        return Ok(true);
+    };
+    let path = logs.join(&file.name);
+    let sound = env.file_bytes(&path).map_err(text)?;
+    if sound.is_empty() {
+        return Ok(true);
+    }
+    let end = sound.iter().rposition(|&byte| byte != 0).unwrap_or(0) as u64 + 1;
+    let at = rng.below(end) as usize;
+    let mut flipped = sound.clone();
+    flipped[at] ^= 1 << rng.below(8);
+    env.set_file_bytes(&path, &flipped).map_err(text)?;
+    match World::open(env.clone(), 1, histories.to_vec()) {
+        Ok(mut world) => {
+            world.judge(log_order).map_err(|e| format!("{} at {at}: {e}", file.name))?;
+            // It opened, so it may have begun an epoch over the damage: the rest of this run would
+            // judge a directory that was written twice. What was to be seen has been seen.
+            Ok(false)
+        }
+        Err(_) => {
+            report.damages_refused += 1;
+            env.set_file_bytes(&path, &sound).map_err(text)?;
+            Ok(true)
+        }
+    }
 }
 
 /// Sends again what the crash took, under the sequences it had: the producer's own retry.

@@ -17,6 +17,8 @@ use crate::model::{Operation, VIEWS, encode, entity_key, views};
 pub const PARTITIONS: u16 = 4;
 /// The one producer of a campaign.
 const PRODUCER: u64 = 7;
+/// Idleness after which a horizon batch has long followed the last row.
+const REST_NS: u64 = 200_000_000;
 /// Turns after which a store that should be done is called hung.
 const TURNS_MAX: usize = 200_000;
 
@@ -166,6 +168,21 @@ impl World {
             }
         }
         Err(format!("{} batches were never answered", self.sent.len()))
+    }
+
+    /// Answers everything and idles until the log has stated that all of it is durable. False when
+    /// the machine stopped first.
+    pub fn rest(&mut self) -> Result<bool, String> {
+        if self.env.is_frozen() || !self.settle()? {
+            return Ok(false);
+        }
+        let until_ns = self.env.monotonic_ns() + REST_NS;
+        while self.env.monotonic_ns() < until_ns {
+            if !self.turn() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What must be judged after a crash: histories, and what was logged in which order.

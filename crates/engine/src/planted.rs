@@ -1,0 +1,41 @@
+//! Bugs to plant, so that the crash campaigns can be shown to find them. Without the feature
+//! `planted-bugs`, which only the tests enable, every question here is answered no at compile time.
+
+/// A bug in the one place that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Rows are applied and acknowledged when their batch was handed to the disk.
+    AcknowledgeBeforeSync,
+    /// Recovery ends a log at the first batch that does not verify, whatever lies behind it.
+    CutAtFirstBadChecksum,
+}
+
+#[cfg(feature = "planted-bugs")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants a bug in the stores that this thread runs, or none.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    pub(crate) fn is_planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub(crate) use switch::is_planted;
+#[cfg(feature = "planted-bugs")]
+pub use switch::plant;
+
+#[cfg(not(feature = "planted-bugs"))]
+pub(crate) const fn is_planted(_: Bug) -> bool {
+    false
+}
