@@ -24,6 +24,14 @@ pub struct Crash {
     cycles: u64,
 }
 
+/// How long readers read.
+#[derive(clap::Args)]
+pub struct Stress {
+    /// Seconds.
+    #[arg(long, default_value_t = 180)]
+    seconds: u64,
+}
+
 /// Runs the simulated campaign.
 pub fn simulate(options: &Simulate) -> anyhow::Result<()> {
     let (seeds, first) = (options.seeds.to_string(), options.first.to_string());
@@ -38,11 +46,21 @@ pub fn simulate(options: &Simulate) -> anyhow::Result<()> {
 
 /// Runs the kill loop on the server as users build it.
 pub fn crash(options: &Crash) -> anyhow::Result<()> {
+    against_server("crash", "kill", options.cycles)
+}
+
+/// Runs mapped readers in other processes against the server as users build it.
+pub fn stress(options: &Stress) -> anyhow::Result<()> {
+    against_server("stress", "stress", options.seconds)
+}
+
+/// Builds the server, then runs an example of the tests: `EXAMPLE BINARY NUMBER`.
+fn against_server(name: &str, example: &str, number: u64) -> anyhow::Result<()> {
     step("build", &["build", "--release", "-p", "thermae-server"])?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), Into::into);
     let binary = target.join("release/thermae").display().to_string();
-    let cycles = options.cycles.to_string();
-    let run = ["run", "--quiet", "--release", "-p", "thermae-tests", "--example", "kill", "--"];
-    let all: Vec<&str> = run.into_iter().chain([binary.as_str(), cycles.as_str()]).collect();
-    step("crash", &all)
+    let number = number.to_string();
+    let run = ["run", "--quiet", "--release", "-p", "thermae-tests", "--example", example, "--"];
+    let all: Vec<&str> = run.into_iter().chain([binary.as_str(), number.as_str()]).collect();
+    step(name, &all)
 }

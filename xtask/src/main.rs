@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `fuzz`, `bench wire`.
+//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `stress`, `fuzz`, `bench wire`.
 
 mod campaigns;
 mod fuzz;
@@ -23,6 +23,8 @@ enum Task {
     Simulate(campaigns::Simulate),
     /// kill -9 the real server again and again and look for every acknowledged row.
     Crash(campaigns::Crash),
+    /// Read the mapped tables from other processes while the server is written to and killed.
+    Stress(campaigns::Stress),
     /// Run every fuzz target with libFuzzer (needs nightly and cargo-fuzz; says how to get them).
     Fuzz(fuzz::Options),
     /// Write the seed corpora of the fuzz targets anew, from valid encodings.
@@ -41,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test => test::run(),
         Task::Simulate(options) => campaigns::simulate(&options),
         Task::Crash(options) => campaigns::crash(&options),
+        Task::Stress(options) => campaigns::stress(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::FuzzSeeds => fuzz::seeds(),
         Task::Bench { arguments } => bench(&arguments),

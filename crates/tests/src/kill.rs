@@ -6,25 +6,21 @@
 //! what each shard was sent.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use thermae_client::{
-    Address, CellStatus, Client, Config, PendingWrite, ReadOptions, RowOutcome, ViewFeatures,
-    WriteBatch,
+    CellStatus, Client, PendingWrite, ReadOptions, RowOutcome, ViewFeatures, WriteBatch,
 };
 use thermae_formats::hash::{entity_hash, partition_of, shard_of};
 use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value};
 
 use crate::model::Rng;
+use crate::server_process::Server;
 
 /// Entities written to.
 const ENTITIES: u64 = 500;
 /// Batches under way at a time.
 const PIPELINE: usize = 4;
-/// Longest wait for a server to come up.
-const START_SECONDS_MAX: u64 = 30;
 /// Event times count up from here, microseconds UTC.
 const BASE_US: i64 = 1_700_000_000_000_000;
 
@@ -225,58 +221,4 @@ fn view() -> FeatureView {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// A server process of ours.
-struct Server {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Server {
-    fn start(binary: &Path, dir: &Path, cores: usize) -> Result<Server, String> {
-        let socket = dir.join("kill.sock");
-        let child = Command::new(binary)
-            .args(["serve", "--listen", "none", "--memory", "64MiB", "--data"])
-            .arg(dir.join("data"))
-            .arg("--unix")
-            .arg(&socket)
-            .args(["--cores", &cores.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|e| format!("{}: {e}", binary.display()))?;
-        Ok(Server { child, socket })
-    }
-
-    /// Connects as soon as the server listens.
-    fn connect(&mut self) -> Result<Client, String> {
-        let address = Address::Unix(self.socket.clone());
-        let config = Config { retry_in_doubt: false, ..Config::default() };
-        let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
-        loop {
-            match Client::connect(&address, config.clone()) {
-                Ok(client) => return Ok(client),
-                Err(error) if Instant::now() > deadline => return Err(text(error)),
-                Err(_) => std::thread::yield_now(),
-            }
-            if let Some(status) = self.child.try_wait().map_err(text)? {
-                return Err(format!("the server ended with {status} instead of starting"));
-            }
-        }
-    }
-
-    /// SIGKILL, and waits for the process to be gone.
-    fn kill(&mut self) -> Result<(), String> {
-        self.child.kill().map_err(text)?;
-        self.child.wait().map_err(text).map(|_| ())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Ours alone, by its id; an error means that it is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

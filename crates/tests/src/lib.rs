@@ -7,3 +7,5 @@ pub mod model;
 pub mod mutate;
 pub mod over_map;
 pub mod over_wire;
+pub mod server_process;
+pub mod stress;
