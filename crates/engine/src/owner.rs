@@ -81,6 +81,8 @@ pub struct Owner<E: Env> {
     apply_queue: VecDeque<(Vec<FeatureView>, ApplyOrigin)>,
     /// The open batch holds a row that asked for durability.
     open_is_durable: bool,
+    /// The log has failed: rows that were under way are in doubt.
+    is_failed: bool,
 }
 
 impl<E: Env> Owner<E> {
@@ -97,6 +99,7 @@ impl<E: Env> Owner<E> {
             applies: VecDeque::new(),
             apply_queue: VecDeque::new(),
             open_is_durable: false,
+            is_failed: false,
         }
     }
 
@@ -180,6 +183,8 @@ impl<E: Env> Owner<E> {
             }
             Admission::Blocked => Some(Refusal::BlockedBehind),
             Admission::TooManyProducers => Some(Refusal::TooManyProducers),
+            // What is in doubt may be there after a restart: nothing can be judged against it.
+            Admission::Fresh if self.is_failed => Some(Refusal::ReadOnly),
             Admission::Fresh if row.event_time > now_us.saturating_add(self.future_skew_us) => {
                 Some(Refusal::FutureEventTime)
             }
@@ -360,6 +365,7 @@ impl<E: Env> Owner<E> {
             (progress.written, progress.durable) = (progress.assigned, progress.assigned);
         }
         let failed = progress.failed.is_some();
+        self.is_failed = failed;
         let mut answers: Vec<(Arc<Waiting>, Gathered)> = Vec::new();
         while let Some(mut row) = self.pending.pop_safe(progress.written, progress.durable) {
             let outcome = self.apply_pending(&mut row, progress.durable, catalogue);
