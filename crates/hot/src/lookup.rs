@@ -257,6 +257,21 @@ pub(crate) enum Verdict {
     Damaged,
 }
 
+/// Compares keys; those of one word, the most common ones, without a call.
+#[inline]
+fn same_key(a: &[u8], b: &[u8]) -> bool {
+    match (<[u8; 8]>::try_from(a), <[u8; 8]>::try_from(b)) {
+        (Ok(a), Ok(b)) => u64::from_ne_bytes(a) == u64::from_ne_bytes(b),
+        _ => a == b,
+    }
+}
+
+/// Whether the probe's view has this schema; nearly always it is the newest, the last.
+#[inline]
+fn names(probe: &Probe<'_>, schema_id: u16) -> bool {
+    probe.schema_ids.last() == Some(&schema_id) || probe.schema_ids.contains(&schema_id)
+}
+
 /// Copies the row at `position` and compares it with the probe.
 #[inline]
 pub(crate) fn verify_row(
@@ -267,7 +282,7 @@ pub(crate) fn verify_row(
 ) -> Verdict {
     match copy_row(map.words(), position, map.info.hash_seed, buffer) {
         RowCopy::Whole(length) => match RowView::new(buffer, length, probe.key.len()) {
-            Some(row) if row.key() == probe.key && probe.schema_ids.contains(&row.schema_id()) => {
+            Some(row) if same_key(row.key(), probe.key) && names(probe, row.schema_id()) => {
                 Verdict::Mine(length)
             }
             _ => Verdict::Other,
