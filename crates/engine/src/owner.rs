@@ -105,7 +105,8 @@ impl<E: Env> Owner<E> {
 
     /// Takes a part to write, or refuses it whole when too much waits.
     pub(crate) fn take(&mut self, part: Part, outside: &mut Outside<E>) {
-        let full = self.pending.len() > ROWS_IN_FLIGHT_MAX
+        let full = part.batch.is_refused
+            || self.pending.len() > ROWS_IN_FLIGHT_MAX
             || self.queue_bytes + part.batch.bytes.len() > BYTES_IN_FLIGHT_MAX;
         if full {
             let outcomes = part.rows.iter().map(|&index| {

@@ -79,7 +79,10 @@ impl Partition {
         self.logged_watermark = self.logged_watermark.max(Some(event_time));
         if producer_id != 0 {
             self.admitted.insert(producer_id, producer_sequence);
-            self.blocked.remove(&producer_id);
+            // An older row may still come behind the refusal of a newer one: it lifts nothing.
+            if self.blocked.get(&producer_id).is_some_and(|&first| producer_sequence >= first) {
+                self.blocked.remove(&producer_id);
+            }
         }
     }
 
@@ -155,6 +158,15 @@ mod tests {
         partition.note_logged(7, 2, 0);
         assert_eq!(partition.admission(7, 3), Admission::Fresh);
         assert_eq!(partition.admission(7, 2), Admission::Duplicate);
+    }
+
+    #[test]
+    fn an_older_row_behind_the_refusal_does_not_lift_it() {
+        let mut partition = Partition::default();
+        partition.note_refused(7, 5);
+        partition.note_logged(7, 4, 0);
+        assert_eq!(partition.admission(7, 6), Admission::Blocked);
+        assert_eq!(partition.admission(7, 5), Admission::Fresh);
     }
 
     #[test]

@@ -69,12 +69,15 @@ pub struct WriteBatch {
     pub rows: Vec<RowWrite>,
     /// Keys and values.
     pub bytes: Vec<u8>,
+    /// The caller has no room for this batch: every row is refused as `Overloaded`, and the later
+    /// rows of its producer wait for it, which a refusal outside the engine could not see to.
+    pub is_refused: bool,
 }
 
 impl WriteBatch {
     /// An empty batch.
     pub fn new(ack: Ack, producer_id: u64) -> Self {
-        WriteBatch { ack, producer_id, rows: Vec::new(), bytes: Vec::new() }
+        WriteBatch { ack, producer_id, rows: Vec::new(), bytes: Vec::new(), is_refused: false }
     }
 
     /// Appends bytes to the arena and returns where they lie.

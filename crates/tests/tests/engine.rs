@@ -1,9 +1,11 @@
 //! Promises of the engine that need the whole of it.
 
 use thermae_engine::store::{Row, Status, Store};
-use thermae_engine::{Ack, Error, Options, Outcome, Refusal};
+use thermae_engine::{Ack, Error, Options, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
 use thermae_env::{SimEnv, SimOp};
-use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value, ValueType};
+use thermae_formats::{
+    Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, ValueType,
+};
 use thermae_tests::campaign::World;
 use thermae_tests::model::{Operation, Rng};
 
@@ -152,4 +154,36 @@ fn older_schemas_read_through_the_newest_and_partial_writes_merge_over_them() {
     let shrunk = vec![Feature::new("n", Scalar::String)];
     let refused = store.apply(&[FeatureView::new("test", "grows", keys(), shrunk)]);
     assert!(matches!(refused, Err(Error::Incompatible { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_batch_refused_for_want_of_room_makes_its_producer_wait_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.apply(&[big_rows()]).unwrap();
+    let catalogue = store.handle().catalogue();
+    let schema = &catalogue.resolve("big").unwrap().latest;
+    let send = |sequence: u64, is_refused: bool| {
+        let mut batch = WriteBatch::new(Ack::Durable, 9);
+        let key = batch.store(&7_i64.to_le_bytes());
+        batch.is_refused = is_refused;
+        batch.rows.push(RowWrite {
+            kind: WriteKind::Delete,
+            view_id: schema.view_id,
+            schema_id: schema.id,
+            dense: false,
+            event_time: 10,
+            created_time: NO_TIME,
+            expire_at: NO_TIME,
+            producer_sequence: sequence,
+            key,
+            value: 0..0,
+        });
+        store.handle().write(batch).unwrap()[0]
+    };
+    assert_eq!(send(1, true), Outcome::NotApplied(Refusal::Overloaded));
+    assert_eq!(send(2, false), Outcome::NotApplied(Refusal::BlockedBehind));
+    assert!(matches!(send(1, false), Outcome::Ok { duplicate: false, .. }));
+    assert!(matches!(send(2, false), Outcome::Ok { duplicate: false, .. }));
+    assert!(matches!(send(1, false), Outcome::Ok { duplicate: true, .. }));
 }

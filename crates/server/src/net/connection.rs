@@ -3,20 +3,22 @@
 
 use thermae_env::ConnId;
 use thermae_formats::wire::{
-    ErrorCode, ErrorReply, Frame, HEADER_BYTES, HELLO_MAX_FRAME_BYTES, WireError, split_frame,
+    ErrorCode, ErrorReply, Frame, HEADER_BYTES, HELLO_MAX_FRAME_BYTES, Kind, WireError, split_frame,
 };
 
 use super::counters::Cut;
 use super::inbox::{Front, Inbox, front};
 use crate::serve::limits::{Limits, ns};
 
+/// Where a frame says its kind (docs/protocol.md, frames).
+const KIND_AT: usize = 4;
 /// Frames up to this size are taken even when buffer memory is spent, in bytes.
 const SMALL_FRAME_BYTES: usize = 64 << 10;
 /// How long a connection that was told why it ends may take to read that, in nanoseconds.
 /// Closing at once would reset it, and the reason would be lost with the unread bytes.
 const LINGER_NS: u64 = 1_000_000_000;
 /// What a client waits before it tries again when memory was short, in milliseconds.
-pub const RETRY_MEMORY_MS: u32 = 100;
+const RETRY_MEMORY_MS: u32 = 100;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,7 +230,7 @@ impl Connection {
                 },
                 Front::Incomplete(wanted) => {
                     pass.lacks_bytes = true;
-                    let cut = self.refuse_large(rest, wanted, budget, &mut pass);
+                    let cut = self.refuse_large(rest, wanted, budget, &mut pass, now_ns);
                     return (pass, cut);
                 }
                 Front::Oversize { frame_bytes, request_id } => {
@@ -249,20 +251,26 @@ impl Connection {
         }
     }
 
-    /// Refuses a large frame that would not fit the buffer memory left; the stream goes on after
-    /// it.
+    /// Refuses a large frame that would not fit the buffer memory left. The stream goes on after it,
+    /// unless it is a write: those behind it must not overtake it, so the connection ends, and the
+    /// client sends what was not answered again, in order.
     fn refuse_large(
         &mut self,
         rest: &[u8],
         wanted: Option<usize>,
         budget: &Budget,
         pass: &mut Pass,
+        now_ns: u64,
     ) -> Option<Cut> {
         let frame_bytes = wanted.filter(|bytes| *bytes > SMALL_FRAME_BYTES)?;
         if rest.len() < HEADER_BYTES || budget.fits(frame_bytes - rest.len()) {
             return None;
         }
         let text = "the server's buffer memory is spent; repeat this later, in smaller frames";
+        if is_write(rest) {
+            self.end(0, ErrorCode::Overloaded, text, now_ns);
+            return Some(Cut::BufferMemory);
+        }
         self.error(peek_id(rest), ErrorCode::Overloaded, RETRY_MEMORY_MS, text);
         pass.refused_frame_bytes = Some(frame_bytes);
         Some(Cut::BufferMemory)
@@ -383,6 +391,12 @@ pub enum Overdue {
 fn peek_id(bytes: &[u8]) -> u64 {
     let id = bytes.get(8..16).and_then(|id| id.first_chunk::<8>());
     id.map_or(0, |id| u64::from_le_bytes(*id))
+}
+
+/// Whether a frame of which the header has come writes rows.
+fn is_write(bytes: &[u8]) -> bool {
+    let kind = bytes.get(KIND_AT).map(|code| Kind::from_code(*code));
+    matches!(kind, Some(Ok(Kind::Put | Kind::PutPartial | Kind::Delete)))
 }
 
 #[cfg(test)]

@@ -69,8 +69,12 @@ impl Bench {
 }
 
 fn frame(id: u64, payload_bytes: usize) -> Vec<u8> {
+    frame_of(Kind::Ping, id, payload_bytes)
+}
+
+fn frame_of(kind: Kind, id: u64, payload_bytes: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    let start = begin_frame(&mut out, Kind::Ping, id);
+    let start = begin_frame(&mut out, kind, id);
     out.resize(out.len() + payload_bytes, 5);
     finish_frame(&mut out, start, u32::MAX).unwrap();
     out
@@ -222,6 +226,18 @@ fn a_large_frame_is_refused_when_memory_is_spent_and_the_stream_goes_on() {
     bench.connection.out.clear();
     assert_eq!(bench.receive(&frame(2, 100)), None);
     assert_eq!(bench.seen, [2]);
+}
+
+#[test]
+fn a_large_write_that_is_refused_lets_no_later_one_pass() {
+    for kind in [Kind::Put, Kind::PutPartial, Kind::Delete] {
+        let mut bench = Bench::new(Phase::Open);
+        bench.budget.held_bytes = bench.budget.limit_bytes - 1000;
+        assert_eq!(bench.receive(&frame_of(kind, 1, 200_000)[..5000]), Some(Cut::BufferMemory));
+        assert_eq!(bench.error(), (ErrorCode::Overloaded, 0), "it is about the connection");
+        bench.receive(&frame(2, 100));
+        assert!(bench.seen.is_empty());
+    }
 }
 
 #[test]

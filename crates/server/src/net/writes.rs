@@ -13,7 +13,7 @@ use thermae_formats::wire::{
     encode_write_reply,
 };
 
-use super::connection::{Connection, RETRY_MEMORY_MS};
+use super::connection::Connection;
 use super::core::Core;
 use super::counters::Cut;
 use super::failure::Failure;
@@ -40,11 +40,6 @@ pub fn write<E: Env>(
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
     let request = WriteRequest::decode(frame, &core.wire_limits)?;
-    if core.budget.is_spent() {
-        core.counters.cut(Cut::BufferMemory);
-        let text = "the server's buffer memory is spent; repeat this later";
-        return Err(Failure::passing(ErrorCode::Overloaded, RETRY_MEMORY_MS, text));
-    }
     let view = cx.catalogue.view_by_id(ViewId(request.head.view_id)).ok_or_else(|| {
         let text = format!("no view {} in this store: prepare again", request.head.view_id);
         Failure::new(ErrorCode::UnknownView, text)
@@ -65,7 +60,12 @@ pub fn write<E: Env>(
         (_, Kind::Delete) => (WriteKind::Delete, &schema.layout),
         _ => (WriteKind::Put, &schema.layout),
     };
-    let checked = check(&request, schema, layout, &kind, frame.payload.len());
+    let mut checked = check(&request, schema, layout, &kind, frame.payload.len());
+    if core.budget.is_spent() {
+        core.counters.cut(Cut::BufferMemory);
+        checked.batch.is_refused = true;
+        checked.message = "the server's buffer memory is spent; repeat this later".to_owned();
+    }
     let counters = core.counters.view(&view.qualified_name());
     add(&counters.rows_written, request.row_count() as u64);
     add(&counters.bytes_in, checked.batch.bytes.len() as u64);
