@@ -3,6 +3,7 @@
 
 mod command_line;
 mod control;
+mod flights;
 mod hostile;
 mod life;
 mod peer;
