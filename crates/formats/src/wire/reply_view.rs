@@ -170,6 +170,10 @@ impl<'a> Check<'a> {
             }
             let offsets = self.buffer(column.values, 4, rows + 1, "a column's offsets")?;
             self.buffer(column.data, 1, column.data_bytes, "a column's data")?;
+            if column.data < column.values + offsets.len() {
+                let (what, offset_bytes) = ("a column's data", column.data as u64);
+                return Err(WireError::Misplaced { what, offset_bytes });
+            }
             let mut last = 0;
             for offset in offsets.as_chunks::<4>().0 {
                 let offset = u32::from_le_bytes(*offset) as usize;
