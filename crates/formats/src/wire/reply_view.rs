@@ -166,6 +166,10 @@ impl<'a> Check<'a> {
             let column = ColumnEntry::read(self.cursor.take(COLUMN_ENTRY_BYTES, "a column entry")?);
             if column.width != 0 {
                 self.buffer(column.values, column.width, rows, "a column's values")?;
+                if (column.data, column.data_bytes) != (0, 0) {
+                    let (what, offset_bytes) = ("data of a fixed column", column.data as u64);
+                    return Err(WireError::Misplaced { what, offset_bytes });
+                }
                 continue;
             }
             let offsets = self.buffer(column.values, 4, rows + 1, "a column's offsets")?;
