@@ -146,7 +146,8 @@ fn random_lines(rows: u64) -> f64 {
     let begin = Timer::start();
     let mut sum = 0u64;
     for _ in 0..READS / 16 {
-        let at: [usize; 16] = std::array::from_fn(|_| step(&mut state) as usize % lines * 8);
+        let at: [usize; 16] =
+            std::array::from_fn(|_| (step(&mut state) as u128 * lines as u128 >> 64) as usize * 8);
         sum += at.iter().map(|&word| words[word]).sum::<u64>();
     }
     black_box(sum);
@@ -164,6 +165,7 @@ fn one_by_one(reader: &HotReader, probes: &[Probe<'_>]) -> f64 {
     begin.ns() / probes.len() as f64
 }
 
+#[inline(never)]
 fn batches(reader: &HotReader, probes: &[Probe<'_>], batch: usize) -> f64 {
     let mut buffer = RowBuf::default();
     let mut out = vec![0u8; batch * 40];
@@ -183,6 +185,7 @@ fn batches(reader: &HotReader, probes: &[Probe<'_>], batch: usize) -> f64 {
     begin.ns() / probes.len() as f64
 }
 
+#[inline(never)]
 fn absent(reader: &HotReader) -> f64 {
     let keys: Vec<[u8; 8]> =
         (0..READS as u64).map(|number| (u64::MAX - number).to_le_bytes()).collect();

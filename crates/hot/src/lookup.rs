@@ -58,10 +58,10 @@ impl Seen {
     #[inline]
     pub(crate) fn with<'a>(self, buffer: &'a [u64], key_bytes: usize) -> Lookup<'a> {
         match self {
-            Seen::Found(length) => match RowView::new(buffer, length, key_bytes) {
-                Some(row) => Lookup::Found(row),
-                None => Lookup::Absent,
-            },
+            Seen::Found(length) => {
+                let row = buffer.get(..length).and_then(|words| RowView::new(words, key_bytes));
+                row.map_or(Lookup::Absent, Lookup::Found)
+            }
             Seen::Absent => Lookup::Absent,
             Seen::Corrupt(corruption) => Lookup::Corrupt(corruption),
             Seen::Busy => Lookup::Busy,
@@ -281,13 +281,18 @@ pub(crate) fn verify_row(
     buffer: &mut Vec<u64>,
 ) -> Verdict {
     match copy_row(map.words(), position, map.info.hash_seed, buffer) {
-        RowCopy::Whole(length) => match RowView::new(buffer, length, probe.key.len()) {
-            Some(row) if same_key(row.key(), probe.key) && names(probe, row.schema_id()) => {
-                Verdict::Mine(length)
-            }
-            _ => Verdict::Other,
+        RowCopy::Whole(length) => match mine(&buffer[..length], probe) {
+            Some(_) => Verdict::Mine(length),
+            None => Verdict::Other,
         },
         RowCopy::Damaged => Verdict::Damaged,
         RowCopy::Changing => Verdict::Changing,
     }
+}
+
+/// The whole row in `words`, if it is the one that was asked for.
+#[inline]
+pub(crate) fn mine<'a>(words: &'a [u64], probe: &Probe<'_>) -> Option<RowView<'a>> {
+    let row = RowView::new(words, probe.key.len())?;
+    (same_key(row.key(), probe.key) && names(probe, row.schema_id())).then_some(row)
 }

@@ -1,32 +1,36 @@
 //! Many look-ups at once, so that their waits for memory overlap.
 //!
-//! Probes go in groups through four passes: find the home bucket and ask for its line; match the
-//! fragment and ask for the row; the same in the alternate bucket, for the few whose entry is a guest;
-//! verify, copy and hand over. While one group is in a pass, the groups behind it are in the passes
-//! before, so that every line has about a group's worth of work to arrive in.
+//! Each probe goes through four passes: find the home bucket and ask for its line; match the fragment
+//! and ask for the row; the same in the alternate bucket, for the few whose entry is a guest; verify,
+//! copy and hand over. While a probe is in a pass, the one [`AHEAD`] probes behind it is in the pass
+//! before, so that every line has that many probes' worth of work to arrive in.
 
-use thermae_formats::hot_layout::index::{BucketHeader, LANES, entry, entry_position, fragment_of};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::bucket::Snapshot;
+use thermae_formats::hot_layout::header::DEPTH_WORD;
+use thermae_formats::hot_layout::index::{
+    BUCKET_WORDS, BucketHeader, FRAGMENT_SHIFT, LANES, cell_of, entry, entry_position, fragment_of,
+    home_of, other_bucket, sealed_value,
+};
+
 use crate::error::Corruption;
-use crate::lookup::{Lookup, Place, Probe, Seen, Verdict, look_up, verify_row};
+use crate::lookup::{Lookup, Probe, look_up, mine};
 use crate::map::Map;
 use crate::prefetch::prefetch;
 use crate::reader::HotReader;
-use crate::row::RowBuf;
+use crate::row::{RowBuf, RowView};
+use crate::words::{RowCopy, copy_row};
 
-/// Probes in a group: about as many as a core can have lines under way.
-const GROUP: usize = 16;
-const PASSES: usize = 4;
+/// Probes between one pass and the next: their lines arrive meanwhile, and fit the nearest cache.
+const AHEAD: usize = 8;
 /// Probes between the first and the last pass.
-const WINDOW: usize = GROUP * PASSES;
+const WINDOW: usize = 4 * AHEAD;
 const LINE_WORDS: usize = 8;
 
 /// What is known of a probe between passes. Positions are 0 while unknown.
 #[derive(Debug, Clone, Copy, Default)]
 struct Track {
     bucket: usize,
-    alternate: usize,
     row: usize,
 }
 
@@ -40,31 +44,30 @@ pub fn multi_get(
     buffer: &mut RowBuf,
     mut sink: impl FnMut(usize, Lookup<'_>),
 ) {
+    if let [probe] = probes {
+        // Nothing to overlap.
+        return sink(0, carefully(readers, probe, buffer));
+    }
     let mut tracks = [Track::default(); WINDOW];
-    let groups = probes.len().div_ceil(GROUP);
-    let range = |group: usize| group * GROUP..((group + 1) * GROUP).min(probes.len());
-    for step in 0..groups + PASSES - 1 {
-        if step < groups {
-            for index in range(step) {
-                tracks[index % WINDOW] = find_bucket(readers, &probes[index]);
-            }
+    for step in 0..probes.len() + 3 * AHEAD {
+        if let Some(probe) = probes.get(step) {
+            tracks[step % WINDOW] = find_bucket(readers, probe);
         }
-        if let Some(group) = step.checked_sub(1).filter(|&group| group < groups) {
-            for index in range(group) {
-                match_home(readers, &probes[index], &mut tracks[index % WINDOW]);
-            }
+        let second = step.wrapping_sub(AHEAD);
+        if let Some(probe) = probes.get(second) {
+            match_home(readers, probe, &mut tracks[second % WINDOW]);
         }
-        if let Some(group) = step.checked_sub(2).filter(|&group| group < groups) {
-            for index in range(group) {
-                match_alternate(readers, &probes[index], &mut tracks[index % WINDOW]);
-            }
+        let third = step.wrapping_sub(2 * AHEAD);
+        if let Some(probe) = probes.get(third) {
+            match_alternate(readers, probe, &mut tracks[third % WINDOW]);
         }
-        if let Some(group) = step.checked_sub(3) {
-            for index in range(group) {
-                let probe = &probes[index];
-                let seen = deliver(readers, probe, tracks[index % WINDOW], buffer);
-                sink(index, seen.with(&buffer.words, probe.key.len()));
-            }
+        let last = step.wrapping_sub(3 * AHEAD);
+        if let Some(probe) = probes.get(last) {
+            let answer = match deliver(readers, probe, tracks[last % WINDOW].row, buffer) {
+                Some(row) => Lookup::Found(row),
+                None => carefully(readers, probe, buffer),
+            };
+            sink(last, answer);
         }
     }
 }
@@ -74,75 +77,102 @@ fn map_of<'a>(readers: &'a [HotReader], probe: &Probe<'_>) -> Option<&'a Map> {
     readers.get(probe.table as usize).map(HotReader::map)
 }
 
+/// The home bucket by what depth word and directory cell say now. Nothing is checked: where they are
+/// damaged or changing the row is not found, and the careful path finds out why.
 #[inline]
 fn find_bucket(readers: &[HotReader], probe: &Probe<'_>) -> Track {
     let Some(map) = map_of(readers, probe) else { return Track::default() };
-    let Ok(place) = Place::find(map, probe.row_hash) else { return Track::default() };
-    prefetch(map.words(), place.home_bucket());
-    Track { bucket: place.home_bucket(), alternate: place.alternate_bucket(), row: 0 }
+    let words = map.words();
+    let depth = load(words, DEPTH_WORD) as u32 % u64::BITS;
+    let cell = map.geometry.directory_word + cell_of(fragment_of(probe.row_hash), depth);
+    let segment = sealed_value(load(words, cell)) as usize;
+    let bucket = segment + home_of(probe.row_hash) * BUCKET_WORDS;
+    prefetch(words, bucket);
+    Track { bucket, row: 0 }
+}
+
+#[inline]
+fn load(words: &[AtomicU64], word: usize) -> u64 {
+    words.get(word).map_or(0, |word| word.load(Ordering::Acquire))
 }
 
 #[inline]
 fn match_home(readers: &[HotReader], probe: &Probe<'_>, track: &mut Track) {
     let Some(map) = map_of(readers, probe) else { return };
-    let Some(snapshot) = Snapshot::load(map.words(), track.bucket) else { return };
-    track.row = matching_row(&snapshot, probe.row_hash);
-    if track.row != 0 {
-        prefetch_row(map, track.row);
-        track.alternate = 0;
-    } else if may_have_guest(snapshot.header, probe.row_hash) {
-        prefetch(map.words(), track.alternate);
+    let Some((header, row)) = match_bucket(map.words(), track.bucket, probe.row_hash) else {
+        return;
+    };
+    let fragment = fragment_of(probe.row_hash);
+    track.row = row;
+    if row != 0 {
+        prefetch_row(map, row);
+    } else if header.may_have_guest(fragment) {
+        let home = home_of(probe.row_hash);
+        let segment = track.bucket - home * BUCKET_WORDS;
+        track.bucket = segment + other_bucket(home, fragment) * BUCKET_WORDS;
+        prefetch(map.words(), track.bucket);
     } else {
-        track.alternate = 0;
+        track.bucket = 0;
     }
 }
 
 #[inline]
 fn match_alternate(readers: &[HotReader], probe: &Probe<'_>, track: &mut Track) {
-    if track.alternate == 0 {
+    if track.row != 0 || track.bucket == 0 {
         return;
     }
     let Some(map) = map_of(readers, probe) else { return };
-    let Some(snapshot) = Snapshot::load(map.words(), track.alternate) else { return };
-    track.row = matching_row(&snapshot, probe.row_hash);
-    if track.row != 0 {
-        prefetch_row(map, track.row);
+    if let Some((_, row)) = match_bucket(map.words(), track.bucket, probe.row_hash) {
+        track.row = row;
+        prefetch_row(map, row);
     }
 }
 
-/// The common case is one copy; whatever else it may be, the careful path finds out.
+/// A bucket's header, and the position in the first lane whose fragment matches (0: none).
 #[inline]
-fn deliver(readers: &[HotReader], probe: &Probe<'_>, track: Track, buffer: &mut RowBuf) -> Seen {
-    let Some(map) = map_of(readers, probe) else {
-        return Seen::Corrupt(Corruption::at(0, "the table number of a probe"));
-    };
-    if track.row != 0
-        && let Verdict::Mine(length) = verify_row(map, track.row, probe, &mut buffer.words)
-    {
-        return Seen::Found(length);
-    }
-    look_up(map, probe, &mut buffer.words)
-}
-
-#[inline]
-fn may_have_guest(header: BucketHeader, row_hash: u64) -> bool {
-    header.may_have_guest(fragment_of(row_hash))
-}
-
-/// Position of the row in the first lane whose fragment matches, without a branch for each lane.
-#[inline]
-fn matching_row(snapshot: &Snapshot, row_hash: u64) -> usize {
+fn match_bucket(
+    words: &[AtomicU64],
+    bucket: usize,
+    row_hash: u64,
+) -> Option<(BucketHeader, usize)> {
+    let words = words.get(bucket..)?.first_chunk::<BUCKET_WORDS>()?;
+    let header = BucketHeader(words[0].load(Ordering::Acquire));
     let wanted = entry(fragment_of(row_hash), false, 0);
-    let mut matches = 0u32;
-    for (lane, &word) in snapshot.lanes.iter().enumerate() {
-        matches |= u32::from((word ^ wanted) >> 36 == 0) << lane;
+    // From the last lane to the first, a conditional move each and no branch.
+    let mut found = 0;
+    for lane in (1..=LANES).rev() {
+        let word = words[lane].load(Ordering::Relaxed);
+        found = if (word ^ wanted) >> FRAGMENT_SHIFT == 0 { word } else { found };
     }
-    let lane = matches.trailing_zeros() as usize;
-    if lane < LANES { entry_position(snapshot.lanes[lane]) as usize } else { 0 }
+    Some((header, entry_position(found) as usize))
 }
 
 #[inline]
 fn prefetch_row(map: &Map, row: usize) {
     prefetch(map.words(), row);
     prefetch(map.words(), row + LINE_WORDS);
+}
+
+/// The common case is one copy of one row; whatever else it may be, the careful path finds out.
+fn deliver<'b>(
+    readers: &[HotReader],
+    probe: &Probe<'_>,
+    row: usize,
+    buffer: &'b mut RowBuf,
+) -> Option<RowView<'b>> {
+    let map = map_of(readers, probe).filter(|_| row != 0)?;
+    match copy_row(map.words(), row, map.info.hash_seed, &mut buffer.words) {
+        RowCopy::Whole(length) => mine(&buffer.words[..length], probe),
+        RowCopy::Damaged | RowCopy::Changing => None,
+    }
+}
+
+/// One probe, with every check and retry.
+#[cold]
+#[inline(never)]
+fn carefully<'b>(readers: &[HotReader], probe: &Probe<'_>, buffer: &'b mut RowBuf) -> Lookup<'b> {
+    match map_of(readers, probe) {
+        Some(map) => look_up(map, probe, &mut buffer.words).with(&buffer.words, probe.key.len()),
+        None => Lookup::Corrupt(Corruption::at(0, "the table number of a probe")),
+    }
 }

@@ -92,29 +92,37 @@ pub struct RowBuf {
 /// A row that was copied out of the table and verified. It does not change any more.
 #[derive(Debug, Clone, Copy)]
 pub struct RowView<'a> {
-    words: &'a [u64],
+    head: &'a [u64; ROW_HEADER_WORDS],
+    /// The body, behind the expiry if there is one: key and value.
+    body: &'a [u8],
     key_bytes: usize,
+    expire_at: i64,
 }
 
 impl<'a> RowView<'a> {
-    /// The first `length` words of `words`, as a row whose key has `key_bytes` bytes; none if the body
-    /// is shorter than that.
-    pub(crate) fn new(words: &'a [u64], length: usize, key_bytes: usize) -> Option<RowView<'a>> {
-        let view = RowView { words: words.get(..length)?, key_bytes };
-        let fits = length >= ROW_HEADER_WORDS && view.after_expiry()?.len() >= key_bytes;
-        fits.then_some(view)
+    /// `words` as a row whose key has `key_bytes` bytes; none if the body is shorter than that.
+    #[inline]
+    pub(crate) fn new(words: &'a [u64], key_bytes: usize) -> Option<RowView<'a>> {
+        let (head, mut body) = words.split_first_chunk::<ROW_HEADER_WORDS>()?;
+        let mut expire_at = NO_TIME;
+        if flags_of(head[0]) & FLAG_HAS_EXPIRE != 0 {
+            let (first, rest) = body.split_first()?;
+            (expire_at, body) = (*first as i64, rest);
+        }
+        let body = bytes_of(body);
+        (body.len() >= key_bytes).then_some(RowView { head, body, key_bytes, expire_at })
     }
 
     /// Schema under which the value was encoded.
     #[inline]
     pub fn schema_id(&self) -> u16 {
-        schema_id_of(self.words[3])
+        schema_id_of(self.head[3])
     }
 
     /// The row's flags.
     #[inline]
     pub fn flags(&self) -> u8 {
-        flags_of(self.words[0])
+        flags_of(self.head[0])
     }
 
     /// Whether the row says that the entity has no row.
@@ -132,46 +140,37 @@ impl<'a> RowView<'a> {
     /// Sequence number in its partition.
     #[inline]
     pub fn sequence(&self) -> u64 {
-        sequence_of(self.words[0])
+        sequence_of(self.head[0])
     }
 
     /// Event time, microseconds UTC.
     #[inline]
     pub fn event_time(&self) -> i64 {
-        self.words[1] as i64
+        self.head[1] as i64
     }
 
     /// Created time, microseconds UTC; `NO_TIME` if unknown.
     #[inline]
     pub fn created_time(&self) -> i64 {
-        self.words[2] as i64
+        self.head[2] as i64
     }
 
     /// When the row stops being served, microseconds UTC; `NO_TIME` for never.
     #[inline]
     pub fn expire_at(&self) -> i64 {
-        match self.words.get(ROW_HEADER_WORDS) {
-            Some(&word) if self.flags() & FLAG_HAS_EXPIRE != 0 => word as i64,
-            _ => NO_TIME,
-        }
+        self.expire_at
     }
 
     /// The encoded entity key.
     #[inline]
     pub fn key(&self) -> &'a [u8] {
-        &self.after_expiry().unwrap_or_default()[..self.key_bytes]
+        &self.body[..self.key_bytes]
     }
 
     /// The encoded value, and up to 7 bytes of zeros after it.
     #[inline]
     pub fn value(&self) -> &'a [u8] {
-        &self.after_expiry().unwrap_or_default()[self.key_bytes..]
-    }
-
-    #[inline]
-    fn after_expiry(&self) -> Option<&'a [u8]> {
-        let expiry_words = usize::from(flags_of(*self.words.first()?) & FLAG_HAS_EXPIRE != 0);
-        self.words.get(ROW_HEADER_WORDS + expiry_words..).map(bytes_of)
+        &self.body[self.key_bytes..]
     }
 }
 
@@ -200,7 +199,7 @@ mod tests {
                     };
                     row.encode(64, 9, &mut words);
                     assert_eq!(words.len(), row_words(row.body_bytes()));
-                    let view = RowView::new(&words, words.len(), key_len).unwrap();
+                    let view = RowView::new(&words, key_len).unwrap();
                     assert_eq!((view.key(), &view.value()[..value_len]), (key, value));
                     assert!(view.value().len() < value_len + 8);
                     assert!(view.value()[value_len..].iter().all(|&byte| byte == 0));
@@ -216,9 +215,9 @@ mod tests {
     #[test]
     fn a_key_longer_than_the_body_is_no_row() {
         let words = [word0(1, FLAG_HAS_EXPIRE, 0), 0, 0, word3(0, 0, 1), 5];
-        assert!(RowView::new(&words, 5, 1).is_none());
-        assert!(RowView::new(&words, 5, 0).is_some());
-        assert!(RowView::new(&words[..4], 4, 0).is_none(), "no room for its expiry");
-        assert!(RowView::new(&words, 3, 0).is_none() && RowView::new(&words, 9, 0).is_none());
+        assert!(RowView::new(&words, 1).is_none());
+        assert!(RowView::new(&words, 0).is_some());
+        assert!(RowView::new(&words[..4], 0).is_none(), "no room for its expiry");
+        assert!(RowView::new(&words[..3], 0).is_none());
     }
 }

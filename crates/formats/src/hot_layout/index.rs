@@ -27,6 +27,9 @@ pub const LINK_LANE: usize = LANES - 1;
 /// Guests counted exactly; a bucket that ever had so many keeps the count.
 pub const GUESTS_MAX: u32 = 127;
 
+/// Where a fragment begins in an entry.
+pub const FRAGMENT_SHIFT: u32 = POSITION_BITS + 1;
+
 const GUEST: u64 = 1 << POSITION_BITS;
 const POSITION_MASK: u64 = GUEST - 1;
 const FILTER_BITS: u32 = 24;
@@ -73,15 +76,13 @@ pub const fn other_bucket(bucket: usize, fragment: u32) -> usize {
 /// An entry word. `position` is in words.
 #[inline]
 pub const fn entry(fragment: u32, guest: bool, position: u64) -> u64 {
-    (fragment as u64) << (POSITION_BITS + 1)
-        | if guest { GUEST } else { 0 }
-        | position & POSITION_MASK
+    (fragment as u64) << FRAGMENT_SHIFT | if guest { GUEST } else { 0 } | position & POSITION_MASK
 }
 
 /// Fragment of an entry.
 #[inline]
 pub const fn entry_fragment(entry: u64) -> u32 {
-    (entry >> (POSITION_BITS + 1)) as u32
+    (entry >> FRAGMENT_SHIFT) as u32
 }
 
 /// Whether the entry lies in its alternate bucket.
@@ -201,10 +202,16 @@ pub const fn seal_word(value: u64) -> u64 {
     low | ((fold16(low) ^ WORD_FOLD) as u64) << 48
 }
 
+/// What a sealed word says, unchecked: for a reader that checks whatever it leads to.
+#[inline]
+pub const fn sealed_value(word: u64) -> u64 {
+    word & !(0xFFFF << 48)
+}
+
 /// The value in a sealed word; none if the word is damaged or was never written.
 #[inline]
 pub const fn unseal_word(word: u64) -> Option<u64> {
-    if fold16(word) == WORD_FOLD { Some(word & !(0xFFFF << 48)) } else { None }
+    if fold16(word) == WORD_FOLD { Some(sealed_value(word)) } else { None }
 }
 
 #[cfg(test)]
