@@ -17,12 +17,8 @@ pub fn hot_layout(data: &[u8]) {
         header[..STATIC_WORDS - 1].iter().flat_map(|word| word.to_le_bytes()).collect();
     header[STATIC_WORDS - 1] = xxh3_64(&body);
     check_header(&header);
-    let mut row = words.clone();
-    let sum = row_checksum(&mut row, 8, 1);
-    assert_eq!(row, words);
-    if row.len() >= 4 {
-        assert_ne!(sum, row_checksum(&mut row, 16, 1), "the checksum names the place");
-    }
+    let sum = row_checksum(&words, 8, 1);
+    assert_ne!(sum, row_checksum(&words, 16, 1), "the checksum names the place");
 }
 
 fn check_header(words: &[u64; STATIC_WORDS]) {

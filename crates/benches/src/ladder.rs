@@ -148,7 +148,7 @@ impl Reader for Whole<'_> {
         let ttl_us = view.latest.definition.ttl_us;
         reads.multi_get(view, &keys, &mut self.1, |index, found| {
             let Lookup::Found(row) = found else { return };
-            if visibility(&row, ttl_us, 1_800_000_000_000_000) == Visibility::Present {
+            if visibility(row, ttl_us, 1_800_000_000_000_000) == Visibility::Present {
                 let schema = SchemaId(row.schema_id());
                 // A row that cannot be read stays NaN, and the check of the answer finds it.
                 let _ =

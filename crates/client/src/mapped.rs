@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use thermae_formats::hash::{entity_hash, partition_of, row_hash};
 use thermae_formats::visibility::{Visibility, visibility};
+use thermae_formats::wire::StoredRow;
 use thermae_formats::{NO_TIME, SchemaId, ViewId, key};
 use thermae_hot::{HotReader, Lookup, Probe, RowBuf, RowView, State, multi_get};
 
@@ -34,7 +35,7 @@ const HEARTBEAT_AGE_US_MAX: i64 = 1_000_000;
 /// Pause between attempts to map again.
 const REMAP_PAUSE: Duration = Duration::from_millis(200);
 /// Probes looked up together: they live on the stack.
-const PROBES: usize = 64;
+const PROBES: usize = 128;
 
 /// How many keys were answered from the maps, and how many over the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -252,7 +253,7 @@ fn look_up(
         multi_get(&maps.readers, &probes[..count], row, |index, found| {
             let place = first + index;
             let answered = match found {
-                Lookup::Found(found) => take(view, place, &found, read_time, out),
+                Lookup::Found(found) => take(view, place, found, read_time, out),
                 Lookup::Absent | Lookup::Corrupt(_) | Lookup::Busy => false,
             };
             if !answered {
@@ -281,11 +282,13 @@ fn take(
             true
         }
         Visibility::Present => {
-            let schema_id = SchemaId(row.schema_id());
-            match view.projection.row(schema_id, row.value(), row.is_dense()) {
-                Ok(projected) => out.set_row(place, event_time, &projected),
-                Err(_) => false,
-            }
+            let stored = StoredRow {
+                schema_id: SchemaId(row.schema_id()),
+                value: row.value(),
+                dense: row.is_dense(),
+                event_time,
+            };
+            out.set_row(place, &view.projection, &stored)
         }
     }
 }

@@ -237,7 +237,7 @@ impl<E: Env> Store<E> {
         let ttl_us = view.latest.definition.ttl_us;
         let mut answers = Vec::with_capacity(keys.len());
         reads.multi_get(view, &keys, &mut RowBuf::default(), |_, found| {
-            answers.push(plan.answer(&found, ttl_us, read_time));
+            answers.push(plan.answer(found, ttl_us, read_time));
         });
         Ok(answers)
     }

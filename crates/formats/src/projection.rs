@@ -19,6 +19,8 @@ pub struct Projection {
     columns: Vec<Column>,
     /// One plan for each schema, the newest first: it is the one most rows carry.
     plans: Vec<SchemaPlan>,
+    /// Where all columns are in dense rows of the newest schema, if they stand side by side there.
+    run: Option<Run>,
     is_matrix: bool,
 }
 
@@ -37,9 +39,18 @@ struct SchemaPlan {
     bitmap_bytes: usize,
     fixed_bytes: usize,
     sources: Vec<Source>,
-    /// Where all columns are, as begin and end in the fixed section, if they stand side by side there.
-    run: Option<(usize, usize)>,
     matrix: MatrixPlan,
+}
+
+/// Columns of fixed width, side by side and in order in the rows of one schema.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    schema_id: SchemaId,
+    /// Offsets of the first column, of the end of the last, and of the end of the fixed section.
+    begin: usize,
+    end: usize,
+    fixed_bytes: usize,
+    is_float32: bool,
 }
 
 /// Where a column's bytes are in a row of one schema.
@@ -113,7 +124,8 @@ impl Projection {
             .map(|(schema_id, view)| SchemaPlan::new(*schema_id, view, &columns))
             .collect::<Result<Vec<_>, _>>()?;
         let is_matrix = columns.iter().all(|c| c.value_type.is_numeric());
-        Ok(Self { columns, plans, is_matrix })
+        let run = plans.first().and_then(|plan| Run::of(plan, &columns));
+        Ok(Self { columns, plans, run, is_matrix })
     }
 
     /// Number of columns.
@@ -156,6 +168,23 @@ impl Projection {
                 found: column.value_type.to_string(),
             }),
         }
+    }
+
+    /// The bytes of all columns at once, one after the other, if that is how the row holds them: a dense row of
+    /// the newest schema, which declares them side by side in the order asked, all of fixed width.
+    ///
+    /// What most reads come to; where it is `None`, [`ProjectedRow::field`] tells the same.
+    #[inline]
+    pub fn run<'a>(&self, schema_id: SchemaId, value: &'a [u8], dense: bool) -> Option<&'a [u8]> {
+        let run = self.run?;
+        let holds = dense && run.schema_id == schema_id && value.len() >= run.fixed_bytes;
+        if holds { value.get(run.begin..run.end) } else { None }
+    }
+
+    /// Whether what [`Projection::run`] gives are float32 alone, hence a row of a matrix.
+    #[inline]
+    pub fn run_is_float32(&self) -> bool {
+        self.run.is_some_and(|run| run.is_float32)
     }
 
     /// A row to read columns of: finds its schema and checks its fixed section's bounds, once.
@@ -270,22 +299,29 @@ impl SchemaPlan {
             schema_id,
             bitmap_bytes: layout.bitmap_bytes(),
             fixed_bytes: layout.fixed_bytes(),
-            run: run_of(&sources),
             sources,
             matrix,
         })
     }
 }
 
-/// Begin and end of the columns in the fixed section, if all are of fixed width, none is widened, and each begins
-/// where the one before it ends.
-fn run_of(sources: &[Source]) -> Option<(usize, usize)> {
-    let begin = sources.first()?.offset;
-    let end = sources.iter().try_fold(begin, |at, source| {
-        let next = source.kind == SourceKind::Fixed && source.offset == at;
-        next.then_some(at + source.width)
-    })?;
-    Some((begin as usize, end as usize))
+impl Run {
+    /// The run of all columns, if none is widened and each begins where the one before it ends.
+    fn of(plan: &SchemaPlan, columns: &[Column]) -> Option<Self> {
+        let begin = plan.sources.first()?.offset;
+        let end = plan.sources.iter().try_fold(begin, |at, source| {
+            let next = source.kind == SourceKind::Fixed && source.offset == at;
+            next.then_some(at + source.width)
+        })?;
+        let float32 = ValueType::Scalar(crate::types::Scalar::Float32);
+        Some(Self {
+            schema_id: plan.schema_id,
+            begin: begin as usize,
+            end: end as usize,
+            fixed_bytes: plan.fixed_bytes,
+            is_float32: columns.iter().all(|column| column.value_type == float32),
+        })
+    }
 }
 
 impl Source {
@@ -365,17 +401,6 @@ impl<'a> ProjectedRow<'a> {
                 Field::Fixed(&self.value[at..at + source.width as usize])
             }
         })
-    }
-
-    /// The bytes of all columns at once, one after the other, if that is how the row holds them: all of fixed
-    /// width, declared side by side in the order asked, not widened, and no feature of the row null.
-    ///
-    /// The fast path of a columnar reply; where it is `None`, [`ProjectedRow::field`] tells the same.
-    #[inline]
-    pub fn side_by_side(&self) -> Option<&'a [u8]> {
-        let (begin, end) = self.plan.run?;
-        let no_nulls = self.value[..self.fixed_at].iter().all(|byte| *byte == 0);
-        no_nulls.then(|| &self.value[self.fixed_at + begin..self.fixed_at + end])
     }
 
     /// Copies a fixed-width column to `out`, which is exactly as wide, and says whether it holds a value: a

@@ -281,18 +281,16 @@ pub(crate) fn verify_row(
     buffer: &mut Vec<u64>,
 ) -> Verdict {
     match copy_row(map.words(), position, map.info.hash_seed, buffer) {
-        RowCopy::Whole(length) => match mine(&buffer[..length], probe) {
-            Some(_) => Verdict::Mine(length),
-            None => Verdict::Other,
-        },
+        RowCopy::Whole(length) if is_mine(&buffer[..length], probe) => Verdict::Mine(length),
+        RowCopy::Whole(_) => Verdict::Other,
         RowCopy::Damaged => Verdict::Damaged,
         RowCopy::Changing => Verdict::Changing,
     }
 }
 
-/// The whole row in `words`, if it is the one that was asked for.
+/// Whether the whole row in `words` is the one that was asked for.
 #[inline]
-pub(crate) fn mine<'a>(words: &'a [u64], probe: &Probe<'_>) -> Option<RowView<'a>> {
-    let row = RowView::new(words, probe.key.len())?;
-    (same_key(row.key(), probe.key) && names(probe, row.schema_id())).then_some(row)
+pub(crate) fn is_mine(words: &[u64], probe: &Probe<'_>) -> bool {
+    RowView::new(words, probe.key.len())
+        .is_some_and(|row| same_key(row.key(), probe.key) && names(probe, row.schema_id()))
 }

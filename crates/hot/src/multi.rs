@@ -14,7 +14,7 @@ use thermae_formats::hot_layout::index::{
 };
 
 use crate::error::Corruption;
-use crate::lookup::{Lookup, Probe, look_up, mine};
+use crate::lookup::{Lookup, Probe, is_mine, look_up};
 use crate::map::Map;
 use crate::prefetch::prefetch;
 use crate::reader::HotReader;
@@ -42,11 +42,11 @@ pub fn multi_get(
     readers: &[HotReader],
     probes: &[Probe<'_>],
     buffer: &mut RowBuf,
-    mut sink: impl FnMut(usize, Lookup<'_>),
+    mut sink: impl FnMut(usize, &Lookup<'_>),
 ) {
     if let [probe] = probes {
         // Nothing to overlap.
-        return sink(0, carefully(readers, probe, buffer));
+        return sink(0, &carefully(readers, probe, buffer));
     }
     let mut tracks = [Track::default(); WINDOW];
     for step in 0..probes.len() + 3 * AHEAD {
@@ -63,11 +63,13 @@ pub fn multi_get(
         }
         let last = step.wrapping_sub(3 * AHEAD);
         if let Some(probe) = probes.get(last) {
-            let answer = match deliver(readers, probe, tracks[last % WINDOW].row, buffer) {
+            let length = deliver(readers, probe, tracks[last % WINDOW].row, buffer);
+            let row = RowView::new(&buffer.words[..length], probe.key.len());
+            let answer = match row {
                 Some(row) => Lookup::Found(row),
                 None => carefully(readers, probe, buffer),
             };
-            sink(last, answer);
+            sink(last, &answer);
         }
     }
 }
@@ -153,17 +155,13 @@ fn prefetch_row(map: &Map, row: usize) {
     prefetch(map.words(), row + LINE_WORDS);
 }
 
-/// The common case is one copy of one row; whatever else it may be, the careful path finds out.
-fn deliver<'b>(
-    readers: &[HotReader],
-    probe: &Probe<'_>,
-    row: usize,
-    buffer: &'b mut RowBuf,
-) -> Option<RowView<'b>> {
-    let map = map_of(readers, probe).filter(|_| row != 0)?;
+/// Copies the row that was found and says how many words of the buffer it is; 0 if it is not there,
+/// not whole or not the one that was asked for: then the careful path finds out what is.
+fn deliver(readers: &[HotReader], probe: &Probe<'_>, row: usize, buffer: &mut RowBuf) -> usize {
+    let Some(map) = map_of(readers, probe).filter(|_| row != 0) else { return 0 };
     match copy_row(map.words(), row, map.info.hash_seed, &mut buffer.words) {
-        RowCopy::Whole(length) => mine(&buffer.words[..length], probe),
-        RowCopy::Damaged | RowCopy::Changing => None,
+        RowCopy::Whole(length) if is_mine(&buffer.words[..length], probe) => length,
+        _ => 0,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The answer of a mapped read: laid out as the wire's, so that both are used alike.
 
-use thermae_formats::projection::ProjectedRow;
+use thermae_formats::projection::Projection;
 use thermae_formats::wire::{
-    Frame, HEADER_BYTES, Kind, ReadFlags, ReadReply, ReplyBuilder, RowStatus, ViewReply, ViewShape,
+    Frame, HEADER_BYTES, Kind, ReadFlags, ReadReply, ReplyBuilder, RowStatus, StoredRow, ViewReply,
+    ViewShape,
 };
 
 use super::plan::MappedView;
@@ -76,44 +77,15 @@ impl MappedAnswer {
         self.builder.set_event_time(0, row, event_time);
     }
 
-    /// Copies the columns of one row; false when they do not decode.
+    /// Copies the columns of one row; false when they do not decode, or do not fit.
+    #[inline]
     pub(super) fn set_row(
         &mut self,
         row: usize,
-        event_time: i64,
-        projected: &ProjectedRow<'_>,
+        projection: &Projection,
+        stored: &StoredRow<'_>,
     ) -> bool {
-        if self.flags.matrix {
-            let mut done = false;
-            self.builder.with_matrix_row(0, row, |cells| {
-                done = projected.matrix_row(cells).is_ok();
-                if !done {
-                    cells.fill(f32::NAN);
-                }
-            });
-            if !done {
-                return false;
-            }
-        } else if !self.set_columns(row, projected) {
-            return false;
-        }
-        self.builder.set_status(0, row, RowStatus::Present);
-        self.builder.set_event_time(0, row, event_time);
-        true
-    }
-
-    fn set_columns(&mut self, row: usize, projected: &ProjectedRow<'_>) -> bool {
-        if let Some(bytes) = projected.side_by_side() {
-            return self.builder.set_row(0, row, bytes);
-        }
-        for column in 0..self.columns {
-            let Ok(field) = projected.field(column) else { return false };
-            let Some(bytes) = field.bytes() else { continue };
-            if !self.set(row, column, bytes) {
-                return false;
-            }
-        }
-        true
+        matches!(self.builder.set_stored(0, row, projection, stored), Ok(RowStatus::Present))
     }
 
     fn set(&mut self, row: usize, column: usize, bytes: &[u8]) -> bool {

@@ -15,6 +15,7 @@ mod prepare;
 mod read;
 mod reply;
 mod reply_layout;
+mod reply_stored;
 mod reply_view;
 mod write;
 mod write_reply;
@@ -38,6 +39,7 @@ pub use prepare::{
 };
 pub use read::{PackedKeys, ReadFlags, ReadHead, ReadRequest, Token, encode_read};
 pub use reply::{ColumnShape, ReplyBuilder, ViewShape};
+pub use reply_stored::StoredRow;
 pub use reply_view::{CellStatus, Column, ReadReply, RowStatus, ViewReply};
 pub use write::{
     Ack, ROW_DENSE, ROW_HAS_EXPIRE, ROW_TOMBSTONE, WriteEncoder, WriteHead, WriteRequest, WriteRow,

@@ -216,13 +216,35 @@ impl ReplyBuilder {
     }
 
     /// Sets what became of one row; NOT_FOUND until then.
+    #[inline]
     pub fn set_status(&mut self, view: usize, row: usize, status: RowStatus) {
         let slots = &self.views[view];
         debug_assert!(row < slots.rows);
         self.frame[slots.status + row] = status as u8;
     }
 
+    /// Whether the answer to a view is a matrix.
+    #[inline]
+    pub(super) fn is_matrix(&self, view: usize) -> bool {
+        self.views[view].matrix != 0
+    }
+
+    /// Sets one row of a matrix from its cells' bytes; false when `bytes` is not as long as that.
+    #[inline]
+    pub(super) fn set_matrix_row(&mut self, view: usize, row: usize, bytes: &[u8]) -> bool {
+        let slots = &self.views[view];
+        debug_assert!(row < slots.rows);
+        let row_bytes = slots.columns * 4;
+        let at = slots.matrix + row * row_bytes;
+        let fits = bytes.len() == row_bytes;
+        if fits {
+            self.frame[at..at + row_bytes].copy_from_slice(bytes);
+        }
+        fits
+    }
+
     /// Sets one row's event time, microseconds UTC; does nothing when none were asked for.
+    #[inline]
     pub fn set_event_time(&mut self, view: usize, row: usize, event_time: i64) {
         let slots = &self.views[view];
         debug_assert!(row < slots.rows);
@@ -264,7 +286,7 @@ impl ReplyBuilder {
     /// for rows of fixed width without a null. False, and the row is not to be trusted, when `bytes`
     /// is not as long as the columns are wide together.
     #[inline]
-    pub fn set_row(&mut self, view: usize, row: usize, bytes: &[u8]) -> bool {
+    pub(super) fn set_row(&mut self, view: usize, row: usize, bytes: &[u8]) -> bool {
         let slots = &self.views[view];
         debug_assert!(row < slots.rows);
         let columns = &self.columns[slots.first_column..slots.first_column + slots.columns];

@@ -203,7 +203,7 @@ fn columns_side_by_side_are_one_slice() {
     let slice = |versions: &[(SchemaId, &FeatureView)], asked: &[&str], row: &[u8], dense| {
         let projection = Projection::compile(versions, asked).unwrap();
         let read = projection.row(OLD, row, dense).unwrap();
-        let slice = read.side_by_side().map(<[u8]>::to_vec);
+        let slice = projection.run(OLD, row, dense).map(<[u8]>::to_vec);
         if let Some(slice) = &slice {
             let fields = (0..asked.len()).map(|c| read.field(c).unwrap().bytes().unwrap().to_vec());
             assert_eq!(*slice, fields.collect::<Vec<_>>().concat());
@@ -214,9 +214,14 @@ fn columns_side_by_side_are_one_slice() {
     assert_eq!(slice(&only, &["a", "b", "c"], &bytes, dense), Some(13));
     assert_eq!(slice(&only, &["b", "c"], &bytes, dense), Some(9));
     assert_eq!(slice(&only, &["d"], &bytes, dense), Some(4));
-    // A bitmap that marks no null.
+    // A bitmap that marks no null is as good as none, and not worth a look.
     let spelt = [&[0][..], &bytes].concat();
-    assert_eq!(slice(&only, &["b", "c"], &spelt, false), Some(9));
+    assert_eq!(slice(&only, &["b", "c"], &spelt, false), None);
+    let projection = Projection::compile(&only, &["b", "c"]).unwrap();
+    assert_eq!(projection.run(OLD, &bytes[..bytes.len() - 6], dense), None, "cut short");
+    assert_eq!(projection.run(NEW, &bytes, dense), None, "another schema");
+    assert!(!projection.run_is_float32());
+    assert!(Projection::compile(&only, &["d"]).unwrap().run_is_float32());
     for asked in [&["b", "a"][..], &["a", "c"], &["a", "a"], &["c", "text"], &["c", "d"]] {
         assert_eq!(slice(&only, asked, &bytes, dense), None, "{asked:?}");
     }

@@ -2,15 +2,14 @@
 //! allocation per key.
 
 use thermae_engine::Cx;
-use thermae_engine::reads::{Key, Lookup, Reads, RowBuf, RowView, Visibility, visibility};
+use thermae_engine::reads::{Key, Lookup, Reads, RowBuf, Visibility, visibility};
 use thermae_env::Env;
 use thermae_formats::NO_TIME;
 use thermae_formats::catalogue::SchemaId;
 use thermae_formats::key::split_key;
-use thermae_formats::projection::Field;
 use thermae_formats::wire::{
     ErrorCode, Frame, HEADER_BYTES, Kind, MAX_VIEWS_PER_PLAN, ReadRequest, ReplyBuilder, RowStatus,
-    Token, ViewShape, WireError,
+    StoredRow, Token, ViewShape, WireError,
 };
 
 use super::connection::Connection;
@@ -172,7 +171,7 @@ fn answer<E: Env>(
             .zip(counts)
             .map(|(view, rows)| ViewShape { rows, columns: &view.shapes });
         builder.begin(buffer, request_id, flags, read_time, max, shapes)?;
-        let fill = Fill { reads: cx.reads, matrix: flags.matrix, read_time };
+        let fill = Fill { reads: cx.reads, read_time };
         fill.views(plan, request, &keys, &mut core.row_buf, &mut builder)
     });
     let finished = built.and_then(|()| Ok(builder.finish()?));
@@ -244,7 +243,6 @@ struct Tally {
 
 struct Fill<'a> {
     reads: &'a Reads,
-    matrix: bool,
     read_time: i64,
 }
 
@@ -280,7 +278,7 @@ impl Fill<'_> {
         self.reads.multi_get(&view.view, keys, buf, |row, found| {
             if matches!(found, Lookup::Busy) {
                 busy.push(row);
-            } else if let Err(error) = self.row(view, at, row, &found, builder, &mut tally) {
+            } else if let Err(error) = self.row(view, at, row, found, builder, &mut tally) {
                 failed = Err(error);
             }
         });
@@ -313,7 +311,7 @@ impl Fill<'_> {
             let mut outcome = None;
             self.reads.multi_get(&view.view, &keys[row..=row], buf, |_, found| {
                 if !matches!(found, Lookup::Busy) {
-                    outcome = Some(self.row(view, at, row, &found, builder, tally));
+                    outcome = Some(self.row(view, at, row, found, builder, tally));
                 }
             });
             if let Some(outcome) = outcome {
@@ -339,7 +337,18 @@ impl Fill<'_> {
             Lookup::Found(hot) => {
                 let ttl_us = view.view.latest.definition.ttl_us;
                 match visibility(hot, ttl_us, self.read_time) {
-                    Visibility::Present => return self.present(view, at, row, hot, builder, tally),
+                    Visibility::Present => {
+                        let stored = StoredRow {
+                            schema_id: SchemaId(hot.schema_id()),
+                            value: hot.value(),
+                            dense: hot.is_dense(),
+                            event_time: hot.event_time(),
+                        };
+                        match builder.set_stored(at, row, &view.projection, &stored)? {
+                            RowStatus::Present => tally.hits += 1,
+                            _ => tally.corrupt += 1,
+                        }
+                    }
                     Visibility::NotFound => tally.misses += 1,
                     Visibility::OutsideMaxAge => {
                         builder.set_status(at, row, RowStatus::OutsideMaxAge);
@@ -353,53 +362,6 @@ impl Fill<'_> {
                 builder.set_status(at, row, RowStatus::Error);
                 tally.corrupt += 1;
             }
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn present(
-        &self,
-        view: &PlanView,
-        at: usize,
-        row: usize,
-        hot: &RowView<'_>,
-        builder: &mut ReplyBuilder,
-        tally: &mut Tally,
-    ) -> Result<(), WireError> {
-        let schema_id = SchemaId(hot.schema_id());
-        let Ok(values) = view.projection.row(schema_id, hot.value(), hot.is_dense()) else {
-            builder.set_status(at, row, RowStatus::Error);
-            tally.corrupt += 1;
-            return Ok(());
-        };
-        let mut status = RowStatus::Present;
-        if self.matrix {
-            builder.with_matrix_row(at, row, |cells| {
-                if values.matrix_row(cells).is_err() {
-                    status = RowStatus::Error;
-                }
-            });
-        } else if let Some(bytes) = values.side_by_side() {
-            if !builder.set_row(at, row, bytes) {
-                status = RowStatus::Error;
-            }
-        } else {
-            for column in 0..view.shapes.len() {
-                match values.field(column) {
-                    Ok(Field::Fixed(bytes)) => builder.set_fixed(at, column, row, bytes),
-                    Ok(Field::Widened(bytes)) => builder.set_fixed(at, column, row, &bytes),
-                    Ok(Field::Variable(bytes)) => builder.set_variable(at, column, row, bytes)?,
-                    Ok(Field::Null) => {}
-                    Err(_) => status = RowStatus::Error,
-                }
-            }
-        }
-        builder.set_status(at, row, status);
-        builder.set_event_time(at, row, hot.event_time());
-        match status {
-            RowStatus::Present => tally.hits += 1,
-            _ => tally.corrupt += 1,
         }
         Ok(())
     }
