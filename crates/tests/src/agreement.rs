@@ -165,7 +165,7 @@ impl Target for InProcess<'_> {
             encoded.iter().map(|bytes| Key { entity_hash: reads.hash(bytes), bytes }).collect();
         let mut answers = Vec::new();
         reads.multi_get(&view_def, &keys, &mut RowBuf::default(), |_, found| {
-            answers.push(decode(&catalogue, &found, read_time));
+            answers.push(decode(&catalogue, found, read_time));
         });
         answers.into_iter().collect()
     }

@@ -242,7 +242,7 @@ impl World {
                 let keys = [Key { entity_hash: hash, bytes: &key }];
                 let mut result = Ok(());
                 reads.multi_get(definition, &keys, &mut RowBuf::default(), |_, found| {
-                    result = compare(&catalogue, &found, want);
+                    result = compare(&catalogue, found, want);
                 });
                 result.map_err(|e| format!("view {view} entity {entity}: {e}"))?;
             }
