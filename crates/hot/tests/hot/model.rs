@@ -25,7 +25,7 @@ fn compare(reader: &HotReader, model: &HashMap<u64, (u64, usize)>, numbers: u64)
         next += 1;
         let number = index as u64;
         match (found, model.get(&number)) {
-            (Lookup::Found(row), Some(expected)) => assert_eq!(check(&row, number), *expected),
+            (Lookup::Found(row), Some(expected)) => assert_eq!(check(row, number), *expected),
             (Lookup::Absent, None) => {}
             (found, expected) => panic!("{number}: {found:?} where {expected:?}"),
         }
@@ -125,7 +125,7 @@ fn two_hundred_thousand_rows_over_two_tables() {
         &mut buffer,
         |index, found| match found {
             Lookup::Found(row) => {
-                assert_eq!(check(&row, index as u64).0, index as u64 + 1);
+                assert_eq!(check(row, index as u64).0, index as u64 + 1);
                 found_rows += 1;
             }
             Lookup::Absent => assert!(index >= 200_000, "{index}"),
