@@ -147,8 +147,9 @@ fn random_lines(rows: u64) -> f64 {
     let begin = Timer::start();
     let mut sum = 0u64;
     for _ in 0..READS / 16 {
-        let at: [usize; 16] =
-            std::array::from_fn(|_| (step(&mut state) as u128 * lines as u128 >> 64) as usize * 8);
+        let at: [usize; 16] = std::array::from_fn(|_| {
+            ((step(&mut state) as u128 * lines as u128) >> 64) as usize * 8
+        });
         sum += at.iter().map(|&word| words[word]).sum::<u64>();
     }
     black_box(sum);
