@@ -1,5 +1,6 @@
-//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `stress`, `fuzz`, `bench wire`.
+//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `stress`, `fuzz`, `bench wire`, `bench runtime`.
 
+mod bench;
 mod campaigns;
 mod fuzz;
 mod process;
@@ -29,7 +30,7 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Write the seed corpora of the fuzz targets anew, from valid encodings.
     FuzzSeeds,
-    /// Measure, side by side with the peers: `cargo xtask bench wire --help`.
+    /// Measure, side by side with the peers: `wire` or `runtime`, each with `--help`.
     #[command(disable_help_flag = true)]
     Bench {
         /// Handed to the bench program as they are.
@@ -46,17 +47,6 @@ fn main() -> anyhow::Result<()> {
         Task::Stress(options) => campaigns::stress(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::FuzzSeeds => fuzz::seeds(),
-        Task::Bench { arguments } => bench(&arguments),
+        Task::Bench { arguments } => bench::run(&arguments),
     }
-}
-
-/// Builds the server and the bench program optimised, then hands over.
-fn bench(arguments: &[String]) -> anyhow::Result<()> {
-    process::step(
-        "build",
-        &["build", "--release", "-p", "thermae-server", "-p", "thermae-benches"],
-    )?;
-    let run = ["run", "--quiet", "--release", "-p", "thermae-benches", "--"];
-    let all: Vec<&str> = run.into_iter().chain(arguments.iter().map(String::as_str)).collect();
-    process::step("bench", &all)
 }

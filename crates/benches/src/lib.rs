@@ -1,6 +1,7 @@
 //! The ladder of benchmarks and the peers they run beside.
 
 pub mod compare;
+pub mod files;
 pub mod floor;
 pub mod ladder;
 pub mod machine;
@@ -11,6 +12,7 @@ pub mod peers;
 pub mod pin;
 pub mod report;
 pub mod resp;
+pub mod runtime;
 pub mod socket;
 pub mod stats;
 pub mod target;

@@ -1,7 +1,7 @@
-//! The bench program. `cargo xtask bench wire` builds and runs it.
+//! The bench program. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use thermae_benches::wire;
+use thermae_benches::{runtime, wire};
 
 /// Benchmarks, side by side with the peers.
 #[derive(Parser)]
@@ -15,10 +15,13 @@ struct Benches {
 enum Which {
     /// Reads and durable writes over the wire, the mapped path and the ladder, beside Valkey and Redis.
     Wire(wire::Options),
+    /// Our ring beside epoll and glommio, each serving the same reads over our protocol.
+    Runtime(runtime::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Benches::parse().which {
         Which::Wire(options) => wire::run(&options),
+        Which::Runtime(options) => runtime::run(&options),
     }
 }

@@ -161,7 +161,8 @@ impl Report {
     }
 }
 
-fn spread(value: Option<Spread>, digits: usize) -> String {
+/// A median with its extremes, as the tables show it; nothing for none.
+pub(crate) fn spread(value: Option<Spread>, digits: usize) -> String {
     match value {
         Some(Spread { median, min, max }) => {
             format!("{median:.digits$} ({min:.digits$}-{max:.digits$})")

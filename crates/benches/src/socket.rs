@@ -111,6 +111,7 @@ impl Socket {
     }
 }
 
-fn is_again(error: &io::Error) -> bool {
+/// Whether the call only has to be made again.
+pub(crate) fn is_again(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -1,6 +1,7 @@
 //! `bench wire`: the whole run, from starting the servers to the tables.
 
 use crate::compare::{self, OURS, Piping, Reading};
+use crate::files;
 use crate::floor::Floor;
 use crate::ladder::{Embedded, Hot, Memory, Whole, slots};
 use crate::machine::Machine;
@@ -85,22 +86,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // The data are of no use to anybody, whatever happened.
     let _ = std::fs::remove_dir_all(&run.folder);
     let report = measured?;
-    println!("{}", report.markdown());
-    let default = |file: &str| (!small).then(|| run.root.join("docs").join(file));
-    if let Some(file) = options.json.clone().or_else(|| default("benchmarks/wire.json")) {
-        write(&file, &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    }
-    if let Some(file) = options.markdown.clone().or_else(|| default("benchmarks.md")) {
-        write(&file, &report.markdown())?;
-    }
-    Ok(())
-}
-
-fn write(file: &Path, text: &str) -> anyhow::Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    let default = |file: &str| (!small).then(|| files::in_docs(file));
+    let json = options.json.clone().or_else(|| default("benchmarks/wire.json"));
+    let markdown = options.markdown.clone().or_else(|| default("benchmarks.md"));
+    files::publish(&report, json.as_deref(), &report.markdown(), markdown.as_deref())
 }
 
 fn measure(run: &Run, options: &Options) -> anyhow::Result<Report> {

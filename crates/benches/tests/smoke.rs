@@ -27,3 +27,36 @@ fn wire_runs_small_and_writes_its_result() {
     assert!(table.contains("| 1000 | blocking | thermae |"), "{table}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn runtime_runs_small_and_writes_its_result() {
+    let folder = std::env::temp_dir().join(format!("thermae-runtime-smoke-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (json, markdown) = (folder.join("runtime.json"), folder.join("runtime.md"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thermae-benches"));
+    command.args(["runtime", "--small", "--json"]).arg(&json);
+    let output = command.arg("--markdown").arg(&markdown).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let result: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let mut targets = vec!["thermae ring", "epoll", "plain recv"];
+    if cfg!(feature = "glommio") {
+        targets.push("glommio");
+    } else {
+        assert!(result["skipped"][0].as_str().unwrap().starts_with("glommio"));
+    }
+    for list in ["latency", "rates"] {
+        let lines = result[list].as_array().unwrap();
+        for target in &targets {
+            assert_eq!(
+                lines.iter().filter(|line| line["target"] == *target).count(),
+                2,
+                "{target}"
+            );
+        }
+    }
+    let table = std::fs::read_to_string(&markdown).unwrap();
+    assert!(table.contains("| 64 x 32 | 1 | epoll |"), "{table}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,0 +1,18 @@
+//! `cargo xtask bench`: builds what a benchmark needs, optimised, then hands over.
+
+use crate::process::step;
+
+/// Runs the bench program with `arguments`, of which the first names the benchmark.
+pub fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let mut program = vec!["-p", "thermae-benches"];
+    if arguments.first().is_some_and(|benchmark| benchmark == "runtime") {
+        // It measures glommio beside our ring; nothing else should build that, nor run with it.
+        program.extend(["--features", "glommio"]);
+    } else {
+        step("server", &["build", "--release", "-p", "thermae-server"])?;
+    }
+    step("build", &[&["build", "--release"], program.as_slice()].concat())?;
+    let handed = arguments.iter().map(String::as_str);
+    let run = [&["run", "--quiet", "--release"], program.as_slice(), &["--"]].concat();
+    step("bench", &run.into_iter().chain(handed).collect::<Vec<_>>())
+}
