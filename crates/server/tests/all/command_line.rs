@@ -1,17 +1,12 @@
 //! The `thermae` program as a user runs it: every command, against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value as Json;
 
-fn thermae() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_thermae"));
-    command.env_remove("THERMAE_SERVER");
-    command
-}
+use crate::process::{Server, thermae};
 
 fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or(-1)
@@ -28,56 +23,6 @@ fn json(output: &Output) -> Json {
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/nycflights13").join(name)
-}
-
-/// A server on a free port, killed when the test ends.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Self {
-        let mut child = thermae()
-            .args([
-                "serve",
-                "--json",
-                "--listen",
-                "127.0.0.1:0",
-                "--memory",
-                "64MiB",
-                "--cores",
-                "1",
-                "--data",
-            ])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let ready: Json = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line:?}"));
-        Self { address: ready["tcp"].as_str().unwrap().to_owned(), child }
-    }
-
-    /// Runs a command against this server; its exit code and output.
-    fn run(&self, arguments: &[&str]) -> Output {
-        thermae().env("THERMAE_SERVER", &self.address).args(arguments).output().unwrap()
-    }
-
-    /// Asks it to stop, and gives its exit code.
-    fn stop(mut self) -> i32 {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap().code().unwrap_or(-1)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 const DEFINITIONS: &str = r#"format = 1
