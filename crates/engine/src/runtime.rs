@@ -89,10 +89,10 @@ impl<E: Env> Opened<E> {
     }
 
     fn share(&self, wakers: Vec<WakerOf<E>>) -> Arc<Shared<E>> {
-        let stats = self
-            .owners
-            .iter()
-            .map(|owner| ArcSwap::from_pointee(ShardStats { ..owner.state.stats() }));
+        let published_ns = self.env.monotonic_ns();
+        let stats = self.owners.iter().enumerate().map(|(shard, owner)| {
+            ArcSwap::from_pointee(ShardStats { shard, published_ns, ..owner.state.stats() })
+        });
         Arc::new(Shared {
             mailboxes: wakers.into_iter().map(Mailbox::new).collect(),
             catalogue: ArcSwap::new(Arc::clone(&self.catalogue)),
