@@ -181,6 +181,47 @@ fn every_command_does_what_its_help_says() {
 }
 
 #[test]
+fn each_version_of_a_view_has_rows_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let server = Server::start(&folder.path().join("data"));
+    let newer = DEFINITIONS.replace("ttl = ", "version = 2\nttl = ");
+    for definitions in [file("1.toml", DEFINITIONS), file("2.toml", &newer)] {
+        assert_eq!(code(&server.run(&["apply", &definitions])), 0);
+    }
+    let run = |arguments: &[&str]| {
+        let output = server.run(arguments);
+        (code(&output), text(&output.stdout), text(&output.stderr))
+    };
+    for version in [1, 2] {
+        let rows = format!("uid,score,city\n7,{version},Rome\n8,{version},Bath\n");
+        let rows = file(&format!("{version}.csv"), &rows);
+        let view = format!("users@{version}");
+        let loaded = run(&["ingest", &view, &rows, "--at", "2020-01-01"]);
+        assert_eq!(loaded.0, 0, "{loaded:?}");
+    }
+    let deleted = run(&["delete", "users@1", "--key", "uid=7", "--json"]);
+    assert!(deleted.0 == 0 && deleted.1.contains("\"version\":1"), "{deleted:?}");
+    assert_eq!(run(&["delete", "users", "--key", "uid=8"]).0, 0);
+    for (view, key, found) in [
+        ("users@1", "uid=7", false),
+        ("users@1", "uid=8", true),
+        ("users@2", "uid=7", true),
+        ("users@2", "uid=8", false),
+        ("users", "uid=7", true),
+    ] {
+        let got = run(&["get", view, "--key", key]);
+        assert_eq!(got.0, if found { 0 } else { 3 }, "{view} {key}: {got:?}");
+    }
+    let missing = run(&["delete", "users@3", "--key", "uid=7"]);
+    assert!(missing.0 == 1 && missing.2.contains("no feature view users@3"), "{missing:?}");
+}
+
+#[test]
 fn what_is_refused_is_refused_clearly() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
