@@ -63,7 +63,7 @@ pub fn run(args: &DeleteArgs, global: &Global) -> Result<Done, Failure> {
 fn outcome_name(outcome: &RowOutcome) -> String {
     match outcome {
         RowOutcome::Ok { .. } => "Ok".to_owned(),
-        RowOutcome::NotApplied(reason) => reason.name().to_owned(),
+        RowOutcome::NotApplied(reason) => reason.to_string(),
         RowOutcome::InDoubt => "InDoubt".to_owned(),
     }
 }
