@@ -8,6 +8,7 @@
 
 #![allow(clippy::expect_used, clippy::panic)] // A broken property must panic: that is the finding.
 
+pub mod definitions;
 pub mod hot;
 pub mod log;
 pub mod rows;
@@ -20,6 +21,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target by name. Each has a libFuzzer binary `fuzz_targets/NAME.rs` and a corpus `corpus/NAME/`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("definitions", definitions::definitions),
     ("hot_layout", hot::hot_layout),
     ("key", rows::key),
     ("log_batch", log::log_batch),

@@ -225,7 +225,20 @@ impl Client {
     /// # Errors
     /// The server's refusal, a lost connection.
     pub fn view(&self, project: &str, view: &str) -> Result<ViewHandle, Error> {
-        let wanted = ViewFeatures { project, view, version: 0, features: Vec::new() };
+        self.view_version(project, view, 0)
+    }
+
+    /// As [`Client::view`], of this version of the view, which has rows of its own; 0 is the newest.
+    ///
+    /// # Errors
+    /// As [`Client::prepare`].
+    pub fn view_version(
+        &self,
+        project: &str,
+        view: &str,
+        version: u32,
+    ) -> Result<ViewHandle, Error> {
+        let wanted = ViewFeatures { project, view, version, features: Vec::new() };
         let plan = self.prepare(&[wanted])?;
         match plan.views().first() {
             Some(view) => ViewHandle::new(view.clone()),

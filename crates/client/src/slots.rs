@@ -254,3 +254,26 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_late_answer_does_not_complete_the_request_that_has_its_place_now() {
+        let slots = Slots::default();
+        let reserve = |link| slots.reserve(link, 1, Instant::now()).unwrap();
+        let old = reserve(1);
+        slots.link_lost(1);
+        assert!(matches!(slots.take(old), Some(Err(Error::Disconnected))));
+        let new = reserve(2);
+        assert_eq!(old & INDEX_MASK, new & INDEX_MASK, "the same place");
+        assert!(!slots.complete(old, Err(Error::PlanChanged)), "nobody asked for it any more");
+        assert!(slots.take(new).is_none() && slots.unanswered() == 1);
+        slots.abandon(old);
+        slots.cancel(old);
+        assert!(slots.complete(new, Err(Error::TimedOut)));
+        assert!(matches!(slots.take(new), Some(Err(Error::TimedOut))));
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use thermae_env::{Env, Ring, pin_thread};
+use thermae_env::{Env, Ring, available_cores, pin_thread};
 use thermae_formats::manifest::{Manifest, SealedLog};
 
 use crate::catalogue::Catalogue;
@@ -89,10 +89,10 @@ impl<E: Env> Opened<E> {
     }
 
     fn share(&self, wakers: Vec<WakerOf<E>>) -> Arc<Shared<E>> {
-        let stats = self
-            .owners
-            .iter()
-            .map(|owner| ArcSwap::from_pointee(ShardStats { ..owner.state.stats() }));
+        let published_ns = self.env.monotonic_ns();
+        let stats = self.owners.iter().enumerate().map(|(shard, owner)| {
+            ArcSwap::from_pointee(ShardStats { shard, published_ns, ..owner.state.stats() })
+        });
         Arc::new(Shared {
             mailboxes: wakers.into_iter().map(Mailbox::new).collect(),
             catalogue: ArcSwap::new(Arc::clone(&self.catalogue)),
@@ -196,13 +196,14 @@ fn shard_thread<E: Env, S: Service<E>>(
     seat_rx: &mpsc::Receiver<Seat<E>>,
     make_service: impl FnOnce(usize) -> S,
 ) -> Result<Option<SealedLog>, Error> {
-    if options.pin {
-        pin_thread(number).map_err(|e| Error::io(format!("pinning shard {number}"), e))?;
-    }
-    let ring = match env.ring() {
+    let pinned = if options.pin { pin_shard(number) } else { Ok(()) };
+    let ring = pinned
+        .and_then(|()| env.ring().map_err(|e| Error::io(format!("ring of shard {number}"), e)));
+    let ring = match ring {
         Ok(ring) => ring,
-        Err(e) => {
-            let _ = waker_tx.send(Err(Error::io(format!("ring of shard {number}"), e)));
+        Err(error) => {
+            // Told to the starter, who waits to hear from every shard.
+            let _ = waker_tx.send(Err(error));
             return Ok(None);
         }
     };
@@ -214,6 +215,15 @@ fn shard_thread<E: Env, S: Service<E>>(
     let mut shard = Shard::new(number, env, ring, service, owner, shared, options.spin_us);
     while shard.turn()? {}
     Ok(shard.log_end())
+}
+
+/// Keeps the calling thread on its core among those that this process may use; shards share cores
+/// when there are fewer.
+fn pin_shard(number: usize) -> Result<(), Error> {
+    let cannot = |e| Error::io(format!("pinning shard {number}"), e);
+    let cores = available_cores().map_err(cannot)?;
+    let core = cores.get(number % cores.len().max(1)).copied().unwrap_or(number);
+    pin_thread(core).map_err(cannot)
 }
 
 /// A running store.

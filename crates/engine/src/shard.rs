@@ -91,9 +91,9 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
     pub fn turn(&mut self) -> Result<bool, Error> {
         let wait = self.wait();
         let mut events = std::mem::take(&mut self.events);
-        self.ring
-            .turn(wait, &mut events)
-            .map_err(|e| Error::io(format!("ring of shard {}", self.number), e))?;
+        if let Err(error) = self.ring.turn(wait, &mut events) {
+            return Err(self.end(error));
+        }
         let now_ns = self.env.monotonic_ns();
         let now_us = self.env.now_us();
         self.refresh_catalogue();
@@ -120,8 +120,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         if now_ns.saturating_sub(self.published_ns) >= PUBLISH_EVERY_NS
             || self.phase != Phase::Running
         {
-            self.publish(now_us);
-            self.published_ns = now_ns;
+            self.publish(now_us, now_ns);
         }
         Ok(self.advance(now_us, now_ns))
     }
@@ -226,7 +225,18 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         !(self.phase == Phase::Closing && self.owner.log.is_stopped())
     }
 
-    fn publish(&mut self, now_us: i64) {
+    /// Lets everybody know that this shard goes on no more.
+    fn end(&mut self, error: std::io::Error) -> Error {
+        let error = Error::io(format!("ring of shard {}", self.number), error);
+        if let Some(place) = self.shared.stats.get(self.number) {
+            let last = ShardStats::clone(&place.load());
+            place.store(Arc::new(ShardStats { ended: Some(error.to_string()), ..last }));
+        }
+        error
+    }
+
+    fn publish(&mut self, now_us: i64, now_ns: u64) {
+        self.published_ns = now_ns;
         self.owner.state.heartbeat(now_us);
         let log = self.owner.log.stats();
         let failed = self.owner.log.progress().failed;
@@ -240,6 +250,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
             log_batches: log.batches,
             rows_in_flight: self.owner.rows_in_flight() as u64,
             read_only: failed.map(|failure| failure.to_string()),
+            published_ns: now_ns,
             ..self.owner.state.stats()
         };
         if let Some(place) = self.shared.stats.get(self.number) {

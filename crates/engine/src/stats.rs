@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// A shard publishes at least every 100 ms. One that has not for this long hangs or is gone.
+const SILENCE_NS_MAX: u64 = 5_000_000_000;
+
 /// Figures of the whole store.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Stats {
@@ -40,6 +43,11 @@ pub struct ShardStats {
     pub rows_in_flight: u64,
     /// Why the shard takes no writes, if it does not.
     pub read_only: Option<String>,
+    /// Why the shard's thread has ended, if an error ended it.
+    pub ended: Option<String>,
+    /// When these figures were published, nanoseconds of the monotonic clock.
+    #[serde(skip)]
+    pub published_ns: u64,
     #[serde(skip)]
     pub(crate) by_view: Vec<(i64, i64)>,
 }
@@ -57,4 +65,43 @@ pub struct ViewStats {
     pub rows: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
+}
+
+impl Stats {
+    /// Why the store is not whole at `now_ns` of the monotonic clock: the first shard whose thread
+    /// has ended, or has made no turn for 5 s. `None` while all of them work.
+    pub fn failure(&self, now_ns: u64) -> Option<String> {
+        self.shards.iter().find_map(|shard| shard.failure(now_ns))
+    }
+}
+
+impl ShardStats {
+    fn failure(&self, now_ns: u64) -> Option<String> {
+        let number = self.shard;
+        if let Some(why) = &self.ended {
+            return Some(format!("shard {number} has ended: {why}; restart the server"));
+        }
+        let silence_ns = now_ns.saturating_sub(self.published_ns);
+        let seconds = silence_ns / 1_000_000_000;
+        let why = format!("shard {number} has made no turn for {seconds} s; restart the server");
+        (silence_ns > SILENCE_NS_MAX).then_some(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_ended_or_is_silent_is_named() {
+        let shard = |shard, published_ns| ShardStats { shard, published_ns, ..Default::default() };
+        let start_ns = 7_000_000_000;
+        let mut stats = Stats { shards: vec![shard(0, start_ns), shard(1, 0)], views: vec![] };
+        assert_eq!(stats.failure(SILENCE_NS_MAX), None);
+        let silent = stats.failure(SILENCE_NS_MAX + 1);
+        assert!(silent.is_some_and(|why| why.contains("shard 1 has made no turn for 5 s")));
+        stats.shards[0].ended = Some("ring of shard 0: broken".to_owned());
+        let ended = stats.failure(SILENCE_NS_MAX);
+        assert!(ended.is_some_and(|why| why.contains("shard 0 has ended: ring of shard 0")));
+    }
 }

@@ -1,8 +1,12 @@
 //! Promises of the engine that need the whole of it.
 
+use std::path::Path;
+
+use thermae_engine::runtime::{Stepped, open};
+use thermae_engine::service::NoService;
 use thermae_engine::store::{Row, Status, Store};
 use thermae_engine::{Ack, Error, Options, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
-use thermae_env::{SimEnv, SimOp};
+use thermae_env::{Env, SimEnv, SimOp, available_cores, pin_thread};
 use thermae_formats::{
     Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, ValueType,
 };
@@ -122,6 +126,40 @@ fn a_failed_sync_leaves_its_rows_in_doubt_and_the_shard_read_only() {
     world.judge(&log_order).unwrap();
     world.send(&[draw(40)], None, Ack::Durable);
     assert!(world.settle().unwrap(), "after a restart it takes writes again");
+}
+
+#[test]
+fn a_shard_whose_ring_is_unusable_ends_and_says_so() {
+    let env = SimEnv::new(3);
+    let options = Options { cores: 2, memory_bytes: 32 << 20, ..Options::default() };
+    let opened = open(env.clone(), Path::new("data"), options).unwrap();
+    let Stepped { mut shards, handle, lock: _lock } = opened.into_shards(|_| NoService).unwrap();
+    for shard in &mut shards {
+        assert!(shard.turn().unwrap());
+    }
+    assert_eq!(handle.stats().failure(env.monotonic_ns()), None);
+    env.crash();
+    assert!(shards[1].turn().is_err());
+    let failure = handle.stats().failure(env.monotonic_ns()).unwrap();
+    assert!(failure.contains("shard 1 has ended: ring of shard 1"), "{failure}");
+}
+
+#[test]
+fn pinned_shards_run_on_the_cores_that_the_process_may_use_however_few() {
+    let dir = tempfile::tempdir().unwrap();
+    // A thread of its own: what it is confined to is inherited by the threads that it starts.
+    let run = || {
+        let last = *available_cores().unwrap().last().unwrap();
+        pin_thread(last).unwrap();
+        let options = Options { cores: 3, pin: true, memory_bytes: 48 << 20, ..Options::default() };
+        let store = Store::open_with(dir.path(), options).unwrap();
+        store.apply(&[big_rows()]).unwrap();
+        let rows: Vec<Row> = (0..8).map(big_row).collect();
+        let outcomes = store.put("big", &rows).unwrap();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Ok { .. })));
+        store.close().unwrap();
+    };
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Reads: answers, order, lost connections, late and damaged answers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use thermae_formats::Value;
@@ -240,29 +240,50 @@ fn a_refusal_says_what_to_do() {
 }
 
 #[test]
-fn no_more_requests_are_in_flight_than_the_server_allows() {
-    static MOST: AtomicUsize = AtomicUsize::new(0);
+fn no_more_requests_are_in_flight_than_client_and_server_allow() {
+    for (ours, theirs) in [(1_000, 2), (2, 1_000)] {
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let fake = Fake::start(move |conn, _| {
+            conn.limits.in_flight_max = theirs;
+            conn.hello();
+            let requests: Vec<_> = (0..2).map(|_| conn.next_request().unwrap()).collect();
+            held.lock().unwrap().recv().unwrap();
+            requests.iter().for_each(|request| conn.send(&answer(request)));
+            conn.serve();
+        });
+        let request_timeout = Duration::from_millis(500);
+        let config = Config { in_flight_max: ours, request_timeout, ..Config::default() };
+        let (client, plan) = fake.client(config);
+        let options = ReadOptions::default();
+        let send = |key| client.send_read(&plan, &[&keys(&plan, &[key])], &options);
+        let _two = [send(0).unwrap(), send(1).unwrap()];
+        assert_eq!(send(2).err(), Some(Error::TimedOut), "both places are taken");
+        release.send(()).unwrap();
+        // Two answers make two places: the third request goes out and is answered.
+        let answer = send(3).unwrap().wait().unwrap();
+        assert_eq!(answer.value(0, 0, 0).unwrap(), Value::Float32(3.0));
+    }
+}
+
+#[test]
+fn an_old_answer_come_again_is_not_taken_for_that_of_the_next_request() {
     let fake = Fake::start(|conn, _| {
-        conn.limits.in_flight_max = 2;
         conn.hello();
-        let mut held = Vec::new();
+        let mut before = Vec::new();
         while let Some(frame) = conn.next_request() {
-            held.push(frame);
-            MOST.fetch_max(held.len(), Ordering::Relaxed);
-            if held.len() == 2 {
-                let reply = answer(&held.remove(0));
-                conn.send(&reply);
-            }
+            let reply = answer(&frame);
+            // The request before was answered already, and its place is this one's now.
+            conn.send(&[before, reply.clone()].concat());
+            before = reply;
         }
     });
     let (client, plan) = fake.client(Config::default());
-    let options = ReadOptions::default();
-    let send = |key| client.send_read(&plan, &[&keys(&plan, &[key])], &options).unwrap();
-    let pending: Vec<_> = (0..6).map(send).collect();
-    for pending in pending.into_iter().take(5) {
-        pending.wait().unwrap();
+    for key in 0..4 {
+        let asked = keys(&plan, &[key]);
+        let answer = client.read(&plan, &[&asked], &ReadOptions::default()).unwrap();
+        assert_eq!(answer.value(0, 0, 0).unwrap(), Value::Float32(key as f32));
     }
-    assert_eq!(MOST.load(Ordering::Relaxed), 2);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The answer to a write: one outcome for each row, eight bytes when all went well.
 
+use std::fmt;
+
 use super::cursor::{Cursor, count32, put_short};
 use super::frame::{Frame, HEADER_BYTES, Kind, begin_frame, finish_frame};
 use super::malformed::WireError;
@@ -9,25 +11,44 @@ use super::write::Ack;
 const CODE_OK: u8 = 0;
 const CODE_DUPLICATE: u8 = 1;
 const CODE_IN_DOUBT: u8 = 2;
+/// Codes from here on say why a row was not applied, also those that a version does not know.
+const CODE_NOT_APPLIED: u8 = 16;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
         /// Why a row was not applied and will not be.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum NotApplied { $($(#[$doc])* $name = $code,)* }
+        pub enum NotApplied {
+            $($(#[$doc])* $name,)*
+            /// A reason that this version does not know, by its code; the reply's message tells it.
+            Unknown(u8),
+        }
 
         impl NotApplied {
-            /// Every reason, in order.
+            /// Every reason that this version knows, in order.
             pub const ALL: &'static [NotApplied] = &[$(Self::$name,)*];
 
-            fn from_code(code: u8) -> Option<Self> {
-                match code { $($code => Some(Self::$name),)* _ => None }
+            /// The reason's code.
+            pub fn code(self) -> u8 {
+                match self { $(Self::$name => $code,)* Self::Unknown(code) => code }
             }
 
-            /// The reason's name, for messages.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
+            fn from_code(code: u8) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$name),)*
+                    CODE_NOT_APPLIED.. => Some(Self::Unknown(code)),
+                    _ => None,
+                }
+            }
+        }
+
+        impl fmt::Display for NotApplied {
+            /// The reason's name, for messages; the number of one that is not known.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name => f.write_str(stringify!($name)),)*
+                    Self::Unknown(code) => write!(f, "reason {code}"),
+                }
             }
         }
     };
@@ -50,6 +71,10 @@ reasons! {
     Unsupported = 22,
     /// An earlier row of this producer was refused: repeat that one first.
     BlockedBehind = 23,
+    /// The partition remembers as many producers as it may: reuse producer ids.
+    TooManyProducers = 24,
+    /// The row that a partial write would be merged onto is damaged: write the whole row.
+    CorruptBase = 25,
     /// No room in the memory budget.
     MemoryFull = 32,
     /// No room on the disk.
@@ -82,7 +107,7 @@ impl RowOutcome {
             Self::Ok { duplicate: false, .. } => CODE_OK,
             Self::Ok { duplicate: true, .. } => CODE_DUPLICATE,
             Self::InDoubt => CODE_IN_DOUBT,
-            Self::NotApplied(reason) => reason as u8,
+            Self::NotApplied(reason) => reason.code(),
         }
     }
 

@@ -149,7 +149,8 @@ Examples:
   thermae ingest users users.csv --event-time updated --map uid=user_id --null NA --rejects bad.ndjson
   thermae ingest planes planes.parquet --at 2013-01-01")]
 pub struct IngestArgs {
-    /// The feature view: NAME, PROJECT/NAME or PROJECT/NAME@VERSION
+    /// The feature view: NAME, PROJECT/NAME or PROJECT/NAME@VERSION; each version has rows of its
+    /// own, and without one the newest is meant
     #[arg(value_name = "VIEW")]
     pub view: ViewRef,
     /// The file; its format is told by its content and name (.parquet, .csv, .ndjson, .jsonl)
@@ -227,7 +228,8 @@ A delete is a row like any other, with an event time: a newer row brings the ent
 Example:
   thermae delete weather_by_origin --key origin=LGA")]
 pub struct DeleteArgs {
-    /// The feature view: NAME, PROJECT/NAME or PROJECT/NAME@VERSION
+    /// The feature view: NAME, PROJECT/NAME or PROJECT/NAME@VERSION; each version has rows of its
+    /// own, and without one the newest is meant
     #[arg(value_name = "VIEW")]
     pub view: ViewRef,
     /// Join keys of one entity: origin=JFK, or origin=JFK,dest=LAX; may be given again

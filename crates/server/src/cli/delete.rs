@@ -23,7 +23,7 @@ pub fn run(args: &DeleteArgs, global: &Global) -> Result<Done, Failure> {
     let client = connect(global)?;
     let view = find_view(&client, &args.view)?.definition;
     let rows = keys::from_arguments(&args.key, &view.join_keys)?;
-    let handle = client.view(&view.project, &view.name).map_err(failed)?;
+    let handle = client.view_version(&view.project, &view.name, view.version).map_err(failed)?;
     let mut batch = WriteBatch::delete(&handle);
     for row in &rows {
         let key = keys::of_view(row, view.join_keys.iter().map(|k| &k.name));
@@ -37,6 +37,7 @@ pub fn run(args: &DeleteArgs, global: &Global) -> Result<Done, Failure> {
             "{}",
             json!({
                 "view": format!("{}/{}", view.project, view.name),
+                "version": view.version,
                 "event_time": format_timestamp_us(event_time),
                 "outcomes": outcomes,
             })
@@ -62,7 +63,7 @@ pub fn run(args: &DeleteArgs, global: &Global) -> Result<Done, Failure> {
 fn outcome_name(outcome: &RowOutcome) -> String {
     match outcome {
         RowOutcome::Ok { .. } => "Ok".to_owned(),
-        RowOutcome::NotApplied(reason) => reason.name().to_owned(),
+        RowOutcome::NotApplied(reason) => reason.to_string(),
         RowOutcome::InDoubt => "InDoubt".to_owned(),
     }
 }

@@ -111,12 +111,11 @@ pub fn load_file(
     if options.again {
         fingerprint.push_str(&format!("\nagain {}", super::delete::now_us()));
     }
-    let handle = client.view(&view.project, &view.name).map_err(failed)?;
+    let handle = client.view_version(&view.project, &view.name, view.version).map_err(failed)?;
     if handle.view().schema_id != described.schema_id {
         return Err(Failure::Failed(format!(
-            "{} version {} is not the newest definition of the view, and rows are written by the newest: run again \
-             without @{}",
-            view.name, view.version, view.version
+            "the definition of {} was changed meanwhile, and nothing is loaded yet: run again",
+            view.name
         )));
     }
     let mut writer =

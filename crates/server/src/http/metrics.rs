@@ -13,7 +13,6 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::Stage;
 use crate::net::counters::{AllCounters, Counters, ViewTotals};
 use crate::net::histogram::Histogram;
 use crate::serve::limits::Limits;
@@ -40,6 +39,8 @@ pub struct Source {
     pub limits: Limits,
     /// Reads the engine's numbers.
     pub engine: Arc<dyn Fn() -> Vec<EngineFamily> + Send + Sync>,
+    /// Tells which shard has failed and why, if one has.
+    pub failure: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 impl fmt::Debug for Source {
@@ -49,9 +50,9 @@ impl fmt::Debug for Source {
 }
 
 /// Writes all metrics as text.
-pub(super) fn encode(source: &Source, stage: Stage) -> Result<String, fmt::Error> {
+pub(super) fn encode(source: &Source, ready: bool) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("thermae");
-    registry.register_collector(Box::new(Scrape { source: source.clone(), stage }));
+    registry.register_collector(Box::new(Scrape { source: source.clone(), ready }));
     let mut text = String::with_capacity(16 << 10);
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
@@ -60,7 +61,7 @@ pub(super) fn encode(source: &Source, stage: Stage) -> Result<String, fmt::Error
 #[derive(Debug)]
 struct Scrape {
     source: Source,
-    stage: Stage,
+    ready: bool,
 }
 
 /// Labels made at scrape time.
@@ -118,7 +119,7 @@ fn one(
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let ready = u64::from(self.stage == Stage::Ready);
+        let ready = u64::from(self.ready);
         family(&mut encoder, "ready", "1 while serving", false, &[(vec![], ready)])?;
         self.connections(&mut encoder)?;
         self.latencies(&mut encoder)?;

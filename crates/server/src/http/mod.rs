@@ -154,11 +154,18 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         return respond(&mut stream, 405, TEXT, "only GET and HEAD are served here\n", true);
     }
     let stage = shared.health.get();
+    // A stopping server is going away in any case, and its shards end one after the other.
+    let failure = if stage == Stage::Ready { (shared.source.failure)() } else { None };
     let (status, kind, body) = match request.path.as_str() {
-        "/metrics" => match metrics::encode(&shared.source, stage) {
-            Ok(body) => (200, OPEN_METRICS, body),
-            Err(error) => (500, TEXT, format!("the metrics cannot be written: {error}\n")),
-        },
+        "/metrics" => {
+            match metrics::encode(&shared.source, stage == Stage::Ready && failure.is_none()) {
+                Ok(body) => (200, OPEN_METRICS, body),
+                Err(error) => (500, TEXT, format!("the metrics cannot be written: {error}\n")),
+            }
+        }
+        "/healthz" | "/readyz" if failure.is_some() => {
+            (503, TEXT, failure.unwrap_or_default() + "\n")
+        }
         "/healthz" => (200, TEXT, "ok\n".to_owned()),
         "/readyz" => match stage {
             Stage::Ready => (200, TEXT, "ready\n".to_owned()),
@@ -209,10 +216,17 @@ mod tests {
     use crate::serve::limits::Limits;
 
     fn start() -> (HttpServer, Arc<Health>, AllCounters) {
+        start_with(|| None)
+    }
+
+    fn start_with(
+        failure: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) -> (HttpServer, Arc<Health>, AllCounters) {
         let counters = AllCounters::new(2);
         let source = Source {
             counters: counters.clone(),
             limits: Limits::default(),
+            failure: Arc::new(failure),
             engine: Arc::new(|| {
                 vec![metrics::EngineFamily {
                     name: "rows",
@@ -247,6 +261,22 @@ mod tests {
         assert!(get(&server, "GET /healthz HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200"));
         server.stop();
         assert!(TcpStream::connect(server.address()).is_err());
+    }
+
+    #[test]
+    fn a_failed_shard_is_named_until_the_server_stops() {
+        let (server, health, _) = start_with(|| Some("shard 1 has ended".to_owned()));
+        let ask = |path| get(&server, &format!("GET {path} HTTP/1.1\r\n\r\n"));
+        assert!(ask("/healthz").starts_with("HTTP/1.1 200"), "there is no shard yet");
+        health.set(Stage::Ready);
+        for path in ["/healthz", "/readyz"] {
+            let answer = ask(path);
+            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            assert!(answer.ends_with("\r\n\r\nshard 1 has ended\n"), "{answer}");
+        }
+        assert!(ask("/metrics").contains("thermae_ready 0\n"));
+        health.set(Stage::Stopping);
+        assert!(ask("/healthz").starts_with("HTTP/1.1 200"), "its shards end, as they should");
     }
 
     #[test]

@@ -207,7 +207,11 @@ impl<W: Writer> Loader<'_, W> {
             }
             NotApplied::DiskFull => "its disk is full".to_owned(),
             NotApplied::ReadOnly => "a shard takes no writes after a disk failure".to_owned(),
-            other => format!("{} (the view's definition may have changed)", other.name()),
+            NotApplied::TooManyProducers => {
+                "it has seen too many producers, and a load is one each".to_owned()
+            }
+            NotApplied::UnknownSchema => "the view's definition has changed".to_owned(),
+            other => other.to_string(),
         };
         IngestError::Server(format!(
             "the server took {} rows and refused row {}: {why}. Nothing that was taken is lost; when the cause is \

@@ -265,8 +265,38 @@ fn on_wire(outcome: Outcome) -> RowOutcome {
             Refusal::BlockedBehind => NotApplied::BlockedBehind,
             Refusal::UnknownSchema => NotApplied::UnknownSchema,
             Refusal::RowTooLarge => NotApplied::RowTooLarge,
-            Refusal::CorruptBase => NotApplied::BadValue,
-            Refusal::Unsupported | Refusal::TooManyProducers => NotApplied::Unsupported,
+            Refusal::CorruptBase => NotApplied::CorruptBase,
+            Refusal::TooManyProducers => NotApplied::TooManyProducers,
+            Refusal::Unsupported => NotApplied::Unsupported,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_the_code_of_its_name() {
+        let refusals = [
+            Refusal::Late,
+            Refusal::FutureEventTime,
+            Refusal::MemoryFull,
+            Refusal::DiskFull,
+            Refusal::ReadOnly,
+            Refusal::Overloaded,
+            Refusal::BlockedBehind,
+            Refusal::UnknownSchema,
+            Refusal::RowTooLarge,
+            Refusal::Unsupported,
+            Refusal::TooManyProducers,
+            Refusal::CorruptBase,
+        ];
+        for refusal in refusals {
+            let outcome = on_wire(Outcome::NotApplied(refusal));
+            let RowOutcome::NotApplied(reason) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(reason.to_string(), format!("{refusal:?}"));
+        }
     }
 }

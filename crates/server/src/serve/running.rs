@@ -77,6 +77,7 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
                 counters: shared.counters.clone(),
                 limits: options.limits,
                 engine: engine_source(&handle_place),
+                failure: failure_source(&handle_place),
             };
             HttpServer::start(address, Arc::clone(&health), source)
                 .map_err(|source| ServeError::Listen { what: address.to_string(), source })
@@ -123,6 +124,17 @@ fn engine_source(
     Arc::new(move || {
         let handle = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
         handle.map(|handle| super::figures::families(&handle.stats())).unwrap_or_default()
+    })
+}
+
+/// Tells which shard has failed, once there are shards.
+fn failure_source(
+    place: &Arc<Mutex<Option<Handle<RealEnv>>>>,
+) -> Arc<dyn Fn() -> Option<String> + Send + Sync> {
+    let place = Arc::clone(place);
+    Arc::new(move || {
+        let handle = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        handle?.stats().failure(RealEnv.monotonic_ns())
     })
 }
 

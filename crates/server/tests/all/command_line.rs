@@ -1,17 +1,12 @@
 //! The `thermae` program as a user runs it: every command, against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value as Json;
 
-fn thermae() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_thermae"));
-    command.env_remove("THERMAE_SERVER");
-    command
-}
+use crate::process::{Server, thermae};
 
 fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or(-1)
@@ -28,56 +23,6 @@ fn json(output: &Output) -> Json {
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/nycflights13").join(name)
-}
-
-/// A server on a free port, killed when the test ends.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Self {
-        let mut child = thermae()
-            .args([
-                "serve",
-                "--json",
-                "--listen",
-                "127.0.0.1:0",
-                "--memory",
-                "64MiB",
-                "--cores",
-                "1",
-                "--data",
-            ])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let ready: Json = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line:?}"));
-        Self { address: ready["tcp"].as_str().unwrap().to_owned(), child }
-    }
-
-    /// Runs a command against this server; its exit code and output.
-    fn run(&self, arguments: &[&str]) -> Output {
-        thermae().env("THERMAE_SERVER", &self.address).args(arguments).output().unwrap()
-    }
-
-    /// Asks it to stop, and gives its exit code.
-    fn stop(mut self) -> i32 {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap().code().unwrap_or(-1)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 const DEFINITIONS: &str = r#"format = 1
@@ -233,6 +178,47 @@ fn every_command_does_what_its_help_says() {
     let gone = thermae().args(["describe", "--server", &address]).output().unwrap();
     assert_eq!(code(&gone), 5);
     assert!(text(&gone.stderr).contains("thermae serve"), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn each_version_of_a_view_has_rows_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let server = Server::start(&folder.path().join("data"));
+    let newer = DEFINITIONS.replace("ttl = ", "version = 2\nttl = ");
+    for definitions in [file("1.toml", DEFINITIONS), file("2.toml", &newer)] {
+        assert_eq!(code(&server.run(&["apply", &definitions])), 0);
+    }
+    let run = |arguments: &[&str]| {
+        let output = server.run(arguments);
+        (code(&output), text(&output.stdout), text(&output.stderr))
+    };
+    for version in [1, 2] {
+        let rows = format!("uid,score,city\n7,{version},Rome\n8,{version},Bath\n");
+        let rows = file(&format!("{version}.csv"), &rows);
+        let view = format!("users@{version}");
+        let loaded = run(&["ingest", &view, &rows, "--at", "2020-01-01"]);
+        assert_eq!(loaded.0, 0, "{loaded:?}");
+    }
+    let deleted = run(&["delete", "users@1", "--key", "uid=7", "--json"]);
+    assert!(deleted.0 == 0 && deleted.1.contains("\"version\":1"), "{deleted:?}");
+    assert_eq!(run(&["delete", "users", "--key", "uid=8"]).0, 0);
+    for (view, key, found) in [
+        ("users@1", "uid=7", false),
+        ("users@1", "uid=8", true),
+        ("users@2", "uid=7", true),
+        ("users@2", "uid=8", false),
+        ("users", "uid=7", true),
+    ] {
+        let got = run(&["get", view, "--key", key]);
+        assert_eq!(got.0, if found { 0 } else { 3 }, "{view} {key}: {got:?}");
+    }
+    let missing = run(&["delete", "users@3", "--key", "uid=7"]);
+    assert!(missing.0 == 1 && missing.2.contains("no feature view users@3"), "{missing:?}");
 }
 
 #[test]

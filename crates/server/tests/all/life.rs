@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use thermae_formats::wire::{ErrorCode, Kind, ReadReply, RowOutcome, WriteReply};
+use thermae_formats::wire::{ErrorCode, Kind, RowOutcome, WriteReply};
 use thermae_server::serve::{self, Limits, ServeError, ServeOptions};
 
 use crate::peer::{
@@ -89,30 +89,6 @@ fn a_waiting_read_is_told_when_the_server_stops() {
     server.running.stop().unwrap();
     assert_eq!(answer(peer.frame()).unwrap_err().code, ErrorCode::ShuttingDown);
     assert!(peer.try_frame().is_none());
-}
-
-#[test]
-fn a_thousand_connections_are_all_served() {
-    let (server, mut peer, plan) = weather_server(2, 0);
-    peer.put(&plan, &[Put { key: "JFK", event_time: 1, values: row(1.0, None, "") }]);
-    let mut peers: Vec<Peer> = (0..1_000).map(|_| server.tcp()).collect();
-    for _ in 0..2 {
-        for peer in &mut peers {
-            let plan = peer.prepare(&[("weather", &["temp"])]).unwrap();
-            assert_eq!(plan.plan_id, 0, "the same plan is prepared once");
-            let (_, request) = peer.read_frame(&Read1::new(&plan, &["JFK"]));
-            peer.send(&request);
-        }
-        for peer in &mut peers {
-            let reply = answer(peer.frame()).unwrap();
-            let frame = check(&reply);
-            let view = ReadReply::decode(&frame).unwrap().view(0).unwrap();
-            assert_eq!(view.column(0).unwrap().as_f32().unwrap(), [1.0]);
-        }
-    }
-    let stats = peer.json(Kind::Stats, "{}").unwrap();
-    assert_eq!(stats["server"]["connections"], 1_001);
-    drop(peers);
 }
 
 #[test]

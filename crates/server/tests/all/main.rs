@@ -4,8 +4,10 @@
 mod command_line;
 mod control;
 mod flights;
+mod flood;
 mod hostile;
 mod life;
 mod peer;
+mod process;
 mod reads;
 mod writes;

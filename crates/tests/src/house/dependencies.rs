@@ -1,6 +1,6 @@
 //! Every dependency is declared once, in the workspace, and explained once, in docs/dependencies.md.
 
-use super::Violation;
+use super::{Violation, sources::Source};
 use toml::Table;
 
 const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
@@ -53,4 +53,39 @@ pub fn undeclared(path: &str, manifest: &Table) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Dependencies of one crate that no code of it names.
+pub fn unused(path: &str, manifest: &Table, sources: &[Source]) -> Vec<Violation> {
+    let folder = path.trim_end_matches("Cargo.toml");
+    let own: Vec<&Source> = sources.iter().filter(|s| s.path.starts_with(folder)).collect();
+    let is_used = |name: &str| {
+        let name = name.replace('-', "_");
+        // `serde_json` does not use `serde`.
+        let ends = |code: &str, at: usize| !code[at + name.len()..].starts_with(is_ident_char);
+        own.iter().any(|source| source.find(&name).iter().any(|at| ends(&source.code, *at)))
+    };
+    let tables = SECTIONS.iter().filter_map(|section| manifest.get(*section)?.as_table());
+    tables
+        .flat_map(|table| table.keys())
+        .filter(|name| !is_used(name))
+        .map(|name| Violation::new(path, 0, format!("{name} is not used: remove it")))
+        .collect()
+}
+
+fn is_ident_char(char: char) -> bool {
+    char.is_alphanumeric() || char == '_'
+}
+
+/// Dependencies of the root manifest that no crate takes.
+pub fn untaken(names: &[String], manifests: &[(String, Table)]) -> Vec<Violation> {
+    let takes = |manifest: &Table, name: &str| {
+        let table = |section: &&str| manifest.get(*section)?.as_table();
+        SECTIONS.iter().filter_map(|section| table(section)).any(|table| table.contains_key(name))
+    };
+    names
+        .iter()
+        .filter(|name| !manifests.iter().any(|(_, manifest)| takes(manifest, name)))
+        .map(|name| Violation::new("Cargo.toml", 0, format!("no crate takes {name}: remove it")))
+        .collect()
 }

@@ -110,7 +110,8 @@ pub fn files(root: &Path) -> Vec<PathBuf> {
                 Ok(kind) if kind.is_dir() => folders.extend(Some(path).filter(|_| {
                     !matches!(name.as_str(), ".git" | "target" | "node_modules" | "artifacts")
                 })),
-                Ok(kind) if kind.is_file() => found.push(path),
+                // In a second work tree `.git` is a file, with a path of the machine.
+                Ok(kind) if kind.is_file() && name != ".git" => found.push(path),
                 _ => {}
             }
         }

@@ -103,3 +103,15 @@ fn every_dependency_is_declared_once_and_explained() {
     }
     assert_clean(&found);
 }
+
+#[test]
+fn every_dependency_is_used() {
+    let manifests = manifests();
+    let sources = sources_now();
+    let (_, root) = manifests.iter().find(|(path, _)| path == "Cargo.toml").unwrap();
+    let mut found = dependencies::untaken(&dependencies::registry_names(root), &manifests);
+    for (path, manifest) in &manifests {
+        found.extend(dependencies::unused(path, manifest, &sources));
+    }
+    assert_clean(&found);
+}

@@ -158,3 +158,18 @@ fn unexplained_and_undeclared_dependencies_go_red() {
     let root = "[workspace.dependencies]\na = { path = \"a\" }\nb = \"1\"\n";
     assert_eq!(dependencies::registry_names(&root.parse().unwrap()), ["b"]);
 }
+
+#[test]
+fn unused_dependencies_go_red() {
+    let manifest = "[dependencies]\na-b = { workspace = true }\nc = { workspace = true }\n";
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let sources = [
+        source("crates/x/src/lib.rs", "use a_b::Thing; use c_d; // c is only in a comment\n"),
+        source("crates/y/src/lib.rs", "use c::Thing;\n"),
+    ];
+    let found = dependencies::unused("crates/x/Cargo.toml", &manifest, &sources);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let names = ["a-b".to_owned(), "d".to_owned()];
+    let manifests = [("crates/x/Cargo.toml".to_owned(), manifest)];
+    assert_eq!(dependencies::untaken(&names, &manifests).len(), 1);
+}

@@ -210,7 +210,7 @@ fn written(frame: &Frame<'_>) -> Json {
     let outcomes = reply.outcomes().map(|outcome| match outcome {
         RowOutcome::Ok { token: at, duplicate } => json!([u8::from(duplicate), token(at)]),
         RowOutcome::InDoubt => json!([2, token(none)]),
-        RowOutcome::NotApplied(reason) => json!([reason as u8, token(none)]),
+        RowOutcome::NotApplied(reason) => json!([reason.code(), token(none)]),
     });
     json!({"level": level(reply.level), "outcomes": outcomes.collect::<Vec<_>>(),
         "message": reply.message})

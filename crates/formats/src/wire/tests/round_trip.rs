@@ -222,12 +222,34 @@ fn outcomes_come_back() {
         encode_write_reply(&mut out, 1, Ack::Durable, &outcome, "", MAX).unwrap();
         let reply = WriteReply::decode(&whole(&out)).unwrap();
         assert_eq!(reply.outcomes().next(), Some(outcome[0]));
+        assert!(!matches!(reason, NotApplied::Unknown(_)) && reason.code() >= 16);
     }
     let frame = sample("written");
     let reply = WriteReply::decode(&whole(&frame)).unwrap();
     assert!(reply.all_ok());
     // Eight bytes a row when all went well.
     assert_eq!(frame.len(), HEADER_BYTES + 8 + 2 * 8 + 2);
+}
+
+#[test]
+fn a_reason_of_a_later_version_is_kept_as_its_number() {
+    let refused = |code| {
+        let mut out = Vec::new();
+        let outcome = [RowOutcome::NotApplied(NotApplied::Unknown(code))];
+        encode_write_reply(&mut out, 1, Ack::Durable, &outcome, "it rains", MAX).unwrap();
+        let frame = whole(&out);
+        let reply = WriteReply::decode(&frame)?;
+        assert_eq!(reply.message, "it rains");
+        Ok(reply.outcomes().next().unwrap())
+    };
+    let RowOutcome::NotApplied(reason) = refused(200).unwrap() else { panic!("not applied") };
+    assert_eq!((reason.code(), reason.to_string().as_str()), (200, "reason 200"));
+    // A known number is never the unknown one.
+    assert_eq!(refused(16), Ok(RowOutcome::NotApplied(NotApplied::Late)));
+    for code in 3..16 {
+        let unknown = WireError::UnknownCode { what: "outcome", code: u32::from(code) };
+        assert_eq!(refused(code), Err(unknown));
+    }
 }
 
 #[test]

@@ -1,0 +1,109 @@
+//! Definition files: TOML that a user wrote, as `thermae apply` reads it.
+
+use thermae_formats::{FeatureView, RowLayout};
+use thermae_server::definitions::{DefinitionError, Definitions, read};
+
+/// What the file is called in errors.
+const FILE: &str = "features.toml";
+
+/// What is accepted is valid and reaches the server, which takes it as JSON, as it was read; what is
+/// refused names its line and says why.
+pub fn definitions(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match read(FILE, text) {
+        Ok(definitions) => accepted(&definitions),
+        Err(error) => refused(&error, text),
+    }
+}
+
+fn accepted(definitions: &Definitions) {
+    assert!(!definitions.views.is_empty(), "a file without views is refused");
+    for view in &definitions.views {
+        assert_eq!(view.project, definitions.project);
+        view.validate().expect("an accepted view is valid");
+        RowLayout::new(&view.features).expect("an accepted view has a row layout");
+        let json = view.to_json().expect("an accepted view can be sent");
+        assert_eq!(
+            FeatureView::from_json(&json).as_ref(),
+            Ok(view),
+            "the server gets another view"
+        );
+    }
+}
+
+fn refused(error: &DefinitionError, text: &str) {
+    let told = error.to_string();
+    assert!(told.starts_with(FILE), "which file? {told}");
+    match error {
+        DefinitionError::Wrong { line, problem, .. } => {
+            let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
+            assert!((1..=lines).contains(line), "line {line} of {lines}: {told}");
+            assert!(!problem.is_empty(), "what is wrong? {told}");
+        }
+        DefinitionError::Syntax { text, .. } => {
+            assert!(text.contains("at line "), "which line? {told}");
+        }
+        DefinitionError::Io { .. } => panic!("nothing is read from disk: {told}"),
+    }
+}
+
+/// Files to start from: the example of the repository, and one that uses every key once.
+pub(crate) fn seeds() -> [(&'static str, &'static [u8]); 3] {
+    [
+        ("nycflights13", include_bytes!("../../examples/nycflights13/features.toml")),
+        ("every-key", EVERY_KEY.as_bytes()),
+        ("entityless", ENTITYLESS.as_bytes()),
+    ]
+}
+
+const ENTITYLESS: &str = r#"format = 1
+project = "p"
+[views.v]
+ttl = "0"
+features = [{ name = "a", type = "bool", default = true }]
+"#;
+
+const EVERY_KEY: &str = r#"format = 1
+project = "shop"
+owner = "team"
+[entities.user]
+description = "who buys"
+join_keys = [{ name = "uid", type = "uuid" }]
+[entities.item]
+join_keys = [{ name = "shelf", type = "int32" }, { name = "item", type = "string" }]
+[views.scores]
+entities = ["user", "item"]
+version = 2
+ttl = "1h30m"
+owner = "other"
+description = "how well they match"
+tags = { tier = "gold" }
+tiers = { hot_for = "7d", warm_for = "30d", keep_for = "52w", history = "latest" }
+source = { file = "s.csv", event_time = "when", created_time = "made", map = { id = "uid" } }
+features = [
+  { name = "a", type = "int64", default = -9223372036854775808, tags = { unit = "cents" } },
+  { name = "b", type = "float32", default = nan, description = "of 1" },
+  { name = "c", type = "string", default = "x\u0000y" },
+  { name = "d", type = "bytes", default = "0x00ff" },
+  { name = "e", type = "timestamp", default = "2013-01-01T00:00:00Z" },
+  { name = "f", type = "json", default = "{\"k\": [1, 2.0]}" },
+  { name = "g", type = "list<int32>", default = [1, -2] },
+  { name = "h", type = "vector<float32, 2>", default = [0.5, -0.0] },
+  { name = "i", type = "opaque<map>" },
+]
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_is_accepted() {
+        for (name, file) in seeds() {
+            let text = std::str::from_utf8(file).expect("a seed is text");
+            if let Err(error) = read(name, text) {
+                panic!("{error}");
+            }
+        }
+    }
+}
