@@ -1,7 +1,7 @@
 //! A plain epoll loop: edge-triggered, polled without sleeping.
 
 use super::peer::Peer;
-use super::server::{Place, RECEIVE_BYTES};
+use super::place::{Place, RECEIVE_BYTES};
 use super::service::Service;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};

@@ -1,6 +1,6 @@
 //! glommio: a task for each connection on one pinned executor that spins instead of parking.
 
-use super::server::{Place, RECEIVE_BYTES};
+use super::place::{Place, RECEIVE_BYTES};
 use super::service::{Service, Session};
 use crate::pin;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};

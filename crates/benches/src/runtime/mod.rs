@@ -6,6 +6,7 @@ mod epoll;
 mod glommio;
 mod load;
 mod peer;
+mod place;
 mod plain;
 mod pool;
 mod report;

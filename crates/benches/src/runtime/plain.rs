@@ -2,7 +2,7 @@
 //! connection; with many it pays one system call for each, busy or not.
 
 use super::peer::Peer;
-use super::server::{Place, RECEIVE_BYTES};
+use super::place::{Place, RECEIVE_BYTES};
 use super::service::Service;
 
 /// Serves until every client has closed.

@@ -1,6 +1,6 @@
 //! Our production ring, polled as a busy shard polls it.
 
-use super::server::Place;
+use super::place::Place;
 use super::service::{Service, Session};
 use anyhow::Context;
 use thermae_env::{Event, Ring, Stream, UringRing, Wait};

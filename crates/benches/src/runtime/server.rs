@@ -1,14 +1,13 @@
 //! A server under test: one pinned thread of this process, which ends when its clients have gone.
 
 use crate::pin;
+use crate::runtime::place::Place;
 use crate::runtime::{epoll, plain, ring};
 use anyhow::Context;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Sender, channel};
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-/// The most that a server receives at once, in bytes: what our ring lends the kernel.
-pub const RECEIVE_BYTES: usize = 32 * 1024;
 /// The name of our production ring in results.
 pub const OURS: &str = "thermae ring";
 
@@ -34,31 +33,6 @@ pub const RUNTIMES: &[Runtime] = &[
     },
     Runtime { name: "plain recv", version: None, serve: plain::serve },
 ];
-
-/// What a server is told.
-pub struct Place {
-    /// How many clients it waits for before it serves.
-    pub connections: usize,
-    /// Where it says at which address they find it.
-    pub listening: Sender<SocketAddr>,
-}
-
-impl Place {
-    /// Listens, says where, and waits for every client.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn accept(&self) -> anyhow::Result<Vec<TcpStream>> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        self.listening.send(listener.local_addr()?)?;
-        let accept = |_| {
-            let (stream, _) = listener.accept()?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        };
-        (0..self.connections).map(accept).collect()
-    }
-}
 
 /// A started server.
 pub struct Running {
