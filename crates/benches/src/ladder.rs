@@ -109,19 +109,16 @@ impl Reader for Hot<'_> {
     fn read(&mut self, ids: &[u64], rows: &mut Vec<f32>) -> anyhow::Result<()> {
         let (reads, view) = (self.0.store.handle().reads(), &self.0.view);
         let keys: Vec<[u8; 8]> = ids.iter().map(|id| id.to_le_bytes()).collect();
-        let probes: Vec<Probe<'_>> = keys
-            .iter()
-            .map(|key| {
-                let hash = reads.hash(key);
-                let table = reads.shard(reads.partition(hash)) as u32;
-                let row_hash = row_hash(hash, view.id);
-                Probe { table, row_hash, key, schema_ids: view.schema_ids() }
-            })
-            .collect();
+        let probes = keys.iter().map(|key| {
+            let hash = reads.hash(key);
+            let table = reads.shard(reads.partition(hash)) as u32;
+            let row_hash = row_hash(hash, view.id);
+            Probe { table, row_hash, key, schema_ids: view.schema_ids() }
+        });
         rows.clear();
         rows.resize(ids.len() * FEATURES, 0.0);
         let (slots, _) = rows.as_chunks_mut::<FEATURES>();
-        multi_get(reads.tables(), &probes, &mut self.1, |index, found| {
+        multi_get(reads.tables(), probes, &mut self.1, |index, found| {
             let Lookup::Found(row) = found else { return };
             let (floats, _) = row.value().as_chunks::<4>();
             for (slot, bytes) in slots[index].iter_mut().zip(floats) {

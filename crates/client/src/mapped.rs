@@ -34,8 +34,6 @@ pub use plan::MappedPlan;
 const HEARTBEAT_AGE_US_MAX: i64 = 1_000_000;
 /// Pause between attempts to map again.
 const REMAP_PAUSE: Duration = Duration::from_millis(200);
-/// Probes looked up together: they live on the stack.
-const PROBES: usize = 128;
 
 /// How many keys were answered from the maps, and how many over the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -235,34 +233,47 @@ fn look_up(
     missing: &mut Vec<u32>,
     out: &mut MappedAnswer,
 ) -> Result<(), Error> {
-    let none = Probe { table: 0, row_hash: 0, key: &[], schema_ids: &view.schema_ids };
     let mut rest = keys.packed().bytes;
-    let mut first = 0;
-    while first < keys.len() {
-        let mut probes = [none; PROBES];
-        let count = PROBES.min(keys.len() - first);
-        for probe in &mut probes[..count] {
-            let (key, after) = key::split_key(&view.key_types, rest)?;
-            rest = after;
-            let hash = entity_hash(key, maps.hash_seed);
-            let partition = usize::from(partition_of(hash, maps.partitions));
-            // A partition without a table has none that could answer: u32::MAX names no reader.
-            let table = maps.partition_map.get(partition).map_or(u32::MAX, |t| u32::from(*t));
-            *probe = Probe { table, row_hash: row_hash(hash, ViewId(view.view_id)), key, ..none };
-        }
-        multi_get(&maps.readers, &probes[..count], row, |index, found| {
-            let place = first + index;
-            let answered = match found {
-                Lookup::Found(found) => take(view, place, found, read_time, out),
-                Lookup::Absent | Lookup::Corrupt(_) | Lookup::Busy => false,
-            };
-            if !answered {
-                missing.push(place as u32);
+    let mut bad_key = None;
+    let probes = (0..keys.len()).map(|_| {
+        let key = match key::split_key(&view.key_types, rest) {
+            Ok((key, after)) => {
+                rest = after;
+                key
             }
-        });
-        first += count;
+            Err(error) => {
+                bad_key = Some(error);
+                rest = &[];
+                &[]
+            }
+        };
+        probe(maps, view, key)
+    });
+    multi_get(&maps.readers, probes, row, |place, found| {
+        let answered = match found {
+            Lookup::Found(found) => take(view, place, found, read_time, out),
+            Lookup::Absent | Lookup::Corrupt(_) | Lookup::Busy => false,
+        };
+        if !answered {
+            missing.push(place as u32);
+        }
+    });
+    match bad_key {
+        Some(error) => Err(error.into()),
+        None if rest.is_empty() => Ok(()),
+        None => Err(Error::Usage("keys of another view".to_owned())),
     }
-    if rest.is_empty() { Ok(()) } else { Err(Error::Usage("keys of another view".to_owned())) }
+}
+
+/// Where a row is looked up.
+#[inline]
+fn probe<'k>(maps: &Maps, view: &'k MappedView, key: &'k [u8]) -> Probe<'k> {
+    let hash = entity_hash(key, maps.hash_seed);
+    let partition = usize::from(partition_of(hash, maps.partitions));
+    // A partition without a table has none that could answer: u32::MAX names no reader.
+    let table = maps.partition_map.get(partition).map_or(u32::MAX, |t| u32::from(*t));
+    let row_hash = row_hash(hash, ViewId(view.view_id));
+    Probe { table, row_hash, key, schema_ids: &view.schema_ids }
 }
 
 /// Judges one row and copies its columns. False when the server had better be asked.

@@ -11,9 +11,6 @@ pub use thermae_hot::{HotReader, Lookup, Probe, RowBuf, RowView};
 
 use crate::catalogue::View;
 
-/// Keys looked up together; the tables overlap their memory misses inside such a run.
-const RUN_KEYS: usize = 128;
-
 /// One key of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
@@ -115,16 +112,10 @@ impl Reads {
         view: &View,
         keys: &[Key<'_>],
         buf: &mut RowBuf,
-        mut sink: impl FnMut(usize, &Lookup<'_>),
+        sink: impl FnMut(usize, &Lookup<'_>),
     ) {
-        const NOTHING: Probe<'_> = Probe { table: 0, row_hash: 0, key: &[], schema_ids: &[] };
-        for (run, keys) in keys.chunks(RUN_KEYS).enumerate() {
-            let probes: [Probe<'_>; RUN_KEYS] =
-                std::array::from_fn(|at| keys.get(at).map_or(NOTHING, |key| self.probe(view, key)));
-            thermae_hot::multi_get(&self.tables, &probes[..keys.len()], buf, |at, found| {
-                sink(run * RUN_KEYS + at, found);
-            });
-        }
+        let probes = keys.iter().map(|key| self.probe(view, key));
+        thermae_hot::multi_get(&self.tables, probes, buf, sink);
     }
 
     #[inline]

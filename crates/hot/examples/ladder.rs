@@ -174,7 +174,7 @@ fn batches(reader: &HotReader, probes: &[Probe<'_>], batch: usize) -> f64 {
     let begin = Timer::start();
     let mut found = 0;
     for some in probes.chunks(batch) {
-        multi_get(readers, some, &mut buffer, |index, answer| {
+        multi_get(readers, some.iter().copied(), &mut buffer, |index, answer| {
             if let Lookup::Found(row) = answer {
                 out[index * 40..index * 40 + 40].copy_from_slice(&row.value()[..40]);
                 found += 1;
@@ -197,7 +197,7 @@ fn absent(reader: &HotReader) -> f64 {
     let begin = Timer::start();
     let mut absent = 0;
     for some in probes.chunks(100) {
-        multi_get(std::slice::from_ref(reader), some, &mut buffer, |_, answer| {
+        multi_get(std::slice::from_ref(reader), some.iter().copied(), &mut buffer, |_, answer| {
             absent += usize::from(matches!(answer, Lookup::Absent));
         });
     }

@@ -27,43 +27,58 @@ const AHEAD: usize = 8;
 const WINDOW: usize = 4 * AHEAD;
 const LINE_WORDS: usize = 8;
 
-/// What is known of a probe between passes. Positions are 0 while unknown.
-#[derive(Debug, Clone, Copy, Default)]
-struct Track {
+/// A probe between passes, and what is known of it. Positions are 0 while unknown.
+#[derive(Debug, Clone, Copy)]
+struct Track<'k> {
+    probe: Probe<'k>,
     bucket: usize,
     row: usize,
+}
+
+impl Track<'_> {
+    const NONE: Self = Track {
+        probe: Probe { table: u32::MAX, row_hash: 0, key: &[], schema_ids: &[] },
+        bucket: 0,
+        row: 0,
+    };
 }
 
 /// Looks all probes up and hands each answer to `sink` with the probe's index, in order.
 ///
 /// A probe's `table` says which of `readers` to ask; one that names none is answered
 /// [`Lookup::Corrupt`]. The row inside a [`Lookup::Found`] lies in `buffer` until `sink` returns.
-pub fn multi_get(
+pub fn multi_get<'k>(
     readers: &[HotReader],
-    probes: &[Probe<'_>],
+    probes: impl ExactSizeIterator<Item = Probe<'k>>,
     buffer: &mut RowBuf,
     mut sink: impl FnMut(usize, &Lookup<'_>),
 ) {
-    if let [probe] = probes {
+    let count = probes.len();
+    let mut probes = probes.fuse();
+    if count == 1 {
         // Nothing to overlap.
-        return sink(0, &carefully(readers, probe, buffer));
+        return probes.for_each(|probe| sink(0, &carefully(readers, &probe, buffer)));
     }
-    let mut tracks = [Track::default(); WINDOW];
-    for step in 0..probes.len() + 3 * AHEAD {
-        if let Some(probe) = probes.get(step) {
-            tracks[step % WINDOW] = find_bucket(readers, probe);
+    let mut tracks = [Track::NONE; WINDOW];
+    for step in 0..count + 3 * AHEAD {
+        if let Some(probe) = probes.next() {
+            let track = &mut tracks[step % WINDOW];
+            track.bucket = find_bucket(readers, &probe);
+            track.row = 0;
+            track.probe = probe;
         }
         let second = step.wrapping_sub(AHEAD);
-        if let Some(probe) = probes.get(second) {
-            match_home(readers, probe, &mut tracks[second % WINDOW]);
+        if second < count {
+            match_home(readers, &mut tracks[second % WINDOW]);
         }
         let third = step.wrapping_sub(2 * AHEAD);
-        if let Some(probe) = probes.get(third) {
-            match_alternate(readers, probe, &mut tracks[third % WINDOW]);
+        if third < count {
+            match_alternate(readers, &mut tracks[third % WINDOW]);
         }
         let last = step.wrapping_sub(3 * AHEAD);
-        if let Some(probe) = probes.get(last) {
-            let length = deliver(readers, probe, tracks[last % WINDOW].row, buffer);
+        if last < count {
+            let Track { probe, row, .. } = &tracks[last % WINDOW];
+            let length = deliver(readers, probe, *row, buffer);
             let row = RowView::new(&buffer.words[..length], probe.key.len());
             let answer = match row {
                 Some(row) => Lookup::Found(row),
@@ -82,15 +97,15 @@ fn map_of<'a>(readers: &'a [HotReader], probe: &Probe<'_>) -> Option<&'a Map> {
 /// The home bucket by what depth word and directory cell say now. Nothing is checked: where they are
 /// damaged or changing the row is not found, and the careful path finds out why.
 #[inline]
-fn find_bucket(readers: &[HotReader], probe: &Probe<'_>) -> Track {
-    let Some(map) = map_of(readers, probe) else { return Track::default() };
+fn find_bucket(readers: &[HotReader], probe: &Probe<'_>) -> usize {
+    let Some(map) = map_of(readers, probe) else { return 0 };
     let words = map.words();
     let depth = load(words, DEPTH_WORD) as u32 % u64::BITS;
     let cell = map.geometry.directory_word + cell_of(fragment_of(probe.row_hash), depth);
     let segment = sealed_value(load(words, cell)) as usize;
     let bucket = segment + home_of(probe.row_hash) * BUCKET_WORDS;
     prefetch(words, bucket);
-    Track { bucket, row: 0 }
+    bucket
 }
 
 #[inline]
@@ -99,7 +114,8 @@ fn load(words: &[AtomicU64], word: usize) -> u64 {
 }
 
 #[inline]
-fn match_home(readers: &[HotReader], probe: &Probe<'_>, track: &mut Track) {
+fn match_home(readers: &[HotReader], track: &mut Track<'_>) {
+    let probe = &track.probe;
     let Some(map) = map_of(readers, probe) else { return };
     let Some((header, row)) = match_bucket(map.words(), track.bucket, probe.row_hash) else {
         return;
@@ -119,7 +135,8 @@ fn match_home(readers: &[HotReader], probe: &Probe<'_>, track: &mut Track) {
 }
 
 #[inline]
-fn match_alternate(readers: &[HotReader], probe: &Probe<'_>, track: &mut Track) {
+fn match_alternate(readers: &[HotReader], track: &mut Track<'_>) {
+    let probe = &track.probe;
     if track.row != 0 || track.bucket == 0 {
         return;
     }

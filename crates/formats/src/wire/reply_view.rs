@@ -24,10 +24,16 @@ pub enum RowStatus {
 }
 
 impl RowStatus {
+    const LAST: Self = Self::Error;
+
     fn from_code(code: u8) -> Option<Self> {
-        [Self::NotFound, Self::Present, Self::OutsideMaxAge, Self::Error]
-            .into_iter()
-            .find(|status| *status as u8 == code)
+        match code {
+            0 => Some(Self::NotFound),
+            1 => Some(Self::Present),
+            2 => Some(Self::OutsideMaxAge),
+            3 => Some(Self::Error),
+            _ => None,
+        }
     }
 }
 
@@ -145,11 +151,10 @@ impl<'a> Check<'a> {
     fn view(&mut self) -> Result<(), WireError> {
         let entry = ViewEntry::read(self.cursor.take(VIEW_ENTRY_BYTES, "a view entry")?);
         let rows = entry.rows;
-        for status in self.buffer(entry.status, 1, rows, "a status buffer")? {
-            if RowStatus::from_code(*status).is_none() {
-                let code = u32::from(*status);
-                return Err(WireError::UnknownCode { what: "row status", code });
-            }
+        let statuses = self.buffer(entry.status, 1, rows, "a status buffer")?;
+        if let Some(status) = statuses.iter().find(|status| **status > RowStatus::LAST as u8) {
+            let code = u32::from(*status);
+            return Err(WireError::UnknownCode { what: "row status", code });
         }
         if self.flags.event_times {
             self.buffer(entry.event_times, 8, rows, "event times")?;

@@ -35,7 +35,7 @@ fn read_all_the_time(readers: &[HotReader], published: &Published, seed: u64) ->
             })
             .collect();
         let keys: Vec<[u8; 8]> = numbers.iter().map(|&number| key(number)).collect();
-        multi_get(readers, &probes(&keys, |_| 0), &mut buffer, |index, found| match found {
+        multi_get(readers, probes(&keys, |_| 0), &mut buffer, |index, found| match found {
             Lookup::Found(row) => {
                 let (sequence, _) = check(row, numbers[index]);
                 assert!(sequence >= oldest[index], "a row older than what was published");

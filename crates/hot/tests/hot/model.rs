@@ -20,7 +20,7 @@ fn compare(reader: &HotReader, model: &HashMap<u64, (u64, usize)>, numbers: u64)
     let keys: Vec<[u8; 8]> = (0..numbers).map(key).collect();
     let mut buffer = RowBuf::default();
     let mut next = 0;
-    multi_get(std::slice::from_ref(reader), &probes(&keys, |_| 0), &mut buffer, |index, found| {
+    multi_get(std::slice::from_ref(reader), probes(&keys, |_| 0), &mut buffer, |index, found| {
         assert_eq!(index, next, "answers come in order, each once");
         next += 1;
         let number = index as u64;
@@ -121,7 +121,7 @@ fn two_hundred_thousand_rows_over_two_tables() {
     let mut buffer = RowBuf::default();
     multi_get(
         &readers,
-        &probes(&keys, |number| (number % 2) as u32),
+        probes(&keys, |number| (number % 2) as u32),
         &mut buffer,
         |index, found| match found {
             Lookup::Found(row) => {

@@ -83,11 +83,12 @@ pub fn check(row: &RowView<'_>, number: u64) -> (u64, usize) {
     (sequence, words)
 }
 
-pub fn probes<'a>(keys: &'a [[u8; 8]], table: impl Fn(u64) -> u32) -> Vec<Probe<'a>> {
-    keys.iter()
-        .map(|key| {
-            let number = u64::from_le_bytes(*key);
-            Probe { table: table(number), row_hash: hash(number), key, schema_ids: &VIEW }
-        })
-        .collect()
+pub fn probes<'a>(
+    keys: &'a [[u8; 8]],
+    table: impl Fn(u64) -> u32,
+) -> impl ExactSizeIterator<Item = Probe<'a>> {
+    keys.iter().map(move |key| {
+        let number = u64::from_le_bytes(*key);
+        Probe { table: table(number), row_hash: hash(number), key, schema_ids: &VIEW }
+    })
 }
