@@ -81,7 +81,7 @@ fn is_ident_char(char: char) -> bool {
 pub fn untaken(names: &[String], manifests: &[(String, Table)]) -> Vec<Violation> {
     let takes = |manifest: &Table, name: &str| {
         let table = |section: &&str| manifest.get(*section)?.as_table();
-        SECTIONS.iter().filter_map(|section| table(section)).any(|table| table.contains_key(name))
+        SECTIONS.iter().filter_map(table).any(|table| table.contains_key(name))
     };
     names
         .iter()
