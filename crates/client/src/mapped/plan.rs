@@ -43,8 +43,8 @@ struct DescribedView {
     view_id: u32,
     schema_id: u16,
     definition: FeatureView,
-    /// Every schema, oldest first. A server that names the newest alone leaves rows of the others
-    /// to be asked for over the socket.
+    /// Every schema, oldest first; absent where there is one. Rows of a schema that is not named are
+    /// asked for over the socket.
     #[serde(default)]
     schemas: Vec<DescribedSchema>,
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use thermae_engine::{Action, Applied, Cx, Error, View};
+use thermae_engine::{Action, Applied, Cx, Error, Schema, View};
 use thermae_env::{Env, Ring};
 use thermae_formats::schema::FeatureView;
 use thermae_formats::wire::{
@@ -123,14 +123,26 @@ pub fn describe<E: Env>(
     };
     let mut described = Vec::with_capacity(chosen.len());
     for view in chosen {
-        let definition = serde_json::to_value(&view.latest.definition).map_err(internal)?;
-        described.push(json!({
-            "view_id": view.id.0,
-            "schema_id": view.latest.id.0,
-            "definition": definition,
-        }));
+        described.push(view_json(view).map_err(internal)?);
     }
-    answer_json(conn, frame.request_id, &json!({ "views": described }))
+    let generation = cx.catalogue.generation();
+    let answer = json!({ "generation": generation, "views": described });
+    answer_json(conn, frame.request_id, &answer)
+}
+
+/// A view as DESCRIBE tells it; its schemas only where there are several.
+fn view_json(view: &View) -> serde_json::Result<Value> {
+    let schema = |schema: &Schema| -> serde_json::Result<Value> {
+        let definition = serde_json::to_value(&schema.definition)?;
+        Ok(json!({ "schema_id": schema.id.0, "definition": definition }))
+    };
+    let mut described = schema(&view.latest)?;
+    described["view_id"] = view.id.0.into();
+    if view.schemas.len() > 1 {
+        let all = view.schemas.iter().map(|one| schema(one));
+        described["schemas"] = all.collect::<serde_json::Result<Vec<_>>>()?.into();
+    }
+    Ok(described)
 }
 
 #[derive(Deserialize)]
