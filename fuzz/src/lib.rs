@@ -8,6 +8,7 @@
 
 #![allow(clippy::expect_used, clippy::panic)] // A broken property must panic: that is the finding.
 
+#[cfg(feature = "definitions")]
 pub mod definitions;
 pub mod hot;
 pub mod log;
@@ -21,6 +22,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target by name. Each has a libFuzzer binary `fuzz_targets/NAME.rs` and a corpus `corpus/NAME/`.
 pub const TARGETS: &[(&str, Target)] = &[
+    #[cfg(feature = "definitions")]
     ("definitions", definitions::definitions),
     ("hot_layout", hot::hot_layout),
     ("key", rows::key),

@@ -1,6 +1,8 @@
 //! Valid encodings to start from, for each target: what `cargo xtask fuzz-seeds` writes to `corpus/`.
 
-use crate::{definitions, log, rows};
+#[cfg(feature = "definitions")]
+use crate::definitions;
+use crate::{log, rows};
 use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, FINAL, Record, RecordKind, Seal};
 use thermae_formats::hot_layout::header::{Geometry, MapInfo, encode_header};
 use thermae_formats::manifest::{CurrentLog, Manifest, SealedLog};
@@ -25,8 +27,9 @@ const TIME: i64 = 1_357_016_400_000_000;
 /// Every seed of every target.
 pub fn all() -> Vec<Seed> {
     let mut seeds = Vec::new();
-    let files = definitions::seeds().map(|(name, file)| ("definitions", name.into(), file.into()));
-    seeds.extend(files);
+    #[cfg(feature = "definitions")]
+    seeds
+        .extend(definitions::seeds().map(|(name, file)| ("definitions", name.into(), file.into())));
     schema_json(&mut seeds);
     value_text(&mut seeds);
     keys(&mut seeds);

@@ -54,7 +54,7 @@ impl RecvBufs {
 
     /// Takes the `len` bytes that the kernel put into buffer `id` and offers a fresh buffer.
     pub(crate) fn take(&mut self, id: u16, len: usize) -> Received {
-        let fresh = self.spares.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
+        let fresh = self.spare();
         let Some(slot) = self.buffers.get_mut(usize::from(id)) else { return Received::default() };
         let mut buf = std::mem::replace(slot, fresh);
         // SAFETY: the kernel initialised the first `len` bytes of this buffer, whose capacity it
@@ -63,6 +63,11 @@ impl RecvBufs {
         self.offer(id);
         self.publish();
         Received::new(buf)
+    }
+
+    /// An empty buffer that the kernel does not know.
+    pub(crate) fn spare(&mut self) -> Vec<u8> {
+        self.spares.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
     /// Keeps the memory for a later receive.

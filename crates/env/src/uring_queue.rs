@@ -52,12 +52,14 @@ pub(crate) struct Queue {
     in_flight: usize,
     /// The kernel binds the ring to the thread that enables it: the one that first enters.
     enabled: bool,
+    /// The kernel completes operations only inside our own enters.
+    deferred: bool,
 }
 
 impl Queue {
     pub(crate) fn new() -> io::Result<Self> {
-        let ring = build()?;
-        Ok(Self { ring, backlog: VecDeque::new(), in_flight: 0, enabled: false })
+        let (ring, deferred) = build()?;
+        Ok(Self { ring, backlog: VecDeque::new(), in_flight: 0, enabled: false, deferred })
     }
 
     pub(crate) const fn ring(&self) -> &IoUring {
@@ -66,6 +68,17 @@ impl Queue {
 
     pub(crate) const fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Whether every completion so far has been reaped, and none can come before the next enter.
+    pub(crate) fn is_between_enters(&mut self) -> bool {
+        let (_, sq, cq) = self.ring.split();
+        self.deferred && cq.is_empty() && !sq.cq_overflow()
+    }
+
+    /// Whether an enter would submit something.
+    pub(crate) fn has_submissions(&mut self) -> bool {
+        !self.backlog.is_empty() || !self.ring.submission().is_empty()
     }
 
     /// Queues one operation.
@@ -149,16 +162,18 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-/// Asks for the fastest set-up that the kernel knows: completions deferred to our own enters.
-fn build() -> io::Result<IoUring> {
+/// Asks for the fastest set-up that the kernel knows, completions deferred to our own enters; says
+/// whether it got that.
+fn build() -> io::Result<(IoUring, bool)> {
     let mut builder = IoUring::builder();
     builder.setup_r_disabled().setup_submit_all().setup_cqsize(COMPLETIONS).dontfork();
     let mut deferred = builder.clone();
     deferred.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
     let mut cooperative = builder.clone();
     cooperative.setup_coop_taskrun().setup_taskrun_flag();
-    deferred
-        .build(SUBMISSIONS)
-        .or_else(|_| cooperative.build(SUBMISSIONS))
-        .or_else(|_| builder.build(SUBMISSIONS))
+    if let Ok(ring) = deferred.build(SUBMISSIONS) {
+        return Ok((ring, true));
+    }
+    let ring = cooperative.build(SUBMISSIONS).or_else(|_| builder.build(SUBMISSIONS))?;
+    Ok((ring, false))
 }

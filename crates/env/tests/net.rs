@@ -366,6 +366,50 @@ fn more_data_than_provided_buffers_is_all_received() {
 }
 
 #[test]
+fn a_spinning_ring_receives_in_order_whichever_way_the_bytes_come() {
+    let len = 6 << 20;
+    let mut server = Server::new();
+    let mut streams = BTreeMap::new();
+    let mut writers = Vec::new();
+    for seed in 1..4_usize {
+        let (mut client, conn) = server.connect_tcp();
+        streams.insert(conn, Vec::new());
+        writers.push(std::thread::spawn(move || {
+            let (bytes, mut at, mut step) = (pattern(len), 0, seed);
+            while at < len {
+                // Lone messages and bursts, so that plain receives and the ring's take turns.
+                step = step * 7919 % 104_729;
+                let end = (at + 1 + step % 5000).min(len);
+                client.write_all(&bytes[at..end]).unwrap();
+                at = end;
+                (0..step % 3).for_each(|_| std::thread::yield_now());
+            }
+            client
+        }));
+    }
+    let mut events = Vec::new();
+    while streams.values().any(|received| received.len() < len) {
+        server.ring.turn(Wait::Poll, &mut events).unwrap();
+        for event in events.drain(..) {
+            let Event::Received { conn, data } = event else { panic!("{event:?}") };
+            streams.get_mut(&conn).unwrap().extend_from_slice(&data);
+            server.ring.recycle(data);
+        }
+    }
+    let wanted = pattern(len);
+    assert!(streams.values().all(|received| *received == wanted));
+    // The end of a stream is reported, though no plain receive ever tells it.
+    for writer in writers {
+        drop(writer.join().unwrap());
+    }
+    let mut open = streams.len();
+    while open > 0 {
+        server.ring.turn(Wait::Poll, &mut events).unwrap();
+        open -= events.drain(..).filter(|event| matches!(event, Event::Closed { .. })).count();
+    }
+}
+
+#[test]
 fn more_messages_at_once_than_provided_buffers_are_all_received() {
     // One message of each connection waits before the first receive: more than there are buffers.
     let count = 300;
