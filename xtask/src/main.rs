@@ -1,7 +1,8 @@
-//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `stress`, `fuzz`, `bench wire`.
+//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `stress`, `fuzz`, `loom`, `bench wire`.
 
 mod campaigns;
 mod fuzz;
+mod models;
 mod process;
 mod test;
 
@@ -29,6 +30,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Write the seed corpora of the fuzz targets anew, from valid encodings.
     FuzzSeeds,
+    /// Try the lock-free protocols in every order that the memory model allows (loom).
+    Loom(models::Options),
     /// Measure, side by side with the peers: `cargo xtask bench wire --help`.
     #[command(disable_help_flag = true)]
     Bench {
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Task::Stress(options) => campaigns::stress(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::FuzzSeeds => fuzz::seeds(),
+        Task::Loom(options) => models::run(&options),
         Task::Bench { arguments } => bench(&arguments),
     }
 }
