@@ -1,8 +1,10 @@
-//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `stress`, `fuzz`, `bench wire`, `bench runtime`.
+//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `stress`, `fuzz`, `loom`, `bench wire`,
+//! `bench runtime`.
 
 mod bench;
 mod campaigns;
 mod fuzz;
+mod models;
 mod process;
 mod test;
 
@@ -30,6 +32,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Write the seed corpora of the fuzz targets anew, from valid encodings.
     FuzzSeeds,
+    /// Try the lock-free protocols in every order that the memory model allows (loom).
+    Loom(models::Options),
     /// Measure, side by side with the peers: `wire` or `runtime`, each with `--help`.
     #[command(disable_help_flag = true)]
     Bench {
@@ -47,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Task::Stress(options) => campaigns::stress(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::FuzzSeeds => fuzz::seeds(),
+        Task::Loom(options) => models::run(&options),
         Task::Bench { arguments } => bench::run(&arguments),
     }
 }

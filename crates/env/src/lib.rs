@@ -6,6 +6,7 @@
 
 mod aligned;
 mod clock;
+mod doorbell;
 mod event;
 mod real;
 mod real_file;

@@ -1,24 +1,17 @@
-//! Waking a ring's thread: an atomic word while it spins, an eventfd when it sleeps.
+//! Waking a ring's thread: a doorbell while it spins, an eventfd when it sleeps.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::event::EventfdFlags;
 
 use crate::Wake;
-
-/// The thread runs and nobody called.
-const AWAKE: u8 = 0;
-/// Somebody called since the thread last looked.
-const CALLED: u8 = 1;
-/// The thread sleeps, or is about to: a call must write the eventfd.
-const ASLEEP: u8 = 2;
+use crate::doorbell::Doorbell;
 
 #[derive(Debug)]
 struct Shared {
-    state: AtomicU8,
+    bell: Doorbell,
     eventfd: OwnedFd,
 }
 
@@ -31,8 +24,7 @@ pub struct RingWaker {
 impl RingWaker {
     pub(crate) fn new() -> io::Result<Self> {
         let eventfd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
-        let state = AtomicU8::new(AWAKE);
-        Ok(Self { shared: Arc::new(Shared { state, eventfd }) })
+        Ok(Self { shared: Arc::new(Shared { bell: Doorbell::new(), eventfd }) })
     }
 
     pub(crate) fn eventfd(&self) -> BorrowedFd<'_> {
@@ -41,21 +33,18 @@ impl RingWaker {
 
     /// Announces sleep; false: somebody called, do not sleep.
     pub(crate) fn fall_asleep(&self) -> bool {
-        let state = &self.shared.state;
-        state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.shared.bell.fall_asleep()
     }
 
     /// Ends sleep and takes the call, if there was one.
     pub(crate) fn take_call(&self) -> bool {
-        // Looking first keeps a spinning thread from writing a line that callers share.
-        self.shared.state.load(Ordering::Relaxed) != AWAKE
-            && self.shared.state.swap(AWAKE, Ordering::SeqCst) == CALLED
+        self.shared.bell.take_call()
     }
 }
 
 impl Wake for RingWaker {
     fn wake(&self) {
-        if self.shared.state.swap(CALLED, Ordering::SeqCst) == ASLEEP {
+        if self.shared.bell.ring() {
             // It can fail only when the counter is full, and then the sleeper wakes anyway.
             let _ = rustix::io::write(&self.shared.eventfd, &1_u64.to_ne_bytes());
         }

@@ -16,11 +16,13 @@
 //! segment's lanes were cleared. Either shows when it is checked again. A parity that is wrong while the
 //! version stands still is damage, not a race.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use thermae_formats::hot_layout::index::{
     BUCKET_WORDS, BucketHeader, LANES, LINK_LANE, bucket_is_whole,
 };
+
+use crate::sync::{AtomicU64, fence};
 
 /// A copy of a bucket's words.
 #[derive(Debug, Clone, Copy)]

@@ -14,7 +14,6 @@
 
 use std::sync::atomic::Ordering;
 
-use thermae_formats::hot_layout::header::{DEPTH_WORD, depth_word};
 use thermae_formats::hot_layout::index::{
     BUCKET_WORDS, SEGMENT_BUCKETS, SEGMENT_ENTRIES, cell_of, entry_as_guest, entry_fragment,
     entry_is_guest, other_bucket,
@@ -22,7 +21,7 @@ use thermae_formats::hot_layout::index::{
 
 use crate::arena::Arena;
 use crate::bucket::Snapshot;
-use crate::index::{Index, in_segment, move_across, remove_entry};
+use crate::index::{Index, in_segment, move_across, remove_entry, set_depth};
 use crate::map::Map;
 
 /// A segment that is emptier than this and yet cannot take an entry holds colliding keys: giving cells
@@ -152,22 +151,26 @@ impl Index {
             self.copied = None;
             return false;
         }
-        let (words, cells) = (map.words(), 1 << self.depth);
+        let cells = 1 << self.depth;
         let begin = self.copied.unwrap_or(0);
         let end = begin.saturating_add(count).min(cells);
-        for word in map.geometry.directory_word + begin..map.geometry.directory_word + end {
-            let cell = words[word].load(Ordering::Relaxed);
-            words[word + cells].store(cell, Ordering::Release);
-        }
+        (begin..end).for_each(|cell| copy_cell(map, cell, cell + cells));
         self.copied = Some(end);
         if end == cells {
             self.depth += 1;
             self.copied = None;
-            words[DEPTH_WORD].store(depth_word(self.depth), Ordering::Release);
+            set_depth(map, self.depth);
             return true;
         }
         false
     }
+}
+
+/// Points cell `to` at the segment that cell `from` points at.
+pub(crate) fn copy_cell(map: &Map, from: usize, to: usize) {
+    let (words, directory) = (map.words(), map.geometry.directory_word);
+    let cell = words[directory + from].load(Ordering::Relaxed);
+    words[directory + to].store(cell, Ordering::Release);
 }
 
 /// The cells of a segment that hold entries, with their numbers of entries.

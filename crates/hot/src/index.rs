@@ -73,7 +73,7 @@ impl Index {
         for cell in 0..1 << DEPTH_MIN {
             index.set_cell(map, cell, segment);
         }
-        map.words()[DEPTH_WORD].store(depth_word(DEPTH_MIN), Ordering::Release);
+        set_depth(map, DEPTH_MIN);
         Some(index)
     }
 
@@ -95,13 +95,11 @@ impl Index {
 
     /// Points a directory cell at a segment, in both halves of a directory that is being doubled.
     pub(crate) fn set_cell(&self, map: &Map, cell: usize, segment: usize) {
-        let words = map.words();
-        let word = map.geometry.directory_word + cell;
-        words[word].store(seal_word(segment as u64), Ordering::Release);
+        point_cell(map, cell, segment);
         #[cfg(test)]
         crate::hooks::at_write();
         if self.copied.is_some_and(|copied| cell < copied) {
-            words[word + (1 << self.depth)].store(seal_word(segment as u64), Ordering::Release);
+            point_cell(map, cell + (1 << self.depth), segment);
         }
     }
 
@@ -199,16 +197,7 @@ impl Index {
             }
         };
         let Some(behind) = self.take_bucket(map, arena) else { return false };
-        // The last lane of the last bucket becomes the link. Its entry is copied first, so that a
-        // reader finds it in one place or the other.
-        edit(map, behind, behind, |_, at| {
-            at.set(0, last.lanes[LINK_LANE]);
-            at.set(1, new);
-        });
-        edit(map, home_bucket, bucket, |_, at| {
-            at.set(LINK_LANE, behind as u64);
-            at.set_header(|header| header.with_chain());
-        });
+        link(map, home_bucket, bucket, behind, [last.lanes[LINK_LANE], new]);
         self.overflow_buckets += 1;
         if bucket == home_bucket {
             self.add_entries(map, place.segment, -1);
@@ -284,6 +273,30 @@ pub(crate) fn edit(
     }
 }
 
+/// Tells readers how many cells the directory has.
+pub(crate) fn set_depth(map: &Map, depth: u32) {
+    map.words()[DEPTH_WORD].store(depth_word(depth), Ordering::Release);
+}
+
+/// Points one directory cell at a segment.
+pub(crate) fn point_cell(map: &Map, cell: usize, segment: usize) {
+    let word = map.geometry.directory_word + cell;
+    map.words()[word].store(seal_word(segment as u64), Ordering::Release);
+}
+
+/// Makes the last lane of `last` the link to the empty bucket `behind`, which gets `entries`: the one
+/// that lay in that lane, and a new one. They are there first, so that a reader finds the old one in one
+/// place or the other.
+pub(crate) fn link(map: &Map, home: usize, last: usize, behind: usize, entries: [u64; 2]) {
+    edit(map, behind, behind, |_, at| {
+        entries.into_iter().enumerate().for_each(|(lane, entry)| at.set(lane, entry));
+    });
+    edit(map, home, last, |_, at| {
+        at.set(LINK_LANE, behind as u64);
+        at.set_header(|header| header.with_chain());
+    });
+}
+
 /// Removes an entry from a lane, wherever the bucket lies.
 pub(crate) fn remove_entry(map: &Map, home: usize, bucket: usize, lane: usize, entry: u64) {
     edit(map, home, bucket, |home, at| {
@@ -297,7 +310,7 @@ pub(crate) fn remove_entry(map: &Map, home: usize, bucket: usize, lane: usize, e
 }
 
 /// Puts `new` into a free lane of its home, or else of its alternate bucket.
-fn put_free(map: &Map, segment: usize, home: usize, new: u64) -> bool {
+pub(crate) fn put_free(map: &Map, segment: usize, home: usize, new: u64) -> bool {
     let words = map.words();
     let home_bucket = segment + home * BUCKET_WORDS;
     let fragment = entry_fragment(new);

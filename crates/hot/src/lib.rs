@@ -22,6 +22,8 @@ mod hooks;
 mod index;
 mod lookup;
 mod map;
+#[cfg(all(test, loom))]
+mod models;
 mod multi;
 mod prefetch;
 mod reader;
@@ -29,6 +31,7 @@ mod row;
 mod stats;
 #[cfg(test)]
 mod steps;
+mod sync;
 mod words;
 mod writer;
 

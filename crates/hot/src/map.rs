@@ -10,7 +10,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -20,6 +20,7 @@ use thermae_formats::hot_layout::header::{
 use thermae_formats::hot_layout::{CHUNK_BYTES, WORD_BYTES};
 
 use crate::error::MapError;
+use crate::sync::AtomicU64;
 
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
@@ -108,14 +109,19 @@ impl Map {
         let info = config.info();
         let geometry = Geometry::plan(info.map_bytes)?;
         check_shards(&info)?;
+        let map = Map::on_heap(info, geometry);
+        map.write_header();
+        Ok(map)
+    }
+
+    /// Words of zeros on the heap, as many as `geometry` says.
+    pub(crate) fn on_heap(info: MapInfo, geometry: Geometry) -> Map {
         let mut words = Vec::new();
         words.resize_with(geometry.map_words, || AtomicU64::new(0));
         let words = Box::leak(words.into_boxed_slice());
         let length_words = words.len();
         let start = NonNull::from(words).cast();
-        let map = Map { start, length_words, info, geometry, backing: Backing::Heap };
-        map.write_header();
-        Ok(map)
+        Map { start, length_words, info, geometry, backing: Backing::Heap }
     }
 
     /// Maps, for reading, a descriptor that another process handed over. Trusts nothing about it.
@@ -190,7 +196,7 @@ impl Drop for Map {
             }
             Backing::Heap => {
                 let words = NonNull::slice_from_raw_parts(self.start, self.length_words);
-                // SAFETY: these are the parts of the box leaked in `create_on_heap`, given back once.
+                // SAFETY: these are the parts of the box leaked in `on_heap`, given back once.
                 drop(unsafe { Box::from_raw(words.as_ptr()) });
             }
         }

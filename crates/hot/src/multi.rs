@@ -5,7 +5,7 @@
 //! copy and hand over. While a probe is in a pass, the one [`AHEAD`] probes behind it is in the pass
 //! before, so that every line has that many probes' worth of work to arrive in.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use thermae_formats::hot_layout::header::DEPTH_WORD;
 use thermae_formats::hot_layout::index::{
@@ -19,6 +19,7 @@ use crate::map::Map;
 use crate::prefetch::prefetch;
 use crate::reader::HotReader;
 use crate::row::{RowBuf, RowView};
+use crate::sync::AtomicU64;
 use crate::words::{RowCopy, copy_row};
 
 /// Probes between one pass and the next: their lines arrive meanwhile, and fit the nearest cache.

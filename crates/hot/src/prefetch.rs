@@ -1,6 +1,6 @@
 //! Asking the processor to fetch a line of memory before it is needed.
 
-use std::sync::atomic::AtomicU64;
+use crate::sync::AtomicU64;
 
 /// Asks for the cache line of `words[word]`; does nothing where there is no such instruction.
 ///

@@ -22,11 +22,13 @@
 //! A writer that dies in the middle leaves an odd word 0. Readers then answer `Busy`, for good, and go
 //! elsewhere; no reader ever waits for it without bound.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use thermae_formats::hot_layout::{
     ROW_HEADER_WORDS, WRITE_IN_PROGRESS, body_words_of, checksum_of, row_checksum, unstamped,
 };
+
+use crate::sync::{AtomicU64, fence};
 
 /// What came of copying a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
