@@ -3,7 +3,7 @@
 use crate::process::{self, cargo, root};
 
 /// Which models.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub struct Options {
     /// Only models whose name holds this.
     #[arg(long, default_value = "")]
