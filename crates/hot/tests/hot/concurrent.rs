@@ -1,4 +1,4 @@
-//! Readers on other threads and in a second mapping, while the writer writes, moves and removes.
+//! Readers on other threads and in a second mapping, while the writer writes, moves, removes and evicts.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -56,11 +56,11 @@ fn write_all_the_time(writer: &mut HotWriter, published: &Published, operations:
         put(writer, steady, sequence, random.below(12) as usize).unwrap();
         published.steady[steady as usize].store(sequence, Ordering::Release);
         let coming = STEADY + random.below(COMING.min(sequence));
-        if random.below(3) == 0 {
-            writer.remove(hash(coming), &VIEW, &key(coming)).unwrap();
-        } else {
-            put(writer, coming, sequence, random.below(12) as usize).unwrap();
-        }
+        let _was_there = match random.below(6) {
+            0 => writer.remove(hash(coming), &VIEW, &key(coming)).unwrap(),
+            1 => writer.evict(hash(coming), &VIEW, &key(coming)).unwrap(),
+            _ => put(writer, coming, sequence, random.below(12) as usize).unwrap(),
+        };
     }
 }
 

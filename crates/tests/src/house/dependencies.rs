@@ -38,13 +38,23 @@ pub fn unexplained(names: &[String], document: &str) -> Vec<Violation> {
         .collect()
 }
 
+/// The dependency tables of a manifest, those of single targets too.
+fn tables(manifest: &Table) -> impl Iterator<Item = (&'static str, &Table)> {
+    let targets = manifest.get("target").and_then(|targets| targets.as_table());
+    let targets = targets.into_iter().flat_map(|targets| targets.values());
+    std::iter::once(manifest).chain(targets.filter_map(|target| target.as_table())).flat_map(
+        |manifest| {
+            SECTIONS
+                .into_iter()
+                .filter_map(|section| Some((section, manifest.get(section)?.as_table()?)))
+        },
+    )
+}
+
 /// Dependencies of one crate that name a version or path themselves instead of `workspace = true`.
 pub fn undeclared(path: &str, manifest: &Table) -> Vec<Violation> {
     let mut found = Vec::new();
-    for section in SECTIONS {
-        let Some(table) = manifest.get(section).and_then(|value| value.as_table()) else {
-            continue;
-        };
+    for (section, table) in tables(manifest) {
         for (name, value) in table {
             if value.get("workspace").and_then(|flag| flag.as_bool()) != Some(true) {
                 let what = format!("{section}: {name} must be `workspace = true`");
@@ -65,9 +75,8 @@ pub fn unused(path: &str, manifest: &Table, sources: &[Source]) -> Vec<Violation
         let ends = |code: &str, at: usize| !code[at + name.len()..].starts_with(is_ident_char);
         own.iter().any(|source| source.find(&name).iter().any(|at| ends(&source.code, *at)))
     };
-    let tables = SECTIONS.iter().filter_map(|section| manifest.get(*section)?.as_table());
-    tables
-        .flat_map(|table| table.keys())
+    tables(manifest)
+        .flat_map(|(_, table)| table.keys())
         .filter(|name| !is_used(name))
         .map(|name| Violation::new(path, 0, format!("{name} is not used: remove it")))
         .collect()
@@ -79,10 +88,8 @@ fn is_ident_char(char: char) -> bool {
 
 /// Dependencies of the root manifest that no crate takes.
 pub fn untaken(names: &[String], manifests: &[(String, Table)]) -> Vec<Violation> {
-    let takes = |manifest: &Table, name: &str| {
-        let table = |section: &&str| manifest.get(*section)?.as_table();
-        SECTIONS.iter().filter_map(table).any(|table| table.contains_key(name))
-    };
+    let takes =
+        |manifest: &Table, name: &str| tables(manifest).any(|(_, table)| table.contains_key(name));
     names
         .iter()
         .filter(|name| !manifests.iter().any(|(_, manifest)| takes(manifest, name)))
