@@ -266,7 +266,7 @@ fn look_up(
 }
 
 /// Where a row is looked up.
-#[inline]
+#[inline(always)]
 fn probe<'k>(maps: &Maps, view: &'k MappedView, key: &'k [u8]) -> Probe<'k> {
     let hash = entity_hash(key, maps.hash_seed);
     let partition = usize::from(partition_of(hash, maps.partitions));

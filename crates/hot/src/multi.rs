@@ -56,27 +56,25 @@ pub fn multi_get<'k>(
 ) {
     let count = probes.len();
     let mut probes = probes.fuse();
-    if count == 1 {
-        // Nothing to overlap.
-        return probes.for_each(|probe| sink(0, &carefully(readers, &probe, buffer)));
-    }
+    // A lone probe has nothing to overlap with.
+    let ahead = if count == 1 { 0 } else { AHEAD };
     let mut tracks = [Track::NONE; WINDOW];
-    for step in 0..count + 3 * AHEAD {
+    for step in 0..count + 3 * ahead {
         if let Some(probe) = probes.next() {
             let track = &mut tracks[step % WINDOW];
             track.bucket = find_bucket(readers, &probe);
             track.row = 0;
             track.probe = probe;
         }
-        let second = step.wrapping_sub(AHEAD);
+        let second = step.wrapping_sub(ahead);
         if second < count {
             match_home(readers, &mut tracks[second % WINDOW]);
         }
-        let third = step.wrapping_sub(2 * AHEAD);
+        let third = step.wrapping_sub(2 * ahead);
         if third < count {
             match_alternate(readers, &mut tracks[third % WINDOW]);
         }
-        let last = step.wrapping_sub(3 * AHEAD);
+        let last = step.wrapping_sub(3 * ahead);
         if last < count {
             let Track { probe, row, .. } = &tracks[last % WINDOW];
             let length = deliver(readers, probe, *row, buffer);
