@@ -4,29 +4,46 @@ use anyhow::Context;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// A file of the documentation.
-pub fn in_docs(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file)
+/// How large a run is, and where its result goes: what every benchmark is asked alike.
+#[derive(clap::Args)]
+pub struct Output {
+    /// A smoke test: little data, one short round; the figures mean nothing
+    #[arg(long)]
+    pub small: bool,
+    /// Write the result here as JSON (default, unless --small: below docs/benchmarks)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the tables here (default, unless --small: in docs)
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
 }
 
-/// Prints `markdown` and writes both to their files, where there are any.
-///
-/// # Errors
-/// A file that cannot be written.
-pub fn publish(
-    report: &impl Serialize,
-    json_file: Option<&Path>,
-    markdown: &str,
-    markdown_file: Option<&Path>,
-) -> anyhow::Result<()> {
-    println!("{markdown}");
-    if let Some(file) = json_file {
-        write(file, &(serde_json::to_string_pretty(report)? + "\n"))?;
+impl Output {
+    /// Prints `markdown` and writes both to their files: those asked for, else those of the
+    /// documentation, unless the run was small.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn publish(
+        &self,
+        report: &impl Serialize,
+        json_in_docs: &str,
+        markdown: &str,
+        markdown_in_docs: &str,
+    ) -> anyhow::Result<()> {
+        println!("{markdown}");
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let place = |asked: &Option<PathBuf>, in_docs: &str| {
+            asked.clone().or_else(|| (!self.small).then(|| docs.join(in_docs)))
+        };
+        if let Some(file) = place(&self.json, json_in_docs) {
+            write(&file, &(serde_json::to_string_pretty(report)? + "\n"))?;
+        }
+        if let Some(file) = place(&self.markdown, markdown_in_docs) {
+            write(&file, markdown)?;
+        }
+        Ok(())
     }
-    if let Some(file) = markdown_file {
-        write(file, markdown)?;
-    }
-    Ok(())
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {

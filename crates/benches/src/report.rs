@@ -82,28 +82,20 @@ impl Report {
     /// The tables for people.
     pub fn markdown(&self) -> String {
         let mut out = String::from("# Benchmarks\n\nGenerated; do not edit. ");
-        let machine = &self.machine;
-        let memory = machine.memory_bytes >> 30;
         let _ = writeln!(
             out,
-            "Taken by `{}` on {} ({} cores, {memory} GiB, Linux {}; load before: {}): {} rows of ten float32 \
+            "{}: {} rows of ten float32 \
              under an int64 key, {} interleaved rounds of {} s a figure, medians with min-max.\n",
-            self.command,
-            machine.cpu,
-            machine.cores,
-            machine.kernel,
-            machine.load_before,
+            taken(&self.command, &self.machine),
             self.rows,
             self.rounds,
             self.seconds
         );
-        let versions: Vec<String> =
-            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         let _ = writeln!(
             out,
-            "Versions: {}. Servers on core 0, the load generator on core 1; the peers' settings and reasons \
+            "{}. Servers on core 0, the load generator on core 1; the peers' settings and reasons \
              are in `crates/benches/peers/`. These machines are shared and noisy: compare within a row.\n",
-            versions.join(", ")
+            versions(&self.versions)
         );
         for line in &self.skipped {
             let _ = writeln!(out, "* {line}");
@@ -159,6 +151,23 @@ impl Report {
             let _ = writeln!(out, "| {} | {row:.1} | {beside:.1} |", line.target);
         }
     }
+}
+
+/// By which command a page's figures were taken, and where.
+pub(crate) fn taken(command: &str, machine: &Machine) -> String {
+    let Machine { cpu, cores, kernel, load_before, .. } = machine;
+    let memory = machine.memory_bytes >> 30;
+    format!(
+        "Taken by `{command}` on {cpu} ({cores} cores, {memory} GiB, Linux {kernel}; load before: \
+         {load_before})"
+    )
+}
+
+/// What was measured, in which versions.
+pub(crate) fn versions(versions: &BTreeMap<String, String>) -> String {
+    let named: Vec<_> =
+        versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    format!("Versions: {}", named.join(", "))
 }
 
 /// A median with its extremes, as the tables show it; nothing for none.

@@ -1,7 +1,7 @@
 //! `bench wire`: the whole run, from starting the servers to the tables.
 
 use crate::compare::{self, OURS, Piping, Reading};
-use crate::files;
+use crate::files::Output;
 use crate::floor::Floor;
 use crate::ladder::{Embedded, Hot, Memory, Whole, slots};
 use crate::machine::Machine;
@@ -29,15 +29,8 @@ const RATE_KEYS: usize = 100;
 /// What to measure, and for how long.
 #[derive(clap::Args)]
 pub struct Options {
-    /// A smoke test: few rows, one short round; the figures mean nothing
-    #[arg(long)]
-    small: bool,
-    /// Write the result here as JSON (default, unless --small: docs/benchmarks/wire.json)
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the tables here (default, unless --small: docs/benchmarks.md)
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
     /// Interleaved rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -74,7 +67,7 @@ impl Run {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = root.join("target/bench-data").join(std::process::id().to_string());
-    let small = options.small;
+    let small = options.output.small;
     let run = Run {
         rows: if small { 20_000 } else { options.rows },
         rounds: if small { 1 } else { options.rounds },
@@ -86,14 +79,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // The data are of no use to anybody, whatever happened.
     let _ = std::fs::remove_dir_all(&run.folder);
     let report = measured?;
-    let default = |file: &str| (!small).then(|| files::in_docs(file));
-    let json = options.json.clone().or_else(|| default("benchmarks/wire.json"));
-    let markdown = options.markdown.clone().or_else(|| default("benchmarks.md"));
-    files::publish(&report, json.as_deref(), &report.markdown(), markdown.as_deref())
+    let (json, markdown) = ("benchmarks/wire.json", "benchmarks.md");
+    options.output.publish(&report, json, &report.markdown(), markdown)
 }
 
 fn measure(run: &Run, options: &Options) -> anyhow::Result<Report> {
-    let (programs, skipped) = peers::find(&run.root, !options.offline && !options.small);
+    let (programs, skipped) = peers::find(&run.root, !options.offline && !options.output.small);
     let mut report = Report {
         command: "cargo xtask bench wire".into(),
         rows: run.rows,

@@ -3,18 +3,25 @@
 
 use std::process::Command;
 
+/// Runs one benchmark at its smallest; the result and the tables that it wrote.
+fn run_small(which: &str, options: &[&str]) -> (serde_json::Value, String) {
+    let name = format!("thermae-{which}-smoke-{}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let (json, markdown) = (folder.join("result.json"), folder.join("result.md"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thermae-benches"));
+    command.args([which, "--small"]).args(options).arg("--json").arg(&json);
+    let output = command.arg("--markdown").arg(&markdown).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let table = std::fs::read_to_string(&markdown).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    (result, table)
+}
+
 #[test]
 fn wire_runs_small_and_writes_its_result() {
-    let folder = std::env::temp_dir().join(format!("thermae-bench-smoke-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (json, markdown) = (folder.join("wire.json"), folder.join("wire.md"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_thermae-benches"));
-    command.args(["wire", "--small", "--offline", "--json"]).arg(&json);
-    let output = command.arg("--markdown").arg(&markdown).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let result: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let (result, table) = run_small("wire", &["--offline"]);
     let names = |list: &str| -> Vec<String> {
         let lines = result[list].as_array().unwrap();
         lines.iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect()
@@ -23,23 +30,12 @@ fn wire_runs_small_and_writes_its_result() {
         assert!(names("latency").iter().any(|name| name == target), "{target} was not measured");
     }
     assert_eq!(names("rates").iter().filter(|name| *name == "thermae").count(), 2);
-    let table = std::fs::read_to_string(&markdown).unwrap();
     assert!(table.contains("| 1000 | blocking | thermae |"), "{table}");
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
 fn runtime_runs_small_and_writes_its_result() {
-    let folder = std::env::temp_dir().join(format!("thermae-runtime-smoke-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (json, markdown) = (folder.join("runtime.json"), folder.join("runtime.md"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_thermae-benches"));
-    command.args(["runtime", "--small", "--json"]).arg(&json);
-    let output = command.arg("--markdown").arg(&markdown).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let result: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let (result, table) = run_small("runtime", &[]);
     let mut targets = vec!["thermae ring", "epoll", "plain recv"];
     if cfg!(feature = "glommio") {
         targets.push("glommio");
@@ -56,7 +52,5 @@ fn runtime_runs_small_and_writes_its_result() {
             );
         }
     }
-    let table = std::fs::read_to_string(&markdown).unwrap();
     assert!(table.contains("| 64 x 32 | 1 | epoll |"), "{table}");
-    std::fs::remove_dir_all(&folder).unwrap();
 }

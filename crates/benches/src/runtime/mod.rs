@@ -14,7 +14,7 @@ mod ring;
 mod server;
 mod service;
 
-use crate::files;
+use crate::files::Output;
 use crate::machine::Machine;
 use crate::pin;
 use crate::stats::{Latency, Spread};
@@ -23,7 +23,6 @@ use load::{Client, Rate};
 use pool::Pool;
 use report::{LatencyLine, RateLine, Report, SETTING};
 use server::{OURS, RUNTIMES, Running};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Keys of the requests sent one at a time.
@@ -34,15 +33,8 @@ const RATES: [(usize, usize, usize); 2] = [(64, 32, 1), (1, 32, 100)];
 /// What to measure, and for how long.
 #[derive(clap::Args)]
 pub struct Options {
-    /// A smoke test: one short round; the figures mean nothing
-    #[arg(long)]
-    small: bool,
-    /// Write the result here as JSON (default, unless --small: docs/benchmarks/runtime.json)
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the tables here (default, unless --small: docs/benchmarks/runtime.md)
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
     /// Interleaved rounds
     #[arg(long, default_value_t = 9)]
     rounds: usize,
@@ -56,7 +48,7 @@ pub struct Options {
 /// # Errors
 /// A server broke or answered wrongly: then there are no figures.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let small = options.small;
+    let small = options.output.small;
     let mut report = Report {
         command: "cargo xtask bench runtime".into(),
         rounds: if small { 1 } else { options.rounds },
@@ -86,10 +78,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     for (connections, window, keys) in RATES {
         rate(&mut report, connections, window, keys)?;
     }
-    let default = |file: &str| (!small).then(|| files::in_docs(file));
-    let json = options.json.clone().or_else(|| default("benchmarks/runtime.json"));
-    let markdown = options.markdown.clone().or_else(|| default("benchmarks/runtime.md"));
-    files::publish(&report, json.as_deref(), &report.markdown(), markdown.as_deref())
+    let (json, markdown) = ("benchmarks/runtime.json", "benchmarks/runtime.md");
+    options.output.publish(&report, json, &report.markdown(), markdown)
 }
 
 /// One measurement of every runtime, A B C, A B C, ...: for each runtime its rounds, ours first.

@@ -2,7 +2,7 @@
 
 use super::load::Rate;
 use crate::machine::Machine;
-use crate::report::spread;
+use crate::report::{spread, taken, versions};
 use crate::stats::{Latency, Spread};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -82,28 +82,20 @@ impl Report {
     /// The tables for people.
     pub fn markdown(&self) -> String {
         let mut out = String::from("# Runtimes\n\nGenerated; do not edit. ");
-        let machine = &self.machine;
-        let memory = machine.memory_bytes >> 30;
         let _ = writeln!(
             out,
-            "Taken by `{}` on {} ({} cores, {memory} GiB, Linux {}; load before: {}): {} interleaved rounds of {} s a \
+            "{}: {} interleaved rounds of {} s a \
              figure, medians with min-max. What they decide: [decisions/0001](../decisions/0001-runtime.md).\n",
-            self.command,
-            machine.cpu,
-            machine.cores,
-            machine.kernel,
-            machine.load_before,
+            taken(&self.command, &self.machine),
             self.rounds,
             self.seconds
         );
         let _ = writeln!(out, "{}\n", self.setting);
-        let versions: Vec<String> =
-            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         let _ = writeln!(
             out,
-            "Versions: {}. `plain recv` asks each socket in turn, without any readiness. These machines are shared and \
+            "{}. `plain recv` asks each socket in turn, without any readiness. These machines are shared and \
              noisy: compare within a table.",
-            versions.join(", ")
+            versions(&self.versions)
         );
         for line in &self.skipped {
             let _ = writeln!(out, "\n* {line}");

@@ -35,6 +35,13 @@ ttl = "0"
 features = [{ name = "score", type = "float32" }, { name = "city", type = "string" }]
 "#;
 
+/// Writes a file of the test; its path.
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn the_quickstart_answers_right_and_exits_0_and_repeated_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -111,11 +118,7 @@ fn after_the_load(server: &Server) {
 #[test]
 fn every_command_does_what_its_help_says() {
     let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let file = |name: &str, text: &str| write(folder.path(), name, text);
     let server = Server::start(&folder.path().join("data"));
 
     let definitions = file("d.toml", DEFINITIONS);
@@ -183,11 +186,7 @@ fn every_command_does_what_its_help_says() {
 #[test]
 fn each_version_of_a_view_has_rows_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let file = |name: &str, text: &str| write(folder.path(), name, text);
     let server = Server::start(&folder.path().join("data"));
     let newer = DEFINITIONS.replace("ttl = ", "version = 2\nttl = ");
     for definitions in [file("1.toml", DEFINITIONS), file("2.toml", &newer)] {
@@ -224,11 +223,7 @@ fn each_version_of_a_view_has_rows_of_its_own() {
 #[test]
 fn what_is_refused_is_refused_clearly() {
     let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let file = |name: &str, text: &str| write(folder.path(), name, text);
     let server = Server::start(&folder.path().join("data"));
     let definitions = file("d.toml", DEFINITIONS);
     assert_eq!(code(&server.run(&["apply", &definitions])), 0);
