@@ -48,25 +48,25 @@ impl Server {
         }
     }
 
+    /// The next connection. What others say meanwhile would be lost here, so nobody may.
+    fn accepted(&mut self) -> Event {
+        self.until(|event| {
+            assert!(!matches!(event, Event::Received { .. }), "lost: {event:?}");
+            matches!(event, Event::Accepted { .. })
+        })
+    }
+
     fn connect_tcp(&mut self) -> (TcpStream, ConnId) {
         let client = TcpStream::connect(self.address).unwrap();
-        let Event::Accepted { conn, listener: 0, local: false } = self.until(accepted) else {
-            panic!()
-        };
+        let Event::Accepted { conn, listener: 0, local: false } = self.accepted() else { panic!() };
         (client, conn)
     }
 
     fn connect_unix(&mut self) -> (UnixStream, ConnId) {
         let client = UnixStream::connect(&self.path).unwrap();
-        let Event::Accepted { conn, listener: 1, local: true } = self.until(accepted) else {
-            panic!()
-        };
+        let Event::Accepted { conn, listener: 1, local: true } = self.accepted() else { panic!() };
         (client, conn)
     }
-}
-
-fn accepted(event: &Event) -> bool {
-    matches!(event, Event::Accepted { .. })
 }
 
 fn closed(conn: ConnId) -> impl FnMut(&Event) -> bool {
@@ -369,13 +369,13 @@ fn more_data_than_provided_buffers_is_all_received() {
 fn a_spinning_ring_receives_in_order_whichever_way_the_bytes_come() {
     let len = 6 << 20;
     let mut server = Server::new();
+    let clients: Vec<_> = (0..3).map(|_| server.connect_tcp()).collect();
     let mut streams = BTreeMap::new();
     let mut writers = Vec::new();
-    for seed in 1..4_usize {
-        let (mut client, conn) = server.connect_tcp();
+    for (seed, (mut client, conn)) in clients.into_iter().enumerate() {
         streams.insert(conn, Vec::new());
         writers.push(std::thread::spawn(move || {
-            let (bytes, mut at, mut step) = (pattern(len), 0, seed);
+            let (bytes, mut at, mut step) = (pattern(len), 0, seed + 1);
             while at < len {
                 // Lone messages and bursts, so that plain receives and the ring's take turns.
                 step = step * 7919 % 104_729;
