@@ -21,6 +21,7 @@ pub mod schema;
 pub mod schema_change;
 pub mod schema_json;
 pub mod segment;
+pub mod table;
 pub mod text;
 pub mod time;
 pub mod types;
@@ -28,6 +29,7 @@ pub mod value;
 pub mod value_json;
 pub mod value_scalar;
 pub mod value_text;
+pub mod version;
 pub mod visibility;
 pub mod wire;
 
