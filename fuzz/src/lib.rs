@@ -14,6 +14,8 @@ pub mod hot;
 pub mod log;
 pub mod rows;
 pub mod seeds;
+pub mod table;
+mod table_seeds;
 pub mod text;
 pub mod wire;
 
@@ -24,6 +26,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "definitions")]
     ("definitions", definitions::definitions),
+    ("checkpoint", log::checkpoint),
     ("hot_layout", hot::hot_layout),
     ("key", rows::key),
     ("log_batch", log::log_batch),
@@ -31,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("projection", rows::projection),
     ("row", rows::row),
     ("schema_json", text::schema_json),
+    ("table", table::table),
     ("value_text", text::value_text),
     ("wire_control", wire::wire_control),
     ("wire_read", wire::wire_read),

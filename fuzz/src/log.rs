@@ -1,7 +1,8 @@
-//! Targets over what lies on disk: batches, segment headers and names, the manifest.
+//! Targets over what lies on disk: batches, segment headers and names, the manifest, checkpoints.
 
 use thermae_formats::batch::{BATCH_HEADER_BYTES, BatchView, Unchecked};
-use thermae_formats::manifest::Manifest;
+use thermae_formats::checkpoint::Checkpoint;
+use thermae_formats::manifest::{MANIFEST_VERSION, Manifest};
 use thermae_formats::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -90,6 +91,23 @@ fn check_segment(data: &[u8]) {
 
 fn check_manifest(data: &[u8]) {
     if let Ok(manifest) = Manifest::parse(data) {
-        assert_eq!(manifest.to_bytes(), data);
+        let bytes = manifest.to_bytes();
+        assert!(bytes == data || Manifest::parse(&bytes).is_ok_and(|again| again == manifest));
+        assert_eq!(bytes == data, data[8] == MANIFEST_VERSION as u8);
+    }
+}
+
+/// A checkpoint as it is, and again with its checksum made right: what is accepted is written back to
+/// the same bytes.
+pub fn checkpoint(data: &[u8]) {
+    check_checkpoint(data);
+    let mut sealed = data.to_vec();
+    seal(&mut sealed);
+    check_checkpoint(&sealed);
+}
+
+fn check_checkpoint(data: &[u8]) {
+    if let Ok((checkpoint, checksum)) = Checkpoint::parse(data) {
+        assert_eq!(checkpoint.to_bytes(), (data.to_vec(), checksum));
     }
 }

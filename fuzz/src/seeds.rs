@@ -1,11 +1,12 @@
 //! Valid encodings to start from, for each target: what `cargo xtask fuzz-seeds` writes to `corpus/`.
 
+mod storage;
+
 #[cfg(feature = "definitions")]
 use crate::definitions;
-use crate::{log, rows};
+use crate::{log, rows, table_seeds};
 use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, FINAL, Record, RecordKind, Seal};
 use thermae_formats::hot_layout::header::{Geometry, MapInfo, encode_header};
-use thermae_formats::manifest::{CurrentLog, Manifest, SealedLog};
 use thermae_formats::wire::{
     Ack, ColumnShape, ErrorCode, ErrorReply, HEADER_BYTES, HelloReply, HelloRequest, Kind, Limits,
     MapReply, MapRequest, MapShard, NotApplied, PackedKeys, PlanColumn, PlanKey, PlanReply,
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Seed> {
     log_batches(&mut seeds);
     hot_layouts(&mut seeds);
     log_files(&mut seeds);
+    seeds.extend(table_seeds::tables().into_iter().map(|(name, bytes)| ("table", name, bytes)));
     let frames = [handshakes(), plans(), small_frames(), reads(), replies(), writes()].concat();
     frame_seeds(&frames, &mut seeds);
     seeds
@@ -213,32 +215,14 @@ fn hot_layouts(seeds: &mut Vec<Seed>) {
 }
 
 fn log_files(seeds: &mut Vec<Seed>) {
-    let sealed = SealedLog {
-        epoch: 1,
-        shard: 0,
-        first_salt: 5,
-        segments: 2,
-        end_offset: 8192,
-        batches: 4,
-        records: 9,
-        chain: 6,
-    };
-    let manifest = Manifest {
-        store_id: [7; 16],
-        hash_seed: 11,
-        partitions: 64,
-        segment_bytes: 1 << 20,
-        epoch: 2,
-        current: vec![
-            CurrentLog { shard: 0, first_salt: 8 },
-            CurrentLog { shard: 1, first_salt: 9 },
-        ],
-        sealed: vec![sealed],
-    };
-    seeds.push(("log_files", "manifest".into(), manifest.to_bytes()));
+    seeds.push(("log_files", "manifest".into(), storage::manifest().to_bytes()));
+    seeds.push(("log_files", "manifest-1".into(), storage::MANIFEST_1.to_vec()));
     // The header's fields; the target fills the block up.
     seeds.push(("log_files", "segment".into(), log::SEGMENT.to_bytes()[..64].to_vec()));
     seeds.push(("log_files", "name".into(), log::SEGMENT.name().to_string().into_bytes()));
+    for (name, checkpoint) in storage::checkpoints() {
+        seeds.push(("checkpoint", name.into(), checkpoint.to_bytes().0));
+    }
 }
 
 /// Frames and what they are, encoded whole.

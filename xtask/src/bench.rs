@@ -5,10 +5,12 @@ use crate::process::step;
 /// Runs the bench program with `arguments`, of which the first names the benchmark.
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let mut program = vec!["-p", "thermae-benches"];
-    if arguments.first().is_some_and(|benchmark| benchmark == "runtime") {
+    let benchmark = arguments.first().map_or("", String::as_str);
+    if benchmark == "runtime" {
         // It measures glommio beside our ring; nothing else should build that, nor run with it.
         program.extend(["--features", "glommio"]);
-    } else {
+    } else if !["policy", "warm"].contains(&benchmark) {
+        // Those two run in this one process.
         step("server", &["build", "--release", "-p", "thermae-server"])?;
     }
     step("build", &[&["build", "--release"], program.as_slice()].concat())?;

@@ -1,6 +1,6 @@
 //! The long crash campaigns; continuous integration runs a slice of each as ordinary tests.
 
-use crate::process::{root, step};
+use crate::process::{step, target};
 
 /// How many simulated crashes.
 #[derive(clap::Args)]
@@ -57,8 +57,7 @@ pub fn stress(options: &Stress) -> anyhow::Result<()> {
 /// Builds the server, then runs an example of the tests: `EXAMPLE BINARY NUMBER`.
 fn against_server(name: &str, example: &str, number: u64) -> anyhow::Result<()> {
     step("build", &["build", "--release", "-p", "thermae-server"])?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), Into::into);
-    let binary = target.join("release/thermae").display().to_string();
+    let binary = target().join("release/thermae").display().to_string();
     let number = number.to_string();
     let run = ["run", "--quiet", "--release", "-p", "thermae-tests", "--example", example, "--"];
     let all: Vec<&str> = run.into_iter().chain([binary.as_str(), number.as_str()]).collect();

@@ -1,10 +1,11 @@
-//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `stress`, `fuzz`, `loom`, `bench wire`,
-//! `bench runtime`.
+//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `powercut`, `stress`, `fuzz`, `loom`,
+//! `bench wire`, `bench runtime`.
 
 mod bench;
 mod campaigns;
 mod fuzz;
 mod models;
+mod powercut;
 mod process;
 mod test;
 
@@ -26,6 +27,8 @@ enum Task {
     Simulate(campaigns::Simulate),
     /// kill -9 the real server again and again and look for every acknowledged row.
     Crash(campaigns::Crash),
+    /// Cut the power of the disk under the real server (needs root, loop devices, e2fsprogs, xfsprogs).
+    Powercut(powercut::Options),
     /// Read the mapped tables from other processes while the server is written to and killed.
     Stress(campaigns::Stress),
     /// Run every fuzz target with libFuzzer (needs nightly and cargo-fuzz; says how to get them).
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test => test::run(),
         Task::Simulate(options) => campaigns::simulate(&options),
         Task::Crash(options) => campaigns::crash(&options),
+        Task::Powercut(options) => powercut::run(&options),
         Task::Stress(options) => campaigns::stress(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::FuzzSeeds => fuzz::seeds(),

@@ -1,9 +1,9 @@
 //! `cargo xtask test`: everything that must hold, cheapest first, with nothing to install by hand.
 
-use crate::models;
 use crate::process::{has_subcommand, step};
+use crate::{models, powercut};
 
-/// Format, lints, licences and sources, all tests, the models of the lock-free protocols. Stops at the first step that fails.
+/// Format, lints, licences and sources, all tests, a few power cuts, the models of the lock-free protocols. Stops at the first step that fails.
 pub fn run() -> anyhow::Result<()> {
     step("format", &["fmt", "--all", "--", "--check"])?;
     step("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
@@ -17,5 +17,6 @@ pub fn run() -> anyhow::Result<()> {
     // The tests start the real binary: it is built first, where they look for it.
     step("server", &["build", "-p", "thermae-server"])?;
     step("tests", &["test", "--workspace", "--no-fail-fast"])?;
+    powercut::slice()?;
     models::run(&models::Options::default())
 }

@@ -1,7 +1,7 @@
 //! The bench program. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use thermae_benches::{runtime, wire};
+use thermae_benches::{policy, runtime, warm, wire};
 
 /// Benchmarks, side by side with the peers.
 #[derive(Parser)]
@@ -17,11 +17,17 @@ enum Which {
     Wire(wire::Options),
     /// Our ring beside epoll and glommio, each serving the same reads over our protocol.
     Runtime(runtime::Options),
+    /// What a full cache keeps: our hand beside LRU, SIEVE and S3-FIFO, simulated.
+    Policy(policy::Options),
+    /// More rows than memory: load, every row read back, look-ups on disk beside the device's own rate.
+    Warm(warm::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Benches::parse().which {
         Which::Wire(options) => wire::run(&options),
         Which::Runtime(options) => runtime::run(&options),
+        Which::Policy(options) => policy::run(&options),
+        Which::Warm(options) => warm::run(&options),
     }
 }

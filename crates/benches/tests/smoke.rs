@@ -54,3 +54,14 @@ fn runtime_runs_small_and_writes_its_result() {
     }
     assert!(table.contains("| 64 x 32 | 1 | epoll |"), "{table}");
 }
+
+#[test]
+fn warm_runs_small_and_every_row_is_right() {
+    let folder = std::env::temp_dir();
+    let (result, table) = run_small("warm", &["--folder", folder.to_str().unwrap()]);
+    assert!(result["load"]["tiers"]["latest"]["rows"].as_u64().unwrap() > 0);
+    assert!(result["verified"].as_u64().unwrap() > 1000);
+    let names = |list: &str| result[list].as_array().unwrap().len();
+    assert_eq!((names("device"), names("reads"), names("skewed")), (3, 6, 1));
+    assert!(table.contains("| hit | 256 |"), "{table}");
+}

@@ -107,9 +107,15 @@ pub struct Catalogue {
     views: Vec<Arc<View>>,
     schemas: Vec<Arc<Schema>>,
     generation: u64,
+    limits_hot: bool,
 }
 
 impl Catalogue {
+    /// Whether any view limits how long its rows stay hot.
+    pub fn limits_hot(&self) -> bool {
+        self.limits_hot
+    }
+
     /// The view of the highest version under a name.
     pub fn view(&self, project: &str, name: &str) -> Option<&Arc<View>> {
         let low = (project.to_owned(), name.to_owned(), 0);
@@ -174,9 +180,24 @@ impl Catalogue {
         self.schemas.get(usize::from(id.0))
     }
 
+    /// The view that rows of a schema belong to.
+    pub fn view_of_schema(&self, id: SchemaId) -> Option<&Arc<View>> {
+        self.schema(id).and_then(|schema| self.view_by_id(schema.view_id))
+    }
+
     /// All views, by id.
     pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
         self.views.iter()
+    }
+
+    /// All schemas, by id.
+    pub fn schemas(&self) -> impl Iterator<Item = &Arc<Schema>> {
+        self.schemas.iter()
+    }
+
+    /// The same, counted as after `generation` entries.
+    pub fn at_generation(self, generation: u64) -> Catalogue {
+        Catalogue { generation, ..self }
     }
 
     /// Counts the entries applied: two snapshots of one store with equal generations are equal.
@@ -272,6 +293,8 @@ impl Catalogue {
         let name = (view.project.clone(), view.name.clone(), view.version);
         next.by_name.insert(name, entry.view_id);
         next.generation += 1;
+        let has_limit = |view: &Arc<View>| view.latest.definition.tiers.hot_for_us > 0;
+        next.limits_hot = next.views.iter().any(has_limit);
         Ok(next)
     }
 }

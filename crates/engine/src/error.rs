@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use thermae_formats::SchemaError;
+use thermae_tiering::WarmError;
 
 use crate::log::LogError;
 
@@ -45,15 +46,6 @@ pub enum Error {
         /// What does not hold.
         what: String,
     },
-    /// The rows of the directory do not fit the memory budget.
-    #[error(
-        "the rows of this directory need more than the hot budget of {budget_bytes} bytes; \
-         open it with a larger memory budget"
-    )]
-    MemoryBudget {
-        /// The budget it was opened with, in bytes, over all shards.
-        budget_bytes: u64,
-    },
     /// The operating system refused something.
     #[error("{context}: {source}")]
     Io {
@@ -83,6 +75,19 @@ impl Error {
                 },
                 None => Error::Invalid(error.to_string()),
             },
+        }
+    }
+
+    /// An error of the warm tier, with its place.
+    pub(crate) fn from_warm(error: WarmError) -> Self {
+        match error {
+            WarmError::Damaged { path, offset_bytes, what } => {
+                Error::Corrupt { file: path.display().to_string(), offset: offset_bytes, what }
+            }
+            WarmError::Io { what, path, source } => {
+                Error::Io { context: format!("{what} {}", path.display()), source }
+            }
+            error => Error::Invalid(error.to_string()),
         }
     }
 

@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 
 use thermae_env::Env;
 use thermae_formats::schema::FeatureView;
+use thermae_formats::version::Version;
 
-use crate::catalogue::{Applied, Catalogue};
+use crate::catalogue::{Applied, Catalogue, View};
 use crate::error::Error;
-use crate::message::{Gather, Gathered, Message, Origin, Waiter};
+use crate::fetch::{FetchBatch, Fetched};
+use crate::message::{Gather, Message, Origin, Waiter};
 use crate::outside::Shared;
-use crate::reads::Reads;
+use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
 
@@ -25,29 +27,69 @@ impl<E: Env> Clone for Handle<E> {
     }
 }
 
-/// A write on its way.
-pub struct WriteTicket {
-    waiter: Arc<Waiter<Gathered>>,
-    gather: Gather,
+/// What is known of one key.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a, 'b> {
+    /// Its newest version.
+    Row(&'a Version<'b>),
+    /// There is no such row.
+    Absent,
+    /// It cannot be read, and why.
+    Failed(&'a str),
 }
 
-impl WriteTicket {
-    /// Waits until every row is decided.
-    pub fn wait(mut self) -> Vec<Outcome> {
-        while !self.gather.is_complete() {
-            for piece in self.waiter.take() {
-                self.gather.note(&piece);
+/// Keys that the hot tables cannot tell about.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// To be fetched.
+    pub batch: FetchBatch,
+    places: Vec<usize>,
+}
+
+impl Rest {
+    /// Hands over what was fetched for [`Rest::batch`].
+    pub fn take(&self, fetched: &[Fetched], mut sink: impl FnMut(usize, Found<'_, '_>)) {
+        for (&at, fetched) in self.places.iter().zip(fetched) {
+            match fetched {
+                Fetched::Row(row) => match row.get() {
+                    Some(version) => sink(at, Found::Row(&version)),
+                    None => sink(at, Found::Absent),
+                },
+                Fetched::Absent => sink(at, Found::Absent),
+                Fetched::Failed(why) => sink(at, Found::Failed(why)),
             }
         }
-        self.gather.into_outcomes()
+    }
+}
+
+/// A request on its way to the shards that own its parts.
+pub struct Ticket<T> {
+    waiter: Arc<Waiter<Vec<(u32, T)>>>,
+    gather: Gather<T>,
+}
+
+/// A write on its way.
+pub type WriteTicket = Ticket<Outcome>;
+/// A fetch on its way.
+pub type FetchTicket = Ticket<Fetched>;
+
+impl<T: Clone> Ticket<T> {
+    /// Waits until every part is answered.
+    pub fn wait(mut self) -> Vec<T> {
+        while !self.gather.is_complete() {
+            for piece in self.waiter.take() {
+                self.gather.note(piece);
+            }
+        }
+        self.gather.into_answers()
     }
 
-    /// The outcomes if every row is decided, or the ticket back.
-    pub fn poll(mut self) -> Result<Vec<Outcome>, WriteTicket> {
+    /// The answers if all are there, or the ticket back.
+    pub fn poll(mut self) -> Result<Vec<T>, Self> {
         for piece in self.waiter.poll() {
-            self.gather.note(&piece);
+            self.gather.note(piece);
         }
-        if self.gather.is_complete() { Ok(self.gather.into_outcomes()) } else { Err(self) }
+        if self.gather.is_complete() { Ok(self.gather.into_answers()) } else { Err(self) }
     }
 }
 
@@ -82,17 +124,17 @@ impl<E: Env> Handle<E> {
     pub fn submit(&self, batch: WriteBatch) -> Result<WriteTicket, Error> {
         let rows = batch.rows.len();
         let waiter = Arc::new(Waiter::default());
-        let mut gather = Gather::new(rows);
+        let mut gather = Gather::new(rows, Outcome::InDoubt);
         if batch.ack == Ack::Replicated {
             let refused = Outcome::NotApplied(Refusal::Unsupported);
-            gather.note(&(0..rows as u32).map(|row| (row, refused)).collect::<Vec<_>>());
-            return Ok(WriteTicket { waiter, gather });
+            gather.note((0..rows as u32).map(|row| (row, refused)));
+            return Ok(Ticket { waiter, gather });
         }
         let origin = Origin::Caller(Arc::clone(&waiter));
         for (shard, part) in self.shared.split(batch, &origin) {
             self.post(shard, Message::Write(part))?;
         }
-        Ok(WriteTicket { waiter, gather })
+        Ok(Ticket { waiter, gather })
     }
 
     /// Writes a batch and waits for the outcome of every row, in order.
@@ -101,6 +143,60 @@ impl<E: Env> Handle<E> {
     /// The store is stopped.
     pub fn write(&self, batch: WriteBatch) -> Result<Vec<Outcome>, Error> {
         Ok(self.submit(batch)?.wait())
+    }
+
+    /// Looks up many keys of one view in all tiers: hot rows on the calling thread, the others by
+    /// their owners, who are waited for. `sink` is called once a key, hot ones first, with the newest
+    /// version: tombstones and expired rows too, which [`visibility`](crate::visibility) judges.
+    ///
+    /// # Errors
+    /// The store is stopped.
+    pub fn read(
+        &self,
+        view: &View,
+        keys: &[Key<'_>],
+        buf: &mut RowBuf,
+        mut sink: impl FnMut(usize, Found<'_, '_>),
+    ) -> Result<(), Error> {
+        let mut rest = self.read_hot(view, keys, buf, &mut sink);
+        let ticket = self.submit_fetch(std::mem::take(&mut rest.batch))?;
+        rest.take(&ticket.wait(), sink);
+        Ok(())
+    }
+
+    /// The first half of [`Handle::read`]: what the hot tables can tell goes to `sink`, the rest comes
+    /// back, to be fetched.
+    pub fn read_hot(
+        &self,
+        view: &View,
+        keys: &[Key<'_>],
+        buf: &mut RowBuf,
+        sink: &mut impl FnMut(usize, Found<'_, '_>),
+    ) -> Rest {
+        let (reads, mut rest) = (self.reads(), Rest::default());
+        reads.multi_get(view, keys, buf, |at, found| match found {
+            Lookup::Found(row) => sink(at, Found::Row(&version_of(row))),
+            Lookup::Absent if !reads.may_lie_below(keys[at].entity_hash) => sink(at, Found::Absent),
+            Lookup::Absent | Lookup::Corrupt(_) | Lookup::Busy => {
+                rest.places.push(at);
+                rest.batch.push(view.id, keys[at].entity_hash, keys[at].bytes);
+            }
+        });
+        rest
+    }
+
+    /// Asks the owners of rows that the hot tables lack.
+    ///
+    /// # Errors
+    /// The store is stopped.
+    pub fn submit_fetch(&self, batch: FetchBatch) -> Result<FetchTicket, Error> {
+        let waiter = Arc::new(Waiter::default());
+        let gather = Gather::new(batch.keys().len(), Fetched::Absent);
+        let origin = Origin::Caller(Arc::clone(&waiter));
+        for (shard, part) in self.shared.split_fetch(batch, &origin) {
+            self.post(shard, Message::Fetch(part))?;
+        }
+        Ok(Ticket { waiter, gather })
     }
 
     /// Applies definitions: all or none.

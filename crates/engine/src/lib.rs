@@ -6,10 +6,18 @@
 //! [`reads`], on the calling thread, straight from the hot tables.
 #![forbid(unsafe_code)]
 
+pub mod background;
+mod bases;
 pub mod catalogue;
+mod checkpoint;
+mod digest;
 pub mod error;
+pub mod fetch;
+mod flush;
 pub mod handle;
 pub mod log;
+mod manifests;
+mod memtables;
 mod merge;
 pub mod message;
 pub mod options;
@@ -26,10 +34,14 @@ mod shard;
 mod state;
 pub mod stats;
 pub mod store;
+pub mod tiers;
+pub mod verify;
+mod warm;
 pub mod write;
 
 pub use catalogue::{Action, Applied, Catalogue, Schema, View};
 pub use error::Error;
+pub use fetch::{FetchBatch, Fetched};
 pub use handle::Handle;
 pub use options::Options;
 pub use reads::{Key, Reads, Visibility, visibility};

@@ -1,12 +1,11 @@
 //! Partial writes: some features laid over the newest live row, stored as a whole row.
 
-use thermae_formats::batch::Record;
 use thermae_formats::catalogue::SchemaId;
 use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_TOMBSTONE};
 use thermae_formats::row::RowLayout;
 use thermae_formats::schema::Feature;
+use thermae_formats::version::Version;
 use thermae_formats::{NO_TIME, Value};
-use thermae_hot::RowView;
 use thermae_tiering::residency;
 
 use crate::catalogue::{Schema, View};
@@ -34,29 +33,16 @@ pub struct Merged {
 }
 
 impl Base {
-    /// The base that a pending record will be.
-    pub fn of_record(record: &Record<'_>) -> Base {
+    /// The base that a version of the row is.
+    pub fn of(version: &Version<'_>) -> Base {
         Base {
-            schema_id: record.schema_id,
-            flags: record.flags,
-            event_time: record.event_time,
-            created_time: record.created_time,
-            sequence: record.sequence,
-            expire_at: record.expire_at,
-            value: record.value.to_vec(),
-        }
-    }
-
-    /// The base that the hot table holds.
-    pub fn of_row(row: &RowView<'_>) -> Base {
-        Base {
-            schema_id: SchemaId(row.schema_id()),
-            flags: row.flags(),
-            event_time: row.event_time(),
-            created_time: row.created_time(),
-            sequence: row.sequence(),
-            expire_at: row.expire_at(),
-            value: row.value().to_vec(),
+            schema_id: version.schema_id,
+            flags: version.flags,
+            event_time: version.event_time,
+            created_time: version.created_time,
+            sequence: version.sequence,
+            expire_at: version.expire_at,
+            value: version.value.to_vec(),
         }
     }
 

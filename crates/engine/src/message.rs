@@ -11,6 +11,7 @@ use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::Applied;
 use crate::error::Error;
+use crate::fetch::{FetchBatch, FetchedKeys};
 use crate::write::{Outcome, WriteBatch};
 
 /// Messages that wait in one mailbox; a full one pushes back on the sender.
@@ -25,6 +26,17 @@ pub struct Part {
     pub rows: Vec<u32>,
     /// Who waits for the outcomes.
     pub origin: Origin<Gathered>,
+}
+
+/// The keys of a batch that one shard owns.
+#[derive(Debug)]
+pub struct FetchPart {
+    /// The whole batch, shared among its owners.
+    pub batch: Arc<FetchBatch>,
+    /// Indices into `batch.keys()`, ascending.
+    pub indices: Vec<u32>,
+    /// Who waits.
+    pub origin: Origin<FetchedKeys>,
 }
 
 /// Who waits for an answer.
@@ -64,6 +76,15 @@ pub enum Message {
         ticket: u64,
         /// Its rows that are decided now.
         outcomes: Gathered,
+    },
+    /// Keys that the receiving shard owns, to be looked up below the hot table too.
+    Fetch(FetchPart),
+    /// Keys that the receiving shard asked for.
+    Fetched {
+        /// The ticket of the batch.
+        ticket: u64,
+        /// Those that are known now.
+        keys: FetchedKeys,
     },
     /// Definitions to apply; only shard 0 gets them.
     Apply {
@@ -152,36 +173,36 @@ impl<T> Waiter<T> {
     }
 }
 
-/// The outcomes of one batch as they come in.
+/// The answers of one batch as they come in.
 #[derive(Debug)]
-pub struct Gather {
-    outcomes: Vec<Outcome>,
+pub struct Gather<T> {
+    answers: Vec<T>,
     missing: usize,
 }
 
-impl Gather {
-    /// Waits for `rows` outcomes.
-    pub fn new(rows: usize) -> Self {
-        Gather { outcomes: vec![Outcome::InDoubt; rows], missing: rows }
+impl<T: Clone> Gather<T> {
+    /// Waits for `len` answers; each is `unknown` until it comes.
+    pub fn new(len: usize, unknown: T) -> Self {
+        Gather { answers: vec![unknown; len], missing: len }
     }
 
-    /// Notes some outcomes; each row is told once.
-    pub fn note(&mut self, outcomes: &[(u32, Outcome)]) {
-        for (row, outcome) in outcomes {
-            if let Some(place) = self.outcomes.get_mut(*row as usize) {
-                *place = *outcome;
+    /// Notes some answers; each is told once.
+    pub fn note(&mut self, answers: impl IntoIterator<Item = (u32, T)>) {
+        for (index, answer) in answers {
+            if let Some(place) = self.answers.get_mut(index as usize) {
+                *place = answer;
                 self.missing = self.missing.saturating_sub(1);
             }
         }
     }
 
-    /// Every row is decided.
+    /// Every answer is there.
     pub fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
-    /// The outcomes in row order.
-    pub fn into_outcomes(self) -> Vec<Outcome> {
-        self.outcomes
+    /// The answers in the order of the batch.
+    pub fn into_answers(self) -> Vec<T> {
+        self.answers
     }
 }

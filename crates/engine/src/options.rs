@@ -1,19 +1,35 @@
 //! What an opener may choose. Few options: each has a unit, a default and limits.
 
+use crate::background::Background;
 use crate::error::Error;
-pub use crate::replay::HotMemory;
 
 /// Default hot budget over all shards.
 const MEMORY_DEFAULT_BYTES: u64 = 1 << 30;
 /// Below this a shard's table cannot hold its own index.
 const MEMORY_PER_SHARD_MIN_BYTES: u64 = 4 << 20;
 
+/// A fraction of a second's work.
+const PRELOAD_DEFAULT_BYTES: u64 = 64 << 20;
+/// Smallest memtable: an empty one takes half of that.
+const FLUSH_MIN_BYTES: usize = 16 << 10;
+
+/// Where the hot tables live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum HotMemory {
+    /// A sealed memory file, which other processes can map.
+    #[default]
+    Mapped,
+    /// Plain memory: no descriptors. For simulation and Miri.
+    Heap,
+}
+
 /// How a directory is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Shards, one pinned thread each; 0 means one a core. Any count may open any directory.
     pub cores: usize,
-    /// Hot-table budget in bytes over all shards, allocated whole at start.
+    /// Memory of the store in bytes, over all shards: three quarters are hot tables, allocated whole at
+    /// start; memtables, filters and what is read from disk share the rest.
     pub memory_bytes: u64,
     /// Partitions, fixed when the directory is created; ignored when it exists (1 to 4096).
     pub partitions: u16,
@@ -25,6 +41,14 @@ pub struct Options {
     pub future_skew_us: i64,
     /// Pin shard `i` to core `i`.
     pub pin: bool,
+    /// Who flushes and compacts; `Thread` unless the caller is a simulation.
+    pub background: Background,
+    /// Size at which a shard's memtable is flushed, in bytes, at least 16 KiB; 0: a part of the
+    /// memory.
+    pub flush_bytes: usize,
+    /// Bytes of tables up to which a shard's rows are all read into its hot table when it is opened;
+    /// rows of a larger shard come in as they are asked for.
+    pub preload_bytes: u64,
     /// Where the hot tables live; `Mapped` unless the caller is a simulation.
     pub hot_memory: HotMemory,
 }
@@ -39,12 +63,29 @@ impl Default for Options {
             spin_us: 50,
             future_skew_us: 5 * 60 * 1_000_000,
             pin: false,
+            background: Background::Thread,
+            flush_bytes: 0,
+            preload_bytes: PRELOAD_DEFAULT_BYTES,
             hot_memory: HotMemory::Mapped,
         }
     }
 }
 
 impl Options {
+    /// Bytes of the hot tables, over all shards.
+    pub(crate) fn hot_bytes(&self) -> u64 {
+        self.memory_bytes / 4 * 3
+    }
+
+    /// Size at which a shard's memtable is flushed: with two on their way to disk, an eighth of the
+    /// memory.
+    pub(crate) fn memtable_bytes(&self) -> usize {
+        match self.flush_bytes {
+            0 => (self.memory_bytes / 24 / self.cores as u64).clamp(64 << 10, 64 << 20) as usize,
+            bytes => bytes.max(FLUSH_MIN_BYTES),
+        }
+    }
+
     /// Resolves `cores: 0` and checks every limit.
     pub(crate) fn checked(mut self) -> Result<Options, Error> {
         if self.cores == 0 {

@@ -10,7 +10,8 @@ use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::{Applied, Catalogue};
 use crate::error::Error;
-use crate::message::{Gather, Gathered, Mailbox, Message, Origin, Part};
+use crate::fetch::{FetchBatch, Fetched, FetchedKeys};
+use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part};
 use crate::reads::Reads;
 use crate::stats::{ShardStats, Stats, ViewStats};
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
@@ -56,19 +57,40 @@ impl<E: Env> Shared<E> {
 
     /// Splits a batch into parts by owner.
     pub fn split(&self, batch: WriteBatch, origin: &Origin<Gathered>) -> Vec<(usize, Part)> {
+        let hashes = batch.rows.iter().map(|row| self.reads.hash(batch.key(row)));
+        let owners = self.by_owner(hashes);
         let batch = Arc::new(batch);
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.mailboxes.len()];
-        for (index, row) in batch.rows.iter().enumerate() {
-            let hash = self.reads.hash(batch.key(row));
-            rows[self.reads.shard(self.reads.partition(hash))].push(index as u32);
-        }
-        rows.into_iter()
-            .enumerate()
-            .filter(|(_, rows)| !rows.is_empty())
+        owners
+            .into_iter()
             .map(|(shard, rows)| {
                 (shard, Part { batch: Arc::clone(&batch), rows, origin: origin.clone() })
             })
             .collect()
+    }
+
+    /// Splits keys into parts by owner.
+    pub fn split_fetch(
+        &self,
+        batch: FetchBatch,
+        origin: &Origin<FetchedKeys>,
+    ) -> Vec<(usize, FetchPart)> {
+        let owners = self.by_owner(batch.keys().iter().map(|wanted| wanted.entity_hash));
+        let batch = Arc::new(batch);
+        owners
+            .into_iter()
+            .map(|(shard, indices)| {
+                (shard, FetchPart { batch: Arc::clone(&batch), indices, origin: origin.clone() })
+            })
+            .collect()
+    }
+
+    /// Indices of the hashes by the shard that owns them, of shards that own any.
+    fn by_owner(&self, hashes: impl Iterator<Item = u64>) -> Vec<(usize, Vec<u32>)> {
+        let mut owned: Vec<Vec<u32>> = vec![Vec::new(); self.mailboxes.len()];
+        for (index, hash) in hashes.enumerate() {
+            owned[self.reads.shard(self.reads.partition(hash))].push(index as u32);
+        }
+        owned.into_iter().enumerate().filter(|(_, indices)| !indices.is_empty()).collect()
     }
 }
 
@@ -76,9 +98,12 @@ impl<E: Env> Shared<E> {
 pub struct Outside<E: Env> {
     shard: usize,
     shared: Arc<Shared<E>>,
-    gathers: HashMap<u64, Gather>,
+    writes: HashMap<u64, Gather<Outcome>>,
     /// Tickets whose every row is decided.
-    complete: VecDeque<(u64, Vec<Outcome>)>,
+    written: VecDeque<(u64, Vec<Outcome>)>,
+    fetches: HashMap<u64, Gather<Fetched>>,
+    /// Tickets whose every key is known.
+    fetched: VecDeque<(u64, Vec<Fetched>)>,
     /// Messages that a full mailbox gave back; order per receiver is kept.
     outbox: VecDeque<(usize, Message)>,
 }
@@ -88,8 +113,10 @@ impl<E: Env> Outside<E> {
         Outside {
             shard,
             shared,
-            gathers: HashMap::new(),
-            complete: VecDeque::new(),
+            writes: HashMap::new(),
+            written: VecDeque::new(),
+            fetches: HashMap::new(),
+            fetched: VecDeque::new(),
             outbox: VecDeque::new(),
         }
     }
@@ -98,13 +125,26 @@ impl<E: Env> Outside<E> {
         let rows = batch.rows.len();
         if batch.ack == Ack::Replicated || self.is_stopping() || rows == 0 {
             let refusal = if self.is_stopping() { Refusal::ReadOnly } else { Refusal::Unsupported };
-            self.complete.push_back((ticket, vec![Outcome::NotApplied(refusal); rows]));
+            self.written.push_back((ticket, vec![Outcome::NotApplied(refusal); rows]));
             return;
         }
-        self.gathers.insert(ticket, Gather::new(rows));
+        self.writes.insert(ticket, Gather::new(rows, Outcome::InDoubt));
         let origin = Origin::Shard { shard: self.shard, ticket };
         for (owner, part) in self.shared.split(batch, &origin) {
             self.post(owner, Message::Write(part));
+        }
+    }
+
+    pub(crate) fn fetch(&mut self, ticket: u64, batch: FetchBatch) {
+        let len = batch.keys().len();
+        if len == 0 {
+            self.fetched.push_back((ticket, Vec::new()));
+            return;
+        }
+        self.fetches.insert(ticket, Gather::new(len, Fetched::Absent));
+        let origin = Origin::Shard { shard: self.shard, ticket };
+        for (owner, part) in self.shared.split_fetch(batch, &origin) {
+            self.post(owner, Message::Fetch(part));
         }
     }
 
@@ -126,10 +166,23 @@ impl<E: Env> Outside<E> {
         match origin {
             Origin::Caller(waiter) => waiter.put(outcomes),
             Origin::Shard { shard, ticket } if *shard == self.shard => {
-                self.note(*ticket, &outcomes);
+                self.note_written(*ticket, outcomes);
             }
             Origin::Shard { shard, ticket } => {
                 self.post(*shard, Message::Written { ticket: *ticket, outcomes });
+            }
+        }
+    }
+
+    /// Answers whoever asked for some keys.
+    pub(crate) fn answer_fetch(&mut self, origin: &Origin<FetchedKeys>, keys: FetchedKeys) {
+        match origin {
+            Origin::Caller(waiter) => waiter.put(keys),
+            Origin::Shard { shard, ticket } if *shard == self.shard => {
+                self.note_fetched(*ticket, keys);
+            }
+            Origin::Shard { shard, ticket } => {
+                self.post(*shard, Message::Fetched { ticket: *ticket, keys });
             }
         }
     }
@@ -149,19 +202,23 @@ impl<E: Env> Outside<E> {
     }
 
     /// Notes outcomes that came back from an owner.
-    pub(crate) fn note(&mut self, ticket: u64, outcomes: &[(u32, Outcome)]) {
-        let Some(gather) = self.gathers.get_mut(&ticket) else { return };
-        gather.note(outcomes);
-        if gather.is_complete()
-            && let Some(gather) = self.gathers.remove(&ticket)
-        {
-            self.complete.push_back((ticket, gather.into_outcomes()));
-        }
+    pub(crate) fn note_written(&mut self, ticket: u64, outcomes: Gathered) {
+        note(&mut self.writes, &mut self.written, ticket, outcomes);
     }
 
-    /// The next ticket that is decided whole.
-    pub(crate) fn next_complete(&mut self) -> Option<(u64, Vec<Outcome>)> {
-        self.complete.pop_front()
+    /// Notes keys that came back from an owner.
+    pub(crate) fn note_fetched(&mut self, ticket: u64, keys: FetchedKeys) {
+        note(&mut self.fetches, &mut self.fetched, ticket, keys);
+    }
+
+    /// The next write that is decided whole.
+    pub(crate) fn next_written(&mut self) -> Option<(u64, Vec<Outcome>)> {
+        self.written.pop_front()
+    }
+
+    /// The next fetch that is answered whole.
+    pub(crate) fn next_fetched(&mut self) -> Option<(u64, Vec<Fetched>)> {
+        self.fetched.pop_front()
     }
 
     /// Posts now, or as soon as the receiver has room; never blocks, keeps the order.
@@ -183,11 +240,27 @@ impl<E: Env> Outside<E> {
 
     /// Nothing is owed to anybody and nothing waits to be delivered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.gathers.is_empty() && self.complete.is_empty() && self.outbox.is_empty()
+        self.writes.is_empty() && self.fetches.is_empty() && !self.has_backlog()
     }
 
     /// Messages wait for room, or outcomes for delivery: do not sleep.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.complete.is_empty() || !self.outbox.is_empty()
+        !self.written.is_empty() || !self.fetched.is_empty() || !self.outbox.is_empty()
+    }
+}
+
+/// Notes answers under a ticket, and moves the ticket on when they are all there.
+fn note<T: Clone>(
+    under_way: &mut HashMap<u64, Gather<T>>,
+    complete: &mut VecDeque<(u64, Vec<T>)>,
+    ticket: u64,
+    answers: Vec<(u32, T)>,
+) {
+    let Some(gather) = under_way.get_mut(&ticket) else { return };
+    gather.note(answers);
+    if gather.is_complete()
+        && let Some(gather) = under_way.remove(&ticket)
+    {
+        complete.push_back((ticket, gather.into_answers()));
     }
 }

@@ -5,6 +5,11 @@
 //! says that its batch is as safe as its acknowledgement promises, applied to the hot table and
 //! answered. Rows are applied in log order, so nothing that a reader saw can vanish.
 
+mod below;
+mod define;
+mod figures;
+mod tend;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,29 +17,40 @@ use arc_swap::ArcSwap;
 use thermae_env::Env;
 use thermae_formats::NO_TIME;
 use thermae_formats::batch::{Record, RecordKind};
-use thermae_formats::catalogue::CatalogueEntry;
 use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use thermae_formats::schema::FeatureView;
+use thermae_tiering::admit::Doorkeeper;
+use thermae_tiering::compact::plan::CompactionPolicy;
+use thermae_tiering::files::WarmFiles;
+use thermae_tiering::tree::Tree;
+use thermae_tiering::worker::{ScrubPace, Worker};
 
-use crate::catalogue::{Applied, Catalogue, View};
-use crate::error::Error;
-use crate::log::{AppendError, LogWriter};
+use crate::background::{Background, Working};
+use crate::catalogue::{Catalogue, View};
+use crate::flush;
+use crate::log::{AppendError, LogWriter, ManifestStore};
+use crate::manifests::Manifests;
 use crate::merge::{self, Base};
-use crate::message::{Gathered, Origin, Part};
-use crate::outside::Outside;
+use crate::message::{Gathered, Part};
+use crate::options::Options;
+use crate::outside::{Outside, WakerOf};
 use crate::partition::Admission;
 use crate::pending::{Pending, PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
-use crate::state::{Effect, ShardState};
+use crate::state::{Effect, Newest, ShardState};
+use crate::warm::LookUps;
+use define::{ApplyOrigin, PendingApply};
+use tend::{Brake, Leave};
+
 use crate::write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
 
 /// Rows that may wait for the log in one shard; more are refused as `Overloaded`.
 const ROWS_IN_FLIGHT_MAX: usize = 1 << 18;
 /// Bytes of parts that may wait in one shard.
 const BYTES_IN_FLIGHT_MAX: usize = 256 << 20;
-/// The partition number of catalogue records, which belong to no partition.
-const CATALOGUE_PARTITION: u16 = u16::MAX;
-
+/// Memory that remembers which rows were asked for lately, and for how long.
+const DOORKEEPER_BYTES: usize = 256 << 10;
+const DOORKEEPER_WINDOW_NS: u64 = 60_000_000_000;
 /// Counters that the owner keeps for `ShardStats`.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -46,17 +62,12 @@ pub struct Counters {
     pub duplicate: u64,
     /// Rows refused.
     pub refused: u64,
-}
-
-/// Who waits for definitions to be applied.
-type ApplyOrigin = Origin<Result<Vec<Applied>, Error>>;
-
-/// Definitions on their way through the log.
-struct PendingApply {
-    batch: u64,
-    next: Arc<Catalogue>,
-    applied: Vec<Applied>,
-    origin: ApplyOrigin,
+    /// Keys that readers asked for because hot tables could not tell.
+    pub asked: u64,
+    /// Those of them that memory answered.
+    pub asked_in_memory: u64,
+    /// Rows taken into the hot table because they were read.
+    pub promoted: u64,
 }
 
 /// How an append ended for the row at the head of the queue.
@@ -66,11 +77,42 @@ enum Step {
     Wait,
 }
 
+/// What an owner is made of.
+pub struct Parts<E: Env> {
+    /// Clock and disk.
+    pub env: E,
+    /// What the logs and tables have made true.
+    pub state: ShardState,
+    /// The log, empty.
+    pub log: LogWriter<E>,
+    /// The tables.
+    pub tree: Tree<E>,
+    /// The manifest of the directory.
+    pub manifests: Arc<ManifestStore<E>>,
+}
+
 /// The owning side of one shard.
 pub struct Owner<E: Env> {
     pub(crate) state: ShardState,
     pub(crate) log: LogWriter<E>,
     pub(crate) counters: Counters,
+    pub(crate) warm: LookUps<E>,
+    doorkeeper: Doorkeeper,
+    env: E,
+    manifests: Arc<ManifestStore<E>>,
+    /// None until the shard's thread runs.
+    working: Option<Working<E>>,
+    /// Size at which a memtable is flushed.
+    memtable_bytes: usize,
+    brake: Brake,
+    /// When the hot table was last swept, monotonic nanoseconds.
+    swept_ns: u64,
+    /// Why the worker does not get on, if it does not.
+    trouble: Option<String>,
+    /// The worker failed since the last flush.
+    cannot_flush: bool,
+    /// Monotonic time of this turn, nanoseconds.
+    now_ns: u64,
     future_skew_us: i64,
     /// Parts being admitted, and the next row of the first.
     queue: VecDeque<Part>,
@@ -86,12 +128,24 @@ pub struct Owner<E: Env> {
 }
 
 impl<E: Env> Owner<E> {
-    pub(crate) fn new(state: ShardState, log: LogWriter<E>, future_skew_us: i64) -> Self {
+    pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
+        let Parts { env, state, log, tree, manifests } = parts;
         Owner {
             state,
             log,
             counters: Counters::default(),
-            future_skew_us,
+            warm: LookUps::new(Arc::new(tree)),
+            doorkeeper: Doorkeeper::new(DOORKEEPER_BYTES, DOORKEEPER_WINDOW_NS),
+            env,
+            manifests,
+            working: None,
+            memtable_bytes: options.memtable_bytes(),
+            brake: Brake::default(),
+            swept_ns: 0,
+            trouble: None,
+            cannot_flush: false,
+            now_ns: 0,
+            future_skew_us: options.future_skew_us,
             queue: VecDeque::new(),
             queue_at: 0,
             queue_bytes: 0,
@@ -103,8 +157,41 @@ impl<E: Env> Owner<E> {
         }
     }
 
+    /// Sets a worker to work, which wakes this shard by `waker`.
+    ///
+    /// # Errors
+    /// No thread could be made.
+    pub(crate) fn start_work(
+        &mut self,
+        background: Background,
+        waker: WakerOf<E>,
+        catalogue: &Catalogue,
+    ) -> std::io::Result<()> {
+        let manifest = self.manifests.current();
+        let files = WarmFiles {
+            env: self.env.clone(),
+            dir: self.manifests.warm_dir(),
+            store_id: manifest.store_id,
+            hash_seed: manifest.hash_seed,
+        };
+        let commit = Manifests(Arc::clone(&self.manifests));
+        let (shard, tree) = (self.state.shard(), Tree::clone(self.warm.tree()));
+        let policy = CompactionPolicy::default();
+        let rules = flush::rules(&self.state, catalogue);
+        let worker = Worker::new(files, commit, shard as u16, policy, rules, tree)
+            .scrubbing(ScrubPace::default());
+        self.working = Some(Working::start(worker, background, shard, &self.env, waker)?);
+        Ok(())
+    }
+
     /// Takes a part to write, or refuses it whole when too much waits.
-    pub(crate) fn take(&mut self, part: Part, outside: &mut Outside<E>) {
+    pub(crate) fn take(
+        &mut self,
+        part: Part,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+        outside: &mut Outside<E>,
+    ) {
         let full = part.batch.is_refused
             || self.pending.len() > ROWS_IN_FLIGHT_MAX
             || self.queue_bytes + part.batch.bytes.len() > BYTES_IN_FLIGHT_MAX;
@@ -120,13 +207,9 @@ impl<E: Env> Owner<E> {
             outside.answer(&part.origin, outcomes);
             return;
         }
+        self.ask_ahead(&part, catalogue, ring);
         self.queue_bytes += part.batch.bytes.len();
         self.queue.push_back(part);
-    }
-
-    /// Takes definitions to apply.
-    pub(crate) fn take_apply(&mut self, definitions: Vec<FeatureView>, origin: ApplyOrigin) {
-        self.apply_queue.push_back((definitions, origin));
     }
 
     /// Admits what is queued, up to where the log wants time.
@@ -134,8 +217,10 @@ impl<E: Env> Owner<E> {
         &mut self,
         now_us: i64,
         catalogue: &Arc<Catalogue>,
+        ring: &mut E::Ring,
         outside: &mut Outside<E>,
     ) {
+        self.now_ns = self.env.monotonic_ns();
         self.admit_applies(catalogue, outside);
         while let Some(part) = self.queue.pop_front() {
             let mut decided = Gathered::new();
@@ -143,7 +228,7 @@ impl<E: Env> Owner<E> {
             let waiting =
                 Arc::new(Waiting { batch: Arc::clone(&part.batch), origin: part.origin.clone() });
             while let Some(&index) = part.rows.get(self.queue_at) {
-                match self.admit_row(&waiting, index, now_us, catalogue, &mut decided) {
+                match self.admit_row(&waiting, index, now_us, catalogue, ring, &mut decided) {
                     Step::Next => self.queue_at += 1,
                     Step::Wait => {
                         waits = true;
@@ -169,6 +254,7 @@ impl<E: Env> Owner<E> {
         index: u32,
         now_us: i64,
         catalogue: &Catalogue,
+        ring: &mut E::Ring,
         decided: &mut Gathered,
     ) -> Step {
         let batch = &waiting.batch;
@@ -193,7 +279,12 @@ impl<E: Env> Owner<E> {
         };
         let step = match refusal {
             Some(refusal) => Err(Some(refusal)),
-            None => self.log_row(waiting, index, now_us, hash, catalogue),
+            None => match self.brake.ask(batch.key(row).len() + batch.value(row).len()) {
+                Leave::Now => self.log_row(waiting, index, now_us, hash, catalogue, ring),
+                // What waits too long fills the queue, which then refuses.
+                Leave::Later => Err(None),
+                Leave::Never => Err(Some(Refusal::DiskFull)),
+            },
         };
         match step {
             Ok(()) => Step::Next,
@@ -213,6 +304,7 @@ impl<E: Env> Owner<E> {
         now_us: i64,
         entity_hash: u64,
         catalogue: &Catalogue,
+        ring: &mut E::Ring,
     ) -> Result<(), Option<Refusal>> {
         let batch = &waiting.batch;
         let row = batch.rows.get(index as usize).ok_or(Some(Refusal::UnknownSchema))?;
@@ -222,13 +314,16 @@ impl<E: Env> Owner<E> {
         }
         let key = batch.key(row);
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
+        self.base(view, entity_hash, key, ring)?;
         let watermark = self.state.logged_watermark(entity_hash);
-        let mut merged = None;
-        if let WriteKind::Partial { features } = &row.kind {
-            let base = self.newest(view, row_hash, key, watermark)?;
-            merged =
-                Some(merge::merge(view, base.as_ref(), row, features, batch.value(row), now_us)?);
-        }
+        let merged = match &row.kind {
+            WriteKind::Partial { features } => {
+                let (base, value) =
+                    (self.newest(view, row_hash, key, watermark)?, batch.value(row));
+                Some(merge::merge(view, base.as_ref(), row, features, value, now_us)?)
+            }
+            _ => None,
+        };
         let (schema_id, dense, value) = match &merged {
             Some(merged) => (view.latest.id, merged.dense, merged.value.as_slice()),
             None => (row.schema_id, row.dense, batch.value(row)),
@@ -238,7 +333,8 @@ impl<E: Env> Owner<E> {
         let flags = if delete { FLAG_TOMBSTONE } else { 0 }
             | if dense { FLAG_DENSE } else { 0 }
             | if expires { FLAG_HAS_EXPIRE } else { 0 };
-        let reservation = self.state.reserve(view, row_hash, key, value.len(), expires)?;
+        let reservation =
+            self.state.reserve(catalogue, view, row_hash, key, value.len(), expires)?;
         let (number, partition) = self.state.partition_mut(entity_hash).ok_or(None)?;
         let record = Record {
             kind: if delete { RecordKind::Tombstone } else { RecordKind::Put },
@@ -278,7 +374,11 @@ impl<E: Env> Owner<E> {
         key: &[u8],
         watermark: Option<i64>,
     ) -> Result<Option<Base>, Refusal> {
-        let applied = self.state.newest(view, row_hash, key)?;
+        let applied = self.state.with_newest(view, row_hash, key, |newest| match newest {
+            Newest::Row(row) => Ok(Some(Base::of(&row))),
+            Newest::Absent | Newest::Below => Ok(None),
+            Newest::Unreadable(_) => Err(Refusal::CorruptBase),
+        })?;
         let newest = self.pending.newest(row_hash, key, applied);
         Ok(newest.filter(|base| !base.is_reset(watermark)))
     }
@@ -292,55 +392,6 @@ impl<E: Env> Owner<E> {
             }
         }
         Outcome::NotApplied(refusal)
-    }
-
-    fn admit_applies(&mut self, catalogue: &Arc<Catalogue>, outside: &mut Outside<E>) {
-        // One at a time: a plan is made against the catalogue that the one before it left.
-        if !self.applies.is_empty() {
-            return;
-        }
-        while let Some((definitions, origin)) = self.apply_queue.pop_front() {
-            match self.log_definitions(&definitions, catalogue) {
-                Ok(None) => {
-                    self.apply_queue.push_front((definitions, origin));
-                    return;
-                }
-                Ok(Some((applied, Some((batch, next))))) => {
-                    self.applies.push_back(PendingApply { batch, next, applied, origin });
-                    return;
-                }
-                Ok(Some((applied, None))) => outside.answer_apply(origin, Ok(applied)),
-                Err(error) => outside.answer_apply(origin, Err(error)),
-            }
-        }
-    }
-
-    /// Logs what the definitions change; `None` means that the log wants time. The entries of one
-    /// call may be cut apart by a crash: each is a whole definition, and applying is idempotent.
-    #[allow(clippy::type_complexity)]
-    fn log_definitions(
-        &mut self,
-        definitions: &[FeatureView],
-        catalogue: &Arc<Catalogue>,
-    ) -> Result<Option<(Vec<Applied>, Option<(u64, Arc<Catalogue>)>)>, Error> {
-        let (entries, applied) = catalogue.plan(definitions)?;
-        if entries.is_empty() {
-            return Ok(Some((applied, None)));
-        }
-        let mut next = Catalogue::clone(catalogue);
-        let mut last = 0;
-        for entry in &entries {
-            next = next.with_entry(entry)?;
-            let payload = entry.to_json().map_err(|e| Error::Invalid(e.to_string()))?;
-            match self.log.append(&catalogue_record(entry, next.generation(), &payload)) {
-                Ok(batch) => last = batch,
-                // Entries logged before this one are repeated with equal ids: no harm.
-                Err(refused) if refused.is_backpressure() => return Ok(None),
-                Err(refused) => return Err(Error::ReadOnly(refused.to_string())),
-            }
-        }
-        self.open_is_durable = true;
-        Ok(Some((applied, Some((last, Arc::new(next))))))
     }
 
     /// Sends the open batch on its way.
@@ -359,47 +410,45 @@ impl<E: Env> Owner<E> {
         &mut self,
         catalogue: &Arc<Catalogue>,
         published: &ArcSwap<Catalogue>,
+        ring: &mut E::Ring,
         outside: &mut Outside<E>,
     ) {
         let mut progress = self.log.progress();
         if is_planted(Bug::AcknowledgeBeforeSync) {
             (progress.written, progress.durable) = (progress.assigned, progress.assigned);
         }
-        let failed = progress.failed.is_some();
-        self.is_failed = failed;
+        self.is_failed |= progress.failed.is_some();
         let mut answers: Vec<(Arc<Waiting>, Gathered)> = Vec::new();
-        while let Some(mut row) = self.pending.pop_safe(progress.written, progress.durable) {
+        let mut pending = std::mem::take(&mut self.pending);
+        while let Some(row) = pending.front_safe(progress.written, progress.durable) {
+            match self.is_judgeable(row, catalogue, ring) {
+                Ok(()) => {}
+                Err(None) => break,
+                // It is in the log, and what it competes with cannot be read: nothing can be told
+                // of it, nor of what follows it. A restart tries again.
+                Err(Some(_)) => {
+                    self.is_failed = true;
+                    break;
+                }
+            }
+            let Some(mut row) = pending.pop() else { break };
             let outcome = self.apply_pending(&mut row, progress.durable, catalogue);
             note_answer(&mut answers, row.waiting, row.index, outcome);
         }
+        self.pending = pending;
+        let failed = self.is_failed;
         if failed {
             for row in self.pending.drain() {
                 note_answer(&mut answers, row.waiting, row.index, Outcome::InDoubt);
             }
         }
+        if self.pending.len() == 0 && self.queue.is_empty() {
+            self.state.bases.clear();
+        }
         for (waiting, outcomes) in answers {
             outside.answer(&waiting.origin, outcomes);
         }
         self.complete_applies(progress.durable, failed, published, outside);
-    }
-
-    fn complete_applies(
-        &mut self,
-        durable: u64,
-        failed: bool,
-        published: &ArcSwap<Catalogue>,
-        outside: &mut Outside<E>,
-    ) {
-        while let Some(apply) = self.applies.pop_front_if(|apply| apply.batch <= durable || failed)
-        {
-            if apply.batch <= durable {
-                published.store(apply.next);
-                outside.answer_apply(apply.origin, Ok(apply.applied));
-            } else {
-                let what = "the log failed while the definitions were written".to_owned();
-                outside.answer_apply(apply.origin, Err(Error::InDoubt(what)));
-            }
-        }
     }
 
     fn apply_pending(
@@ -454,23 +503,6 @@ fn note_answer(
     match answers.last_mut() {
         Some((last, outcomes)) if Arc::ptr_eq(last, &waiting) => outcomes.push((index, outcome)),
         _ => answers.push((waiting, vec![(index, outcome)])),
-    }
-}
-
-fn catalogue_record<'a>(entry: &CatalogueEntry, generation: u64, payload: &'a [u8]) -> Record<'a> {
-    Record {
-        kind: RecordKind::Catalogue,
-        flags: 0,
-        schema_id: entry.schema_id,
-        partition: CATALOGUE_PARTITION,
-        sequence: generation,
-        event_time: 0,
-        created_time: NO_TIME,
-        producer_id: 0,
-        producer_sequence: 0,
-        expire_at: NO_TIME,
-        key: &[],
-        value: payload,
     }
 }
 

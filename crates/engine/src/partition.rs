@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
-use thermae_formats::NO_TIME;
 use thermae_formats::batch::Record;
-use thermae_tiering::residency;
+use thermae_formats::checkpoint::{CheckpointPartition, CheckpointView};
+use thermae_formats::{NO_TIME, ViewId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Producers that a partition remembers; one more is refused, so that ids made up by a hostile
@@ -40,6 +40,8 @@ pub struct Partition {
     blocked: HashMap<u64, u64>,
     rows_digest: u64,
     marks_digest: u64,
+    /// Live rows and their key and value bytes, by view id.
+    by_view: Vec<(i64, i64)>,
 }
 
 impl Partition {
@@ -94,9 +96,9 @@ impl Partition {
         }
     }
 
-    /// The row no longer counts when a record is applied; see [`residency::is_reset`].
-    pub fn is_reset(&self, expire_at: i64) -> bool {
-        residency::is_reset(expire_at, self.watermark)
+    /// The newest event time of any applied record.
+    pub fn watermark(&self) -> Option<i64> {
+        self.watermark
     }
 
     /// Advances sequence, mark and watermark past a record that has been applied.
@@ -122,6 +124,59 @@ impl Partition {
         *admitted = producer_sequence.max(*admitted);
     }
 
+    /// Adds to the live rows of a view, and to their key and value bytes.
+    pub fn count(&mut self, view_id: ViewId, rows: i64, bytes: i64) {
+        let at = view_id.0 as usize;
+        if self.by_view.len() <= at {
+            self.by_view.resize(at + 1, (0, 0));
+        }
+        if let Some((all_rows, all_bytes)) = self.by_view.get_mut(at) {
+            *all_rows += rows;
+            *all_bytes += bytes;
+        }
+    }
+
+    /// Live rows and their key and value bytes, by view id.
+    pub fn by_view(&self) -> &[(i64, i64)] {
+        &self.by_view
+    }
+
+    /// What has been applied, as a checkpoint carries it.
+    pub fn checkpoint(&self, number: u16) -> CheckpointPartition {
+        let mut marks: Vec<_> = self.marks.iter().map(|(id, mark)| (*id, *mark)).collect();
+        marks.sort_unstable();
+        let views = self.by_view.iter().zip(0..).filter(|(count, _)| **count != (0, 0));
+        CheckpointPartition {
+            number,
+            applied: self.applied,
+            watermark: self.watermark,
+            rows_digest: self.rows_digest,
+            marks,
+            views: views
+                .map(|(&(rows, bytes), id)| CheckpointView { view_id: ViewId(id), rows, bytes })
+                .collect(),
+        }
+    }
+
+    /// A partition as it was when the checkpoint was taken; what was only admitted then is not in it.
+    pub fn from_checkpoint(checkpoint: &CheckpointPartition) -> Self {
+        let mut partition = Self {
+            assigned: checkpoint.applied,
+            applied: checkpoint.applied,
+            watermark: checkpoint.watermark,
+            logged_watermark: checkpoint.watermark,
+            rows_digest: checkpoint.rows_digest,
+            ..Self::default()
+        };
+        for (producer_id, sequence) in &checkpoint.marks {
+            partition.move_mark(*producer_id, *sequence);
+        }
+        for view in &checkpoint.views {
+            partition.count(view.view_id, view.rows, view.bytes);
+        }
+        partition
+    }
+
     /// Replaces the digest share of one row by that of its successor.
     pub fn swap_row_digest(&mut self, old: Option<u64>, new: u64) {
         self.rows_digest = self.rows_digest.wrapping_sub(old.unwrap_or(0)).wrapping_add(new);
@@ -145,6 +200,9 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
+    use thermae_formats::SchemaId;
+    use thermae_formats::batch::RecordKind;
+
     use super::*;
 
     #[test]
@@ -167,6 +225,44 @@ mod tests {
         partition.note_logged(7, 4, 0);
         assert_eq!(partition.admission(7, 6), Admission::Blocked);
         assert_eq!(partition.admission(7, 5), Admission::Fresh);
+    }
+
+    #[test]
+    fn a_checkpoint_carries_what_was_applied_and_nothing_else() {
+        let mut partition = Partition::default();
+        for sequence in 1..=20 {
+            partition.note_logged(sequence % 3, sequence, sequence as i64);
+            partition.note_applied(&Record {
+                kind: RecordKind::Put,
+                flags: 0,
+                schema_id: SchemaId(1),
+                partition: 5,
+                sequence,
+                event_time: sequence as i64,
+                created_time: NO_TIME,
+                producer_id: sequence % 3,
+                producer_sequence: sequence,
+                expire_at: NO_TIME,
+                key: b"",
+                value: b"",
+            });
+            partition.swap_row_digest(None, sequence);
+            partition.count(ViewId(sequence as u32 % 4), 1, 9);
+        }
+        partition.count(ViewId(2), -5, -45);
+        let checkpoint = partition.checkpoint(5);
+        assert_eq!((checkpoint.applied, checkpoint.watermark), (20, Some(20)));
+        assert_eq!(checkpoint.marks, [(1, 19), (2, 20)]);
+        let views: Vec<u32> = checkpoint.views.iter().map(|view| view.view_id.0).collect();
+        assert_eq!(views, [0, 1, 3], "view 2 is empty");
+        // Logged and not applied: lost with the process, and logged again.
+        partition.note_logged(1, 30, 30);
+        let again = Partition::from_checkpoint(&checkpoint);
+        assert_eq!(again.digest(), partition.digest());
+        assert_eq!(again.checkpoint(5), checkpoint);
+        assert_eq!((again.next_sequence(), again.logged_watermark()), (21, Some(20)));
+        assert_eq!(again.admission(1, 19), Admission::Duplicate);
+        assert_eq!(again.admission(1, 30), Admission::Fresh);
     }
 
     #[test]

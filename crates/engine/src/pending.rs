@@ -8,6 +8,7 @@ use thermae_formats::catalogue::SchemaId;
 
 use crate::merge::Base;
 use crate::message::{Gathered, Origin};
+use crate::state::version_of;
 use crate::write::{Ack, WriteBatch};
 use thermae_hot::Reservation;
 
@@ -52,7 +53,7 @@ pub struct Head {
     watermark_before: Option<i64>,
     /// The pending row of the same hash before this one.
     previous: Option<u64>,
-    /// Room set aside in the hot table; taken when the row is applied.
+    /// Room set aside in the hot table, if it had any; taken when the row is applied.
     pub reservation: Option<Reservation>,
     /// The value, where it is not the one of the request.
     merged: Option<Vec<u8>>,
@@ -64,7 +65,7 @@ impl PendingRow {
         record: &Record<'_>,
         row_hash: u64,
         watermark_before: Option<i64>,
-        reservation: Reservation,
+        reservation: Option<Reservation>,
     ) -> Head {
         Head {
             kind: record.kind,
@@ -78,7 +79,7 @@ impl PendingRow {
             row_hash,
             watermark_before,
             previous: None,
-            reservation: Some(reservation),
+            reservation,
             merged: None,
         }
     }
@@ -126,6 +127,11 @@ impl Pending {
         self.rows.len()
     }
 
+    /// The log batch of the oldest row, if any waits.
+    pub fn first_batch(&self) -> Option<u64> {
+        self.rows.front().map(|row| row.log_batch)
+    }
+
     /// Adds a logged row.
     pub fn push_row(&mut self, mut head: Head, log_batch: u64, waiting: &Arc<Waiting>, index: u32) {
         let number = self.popped + self.rows.len() as u64;
@@ -159,7 +165,7 @@ impl Pending {
         let mut newest = applied;
         for (head, row) in rows.into_iter().rev() {
             let Some(record) = head.record(&row.waiting.batch, row.index) else { continue };
-            let next = Base::of_record(&record);
+            let next = Base::of(&version_of(&record));
             // Rows of another key with an equal hash hang in the same chain.
             let wins = record.key == key
                 && newest.as_ref().is_none_or(|base| {
@@ -172,12 +178,12 @@ impl Pending {
         newest
     }
 
-    /// Pops the oldest row if its batch is as safe as its acknowledgement promises. A row never
-    /// passes the one before it, so that rows are applied in log order.
-    pub fn pop_safe(&mut self, written: u64, durable: u64) -> Option<PendingRow> {
+    /// The oldest row if its batch is as safe as its acknowledgement promises. A row never passes the
+    /// one before it, so that rows are applied in log order.
+    pub fn front_safe(&self, written: u64, durable: u64) -> Option<&PendingRow> {
         let row = self.rows.front()?;
         let safe = if row.waiting.batch.ack == Ack::Logged { written } else { durable };
-        if row.log_batch > safe { None } else { self.pop() }
+        (row.log_batch <= safe).then_some(row)
     }
 
     /// Empties the queue.
@@ -185,7 +191,8 @@ impl Pending {
         std::iter::from_fn(|| self.pop())
     }
 
-    fn pop(&mut self) -> Option<PendingRow> {
+    /// Pops the oldest row.
+    pub fn pop(&mut self) -> Option<PendingRow> {
         let row = self.rows.pop_front()?;
         if let Some(head) = &row.head
             && self.latest.get(&head.row_hash) == Some(&self.popped)

@@ -13,11 +13,18 @@ pub enum Bug {
 #[cfg(feature = "planted-bugs")]
 mod switch {
     use std::cell::Cell;
+    use std::sync::OnceLock;
 
     use super::Bug;
 
     thread_local! {
         static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+    static EVERYWHERE: OnceLock<Bug> = OnceLock::new();
+
+    /// Plants a bug in every store of this process, for good; the first one stays.
+    pub fn plant_everywhere(bug: Bug) {
+        EVERYWHERE.get_or_init(|| bug);
     }
 
     /// Plants a bug in the stores that this thread runs, or none.
@@ -26,14 +33,14 @@ mod switch {
     }
 
     pub(crate) fn is_planted(bug: Bug) -> bool {
-        PLANTED.get() == Some(bug)
+        PLANTED.get() == Some(bug) || EVERYWHERE.get() == Some(&bug)
     }
 }
 
 #[cfg(feature = "planted-bugs")]
 pub(crate) use switch::is_planted;
 #[cfg(feature = "planted-bugs")]
-pub use switch::plant;
+pub use switch::{plant, plant_everywhere};
 
 #[cfg(not(feature = "planted-bugs"))]
 pub(crate) const fn is_planted(_: Bug) -> bool {

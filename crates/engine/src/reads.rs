@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use thermae_formats::catalogue::SchemaId;
 use thermae_formats::hash::{entity_hash, partition_of, row_hash, shard_of};
+use thermae_formats::version::Version;
 pub use thermae_formats::visibility::Visibility;
 pub use thermae_hot::{HotReader, Lookup, Probe, RowBuf, RowView};
 
@@ -29,6 +31,20 @@ pub fn visibility(row: &RowView<'_>, ttl_us: i64, read_time: i64) -> Visibility 
         ttl_us,
         read_time,
     )
+}
+
+/// A row of the hot table as the warm tier would hold it; its value is padded to whole words.
+pub fn version_of<'a>(row: &RowView<'a>) -> Version<'a> {
+    Version {
+        schema_id: SchemaId(row.schema_id()),
+        flags: row.flags(),
+        sequence: row.sequence(),
+        event_time: row.event_time(),
+        created_time: row.created_time(),
+        expire_at: row.expire_at(),
+        key: row.key(),
+        value: row.value(),
+    }
 }
 
 /// The hot tables of all shards, readable from any thread.
@@ -71,6 +87,13 @@ impl Reads {
     #[inline]
     pub fn shard(&self, partition: u16) -> usize {
         usize::from(shard_of(partition, self.tables.len() as u16))
+    }
+
+    /// Whether a row of this entity that its hot table lacks may lie below it. Ask after the look-up:
+    /// a table says that it lacks rows before it lets the first one go.
+    pub fn may_lie_below(&self, entity_hash: u64) -> bool {
+        let table = self.tables.get(self.shard(self.partition(entity_hash)));
+        table.is_some_and(|table| !table.is_complete())
     }
 
     /// Partitions of the store.

@@ -8,18 +8,18 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use thermae_env::{Env, Ring, available_cores, pin_thread};
-use thermae_formats::manifest::{Manifest, SealedLog};
+use thermae_formats::manifest::SealedLog;
 
 use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::handle::Handle;
-use crate::log::{LogOptions, RecoveryReport, close_directory, open_directory_with};
+use crate::log::{LogOptions, ManifestStore, RecoveryReport, open_directory_with};
 use crate::message::{Mailbox, Message};
 use crate::options::Options;
 use crate::outside::{Shared, WakerOf};
-use crate::owner::Owner;
+use crate::owner::{Owner, Parts};
 use crate::reads::Reads;
-use crate::replay::Rebuild;
+use crate::replay::{Rebuild, Rebuilt};
 use crate::service::Service;
 use crate::shard::Shard;
 use crate::stats::ShardStats;
@@ -27,9 +27,8 @@ use crate::stats::ShardStats;
 /// A directory after recovery, before its shards run.
 pub struct Opened<E: Env> {
     env: E,
-    dir: PathBuf,
     options: Options,
-    manifest: Manifest,
+    manifests: Arc<ManifestStore<E>>,
     owners: Vec<Owner<E>>,
     catalogue: Arc<Catalogue>,
     reads: Reads,
@@ -49,21 +48,27 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         segment_bytes: options.segment_bytes,
         ..LogOptions::default()
     };
-    let mut rebuild = Rebuild::new(options.cores, options.memory_bytes, options.hot_memory);
+    let mut rebuild = Rebuild::new(env.clone(), dir, &options);
     let recovered =
         open_directory_with(&env, dir, options.cores as u16, &log_options, &mut rebuild)
             .map_err(|error| rebuild.take_error().unwrap_or_else(|| Error::from_log(error)))?;
-    let (states, catalogue, reads) = rebuild.finish()?;
+    let Rebuilt { states, trees, catalogue, reads } = rebuild.finish()?;
+    let manifests = ManifestStore::new(env.clone(), dir, recovered.manifest);
+    let manifests = Arc::new(manifests.map_err(Error::from_log)?);
+    manifests.remove_unnamed().map_err(Error::from_log)?;
     let owners = states
         .into_iter()
         .zip(recovered.writers)
-        .map(|(state, log)| Owner::new(state, log, options.future_skew_us))
+        .zip(trees)
+        .map(|((state, log), tree)| {
+            let (env, manifests) = (env.clone(), Arc::clone(&manifests));
+            Owner::new(Parts { env, state, log, tree, manifests }, &options)
+        })
         .collect();
     Ok(Opened {
         env,
-        dir: dir.to_owned(),
         options,
-        manifest: recovered.manifest,
+        manifests,
         owners,
         catalogue: Arc::new(catalogue),
         reads,
@@ -91,7 +96,12 @@ impl<E: Env> Opened<E> {
     fn share(&self, wakers: Vec<WakerOf<E>>) -> Arc<Shared<E>> {
         let published_ns = self.env.monotonic_ns();
         let stats = self.owners.iter().enumerate().map(|(shard, owner)| {
-            ArcSwap::from_pointee(ShardStats { shard, published_ns, ..owner.state.stats() })
+            ArcSwap::from_pointee(ShardStats {
+                shard,
+                published_ns,
+                tiers: owner.tiers(),
+                ..owner.state.stats()
+            })
         });
         Arc::new(Shared {
             mailboxes: wakers.into_iter().map(Mailbox::new).collect(),
@@ -116,18 +126,12 @@ impl<E: Env> Opened<E> {
                 .push(self.env.ring().map_err(|e| Error::io(format!("ring of shard {shard}"), e))?);
         }
         let shared = self.share(rings.iter().map(Ring::waker).collect());
-        let spin_us = self.options.spin_us;
-        let shards = self
-            .owners
-            .into_iter()
-            .zip(rings)
-            .enumerate()
-            .map(|(number, (owner, ring))| {
-                let service = make_service(number);
-                let env = self.env.clone();
-                Shard::new(number, env, ring, service, owner, Arc::clone(&shared), spin_us)
-            })
-            .collect();
+        let mut shards = Vec::new();
+        for (number, (owner, ring)) in self.owners.into_iter().zip(rings).enumerate() {
+            let (service, env) = (make_service(number), self.env.clone());
+            let shared = Arc::clone(&shared);
+            shards.push(Shard::new(number, env, ring, service, owner, shared, &self.options)?);
+        }
         Ok(Stepped { shards, handle: Handle::new(shared), lock: self.lock })
     }
 
@@ -174,9 +178,7 @@ impl<E: Env> Opened<E> {
         Ok(Engine {
             handle: Handle::new(shared),
             threads,
-            env: self.env,
-            dir: self.dir,
-            manifest: self.manifest,
+            manifests: self.manifests,
             report: self.report,
             _lock: self.lock,
         })
@@ -212,7 +214,7 @@ fn shard_thread<E: Env, S: Service<E>>(
     }
     let Ok((owner, shared)) = seat_rx.recv() else { return Ok(None) };
     let service = make_service(number);
-    let mut shard = Shard::new(number, env, ring, service, owner, shared, options.spin_us);
+    let mut shard = Shard::new(number, env, ring, service, owner, shared, options)?;
     while shard.turn()? {}
     Ok(shard.log_end())
 }
@@ -230,9 +232,7 @@ fn pin_shard(number: usize) -> Result<(), Error> {
 pub struct Engine<E: Env> {
     handle: Handle<E>,
     threads: Vec<JoinHandle<Result<Option<SealedLog>, Error>>>,
-    env: E,
-    dir: PathBuf,
-    manifest: Manifest,
+    manifests: Arc<ManifestStore<E>>,
     report: RecoveryReport,
     _lock: E::Lock,
 }
@@ -290,7 +290,7 @@ impl<E: Env> Engine<E> {
             .collect();
         let ends: Vec<Option<SealedLog>> = ended.into_iter().collect::<Result<_, _>>()?;
         // Where it cannot be done the next open finds the ends as after a crash.
-        close_directory(&self.env, &self.dir, &self.manifest, &ends).map_err(Error::from_log)?;
+        self.manifests.close(&ends).map_err(Error::from_log)?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::{Applied, Catalogue};
 use crate::error::Error;
+use crate::fetch::{FetchBatch, Fetched};
 use crate::reads::Reads;
 use crate::shard::Outside;
 use crate::stats::Stats;
@@ -20,6 +21,8 @@ pub trait Service<E: Env>: Sized {
     fn on_event(&mut self, event: Event, cx: &mut Cx<'_, E>);
     /// Every row of the batch written under `ticket` is decided, in row order.
     fn on_written(&mut self, ticket: u64, outcomes: Vec<Outcome>, cx: &mut Cx<'_, E>);
+    /// Every key of the batch fetched under `ticket` is known, in the order of the batch.
+    fn on_fetched(&mut self, ticket: u64, keys: Vec<Fetched>, cx: &mut Cx<'_, E>);
     /// The definitions applied under `ticket` are decided.
     fn on_applied(&mut self, ticket: u64, result: Result<Vec<Applied>, Error>, cx: &mut Cx<'_, E>);
     /// Called every turn; returns when it wants the next one at the latest, monotonic nanoseconds.
@@ -51,6 +54,12 @@ impl<E: Env> Cx<'_, E> {
         self.outside.write(ticket, batch, self.reads);
     }
 
+    /// Asks the owners of rows that the hot tables lack; they come by `on_fetched`, never during this
+    /// call.
+    pub fn fetch(&mut self, ticket: u64, batch: FetchBatch) {
+        self.outside.fetch(ticket, batch);
+    }
+
     /// Applies definitions; the outcome always comes by `on_applied`.
     pub fn apply(&mut self, ticket: u64, definitions: Vec<FeatureView>) {
         self.outside.apply(ticket, definitions);
@@ -75,6 +84,7 @@ impl<E: Env> Service<E> for NoService {
     fn on_start(&mut self, _: &mut Cx<'_, E>) {}
     fn on_event(&mut self, _: Event, _: &mut Cx<'_, E>) {}
     fn on_written(&mut self, _: u64, _: Vec<Outcome>, _: &mut Cx<'_, E>) {}
+    fn on_fetched(&mut self, _: u64, _: Vec<Fetched>, _: &mut Cx<'_, E>) {}
     fn on_applied(&mut self, _: u64, _: Result<Vec<Applied>, Error>, _: &mut Cx<'_, E>) {}
     fn on_turn(&mut self, _: &mut Cx<'_, E>) -> Option<u64> {
         None

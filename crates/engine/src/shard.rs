@@ -13,10 +13,11 @@ use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::log::LogEvent;
 use crate::message::Message;
+use crate::options::Options;
 pub use crate::outside::{Outside, Shared};
 use crate::owner::Owner;
 use crate::service::{Cx, Service};
-use crate::stats::ShardStats;
+use crate::stats::{DamagedTable, ShardStats};
 
 /// The longest sleep: the heartbeat in the hot table, by which mapped readers know that the server
 /// lives, must be renewed this often.
@@ -51,6 +52,8 @@ enum Phase {
     Running,
     /// Answering what is under way.
     Draining,
+    /// Waiting for the last memtables to be tables.
+    Flushing,
     /// Writing the last horizon batch.
     Closing,
 }
@@ -61,26 +64,30 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         env: E,
         ring: E::Ring,
         service: S,
-        owner: Owner<E>,
+        mut owner: Owner<E>,
         shared: Arc<Shared<E>>,
-        spin_us: u64,
-    ) -> Self {
-        Shard {
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let catalogue = shared.catalogue.load_full();
+        owner
+            .start_work(options.background, ring.waker(), &catalogue)
+            .map_err(|e| Error::io(format!("starting the worker of shard {number}"), e))?;
+        Ok(Shard {
             number,
             env,
             ring,
             service,
             owner,
             outside: Outside::new(number, Arc::clone(&shared)),
-            catalogue: shared.catalogue.load_full(),
+            catalogue,
             shared,
             events: Vec::with_capacity(256),
-            spin_ns: spin_us.saturating_mul(1000),
+            spin_ns: options.spin_us.saturating_mul(1000),
             active_ns: 0,
             published_ns: 0,
             deadline_ns: None,
             phase: Phase::New,
-        }
+        })
     }
 
     /// One turn: submit and complete on the ring, serve, admit, apply. Returns false when the
@@ -107,10 +114,11 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         }
         self.events = events;
         active |= self.take_messages(now_us, now_ns);
-        self.owner.admit(now_us, &self.catalogue, &mut self.outside);
+        self.owner.admit(now_us, &self.catalogue, &mut self.ring, &mut self.outside);
         self.owner.submit(&mut self.ring);
         let log_deadline = self.owner.log.tick(now_ns, &mut self.ring);
         active |= self.complete(now_us, now_ns);
+        self.owner.tend(&self.catalogue, now_us);
         let deadline = self.with_service(now_us, now_ns, |service, cx| service.on_turn(cx));
         self.outside.flush();
         self.deadline_ns = [log_deadline, deadline].into_iter().flatten().min();
@@ -156,7 +164,10 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                 false
             }
             Err(event) => {
-                self.with_service(now_us, now_ns, |service, cx| service.on_event(event, cx));
+                let (ring, outside) = (&mut self.ring, &mut self.outside);
+                if let Err(event) = self.owner.on_read(event, &self.catalogue, ring, outside) {
+                    self.with_service(now_us, now_ns, |service, cx| service.on_event(event, cx));
+                }
                 true
             }
         }
@@ -169,8 +180,17 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
             let Some(message) = mailbox.take() else { break };
             taken += 1;
             match message {
-                Message::Write(part) => self.owner.take(part, &mut self.outside),
-                Message::Written { ticket, outcomes } => self.outside.note(ticket, &outcomes),
+                Message::Write(part) => {
+                    let (ring, outside) = (&mut self.ring, &mut self.outside);
+                    self.owner.take(part, &self.catalogue, ring, outside);
+                }
+                Message::Written { ticket, outcomes } => {
+                    self.outside.note_written(ticket, outcomes)
+                }
+                Message::Fetch(part) => {
+                    self.owner.fetch(&part, &self.catalogue, &mut self.ring, &mut self.outside);
+                }
+                Message::Fetched { ticket, keys } => self.outside.note_fetched(ticket, keys),
                 Message::Apply { definitions, origin } => {
                     self.owner.take_apply(definitions, origin);
                 }
@@ -191,14 +211,19 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
 
     /// Applies what is safe, takes over a new catalogue, delivers decided batches.
     fn complete(&mut self, now_us: i64, now_ns: u64) -> bool {
-        self.owner.complete(&self.catalogue, &self.shared.catalogue, &mut self.outside);
+        let (ring, outside) = (&mut self.ring, &mut self.outside);
+        self.owner.complete(&self.catalogue, &self.shared.catalogue, ring, outside);
         self.refresh_catalogue();
         let mut delivered = false;
-        while let Some((ticket, outcomes)) = self.outside.next_complete() {
+        while let Some((ticket, outcomes)) = self.outside.next_written() {
             delivered = true;
             self.with_service(now_us, now_ns, |service, cx| {
                 service.on_written(ticket, outcomes, cx);
             });
+        }
+        while let Some((ticket, keys)) = self.outside.next_fetched() {
+            delivered = true;
+            self.with_service(now_us, now_ns, |service, cx| service.on_fetched(ticket, keys, cx));
         }
         delivered
     }
@@ -218,9 +243,13 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         if self.phase == Phase::Draining {
             let drained = self.with_service(now_us, now_ns, |service, cx| service.on_stop(cx));
             if drained && self.owner.is_idle() && self.outside.is_idle() {
-                self.phase = Phase::Closing;
-                self.owner.log.stop(&mut self.ring);
+                self.phase = Phase::Flushing;
             }
+        }
+        // With everything in tables the next open has nothing to replay.
+        if self.phase == Phase::Flushing && !self.owner.wants_flush(&self.catalogue) {
+            self.phase = Phase::Closing;
+            self.owner.log.stop(&mut self.ring);
         }
         !(self.phase == Phase::Closing && self.owner.log.is_stopped())
     }
@@ -249,8 +278,10 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
             rows_refused: counters.refused,
             log_batches: log.batches,
             rows_in_flight: self.owner.rows_in_flight() as u64,
+            damaged_tables: self.owner.warm.damaged().iter().map(DamagedTable::from).collect(),
             read_only: failed.map(|failure| failure.to_string()),
             published_ns: now_ns,
+            tiers: self.owner.tiers(),
             ..self.owner.state.stats()
         };
         if let Some(place) = self.shared.stats.get(self.number) {

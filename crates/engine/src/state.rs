@@ -1,21 +1,30 @@
 //! What a shard's log makes true: hot table, partitions, counts. Replay and live writes go
 //! through the same [`ShardState::apply`].
 
+mod hot_rows;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thermae_formats::batch::{Record, RecordKind};
+use thermae_formats::batch::Record;
 use thermae_formats::catalogue::ViewId;
+use thermae_formats::checkpoint::CheckpointPartition;
 use thermae_formats::hash;
-use thermae_formats::hot_layout::{FLAG_TOMBSTONE, body_bytes};
-use thermae_hot::{FullCause, HotError, HotWriter, Lookup, NewRow, Reservation, RowBuf};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use thermae_formats::schema::History;
+use thermae_formats::version::Version;
+use thermae_hot::{HotError, HotWriter, Lookup, Reservation, RowBuf};
+use thermae_tiering::merge::is_past;
+use thermae_tiering::residency;
 
+use crate::bases::Bases;
 use crate::catalogue::{Catalogue, View};
-use crate::merge::Base;
+use crate::digest::row_digest;
+use crate::fetch::Fetched;
+use crate::memtables::Memtables;
 use crate::partition::Partition;
+use crate::reads;
 use crate::stats::ShardStats;
-use crate::write::Refusal;
+pub use hot_rows::is_hot;
 
 /// What applying a record did to the newest row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +38,6 @@ pub enum Effect {
 /// Why a record could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The hot budget is exhausted.
-    #[error("the hot budget is exhausted")]
-    Full,
     /// The hot table could not take it.
     #[error("hot table: {0}")]
     Hot(HotError),
@@ -57,18 +63,41 @@ pub enum ApplyError {
 pub struct ShardState {
     hot: HotWriter,
     buf: RowBuf,
+    /// Rows applied and not yet in tables.
+    pub(crate) memtables: Memtables,
+    /// Rows of the tables that pending rows are judged against.
+    pub(crate) bases: Bases,
     /// By partition number; none where another shard owns it.
     partitions: Vec<Option<Partition>>,
     applied: Arc<[AtomicU64]>,
     hash_seed: u64,
     shard: usize,
-    /// Live rows and their key and value bytes, by view id.
-    by_view: Vec<(i64, i64)>,
+    shards: usize,
     corrupt: u64,
+}
+
+/// The newest applied row of a key, as far as memory tells.
+pub enum Newest<'a> {
+    /// Here it is; perhaps a tombstone.
+    Row(Version<'a>),
+    /// There is none.
+    Absent,
+    /// Only the tables on disk can tell.
+    Below,
+    /// The tables could not be read where it would be, and why.
+    Unreadable(&'a Arc<str>),
+}
+
+/// Where a row belongs.
+struct Place<'a> {
+    view: &'a View,
+    entity_hash: u64,
+    row_hash: u64,
 }
 
 /// The current row of a key, as far as ordering needs it.
 struct Current {
+    event_time: i64,
     order: (i64, i64, u64),
     digest: u64,
     is_live: bool,
@@ -87,9 +116,18 @@ impl ShardState {
         let owns = |partition| usize::from(hash::shard_of(partition, shards as u16)) == shard;
         let partitions =
             (0..applied.len() as u16).map(|number| owns(number).then(Partition::default)).collect();
-        let buf = RowBuf::default();
-        let by_view = Vec::new();
-        ShardState { hot, buf, partitions, applied, hash_seed, shard, by_view, corrupt: 0 }
+        ShardState {
+            hot,
+            buf: RowBuf::default(),
+            memtables: Memtables::default(),
+            bases: Bases::default(),
+            partitions,
+            applied,
+            hash_seed,
+            shard,
+            shards,
+            corrupt: 0,
+        }
     }
 
     /// The table, for its readers and descriptor.
@@ -127,41 +165,76 @@ impl ShardState {
             .map_or(0, Partition::applied)
     }
 
-    /// Sets room aside for a row, before it is logged. A full table still takes what fits in the
-    /// place of the entity's present row, tombstones first of all.
-    pub fn reserve(
+    /// Looks for the newest applied row of a key in memory.
+    pub fn with_newest<R>(
         &mut self,
         view: &View,
         row_hash: u64,
         key: &[u8],
-        value_len: usize,
-        expires: bool,
-    ) -> Result<Reservation, Refusal> {
-        let body = body_bytes(key.len(), value_len, expires);
-        let reserved = self.hot.reserve_for(row_hash, view.schema_ids(), key, body);
-        reserved.map_err(|full| match full.cause {
-            FullCause::RowTooLarge => Refusal::RowTooLarge,
-            FullCause::Memory => Refusal::MemoryFull,
-        })
-    }
-
-    /// Gives room back.
-    pub fn release(&mut self, reservation: Reservation) {
-        self.hot.release(reservation);
-    }
-
-    /// The newest applied row of a key, for a partial write.
-    pub fn newest(
-        &mut self,
-        view: &View,
-        row_hash: u64,
-        key: &[u8],
-    ) -> Result<Option<Base>, Refusal> {
+        look: impl FnOnce(Newest<'_>) -> R,
+    ) -> R {
         match self.hot.get(row_hash, view.schema_ids(), key, &mut self.buf) {
-            Lookup::Found(row) => Ok(Some(Base::of_row(&row))),
-            Lookup::Absent => Ok(None),
-            Lookup::Corrupt(_) | Lookup::Busy => Err(Refusal::CorruptBase),
+            Lookup::Found(row) => return look(Newest::Row(reads::version_of(&row))),
+            Lookup::Absent => {}
+            Lookup::Corrupt(_) | Lookup::Busy => {
+                // Memory went bad under this row: it is taken from below.
+                self.corrupt += 1;
+                self.hot.set_complete(false);
+                let _ = self.hot.discard_corrupt(row_hash);
+            }
         }
+        if let Some(version) = self.memtables.newest(view.id, row_hash, key) {
+            return look(Newest::Row(version));
+        }
+        match self.bases.get(view.id, row_hash, key) {
+            Some(Fetched::Row(row)) => look(row.get().map_or(Newest::Absent, Newest::Row)),
+            Some(Fetched::Absent) => look(Newest::Absent),
+            Some(Fetched::Failed(why)) => look(Newest::Unreadable(why)),
+            None if self.hot.is_complete() => look(Newest::Absent),
+            None => look(Newest::Below),
+        }
+    }
+
+    /// Partitions of the store.
+    pub fn partitions(&self) -> u16 {
+        self.partitions.len() as u16
+    }
+
+    /// Shards that the store is open with.
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+
+    /// This shard.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Its partitions as they are now, for a checkpoint.
+    pub fn checkpoints(&self) -> Vec<CheckpointPartition> {
+        let partitions = self.partitions.iter().zip(0..);
+        partitions
+            .filter_map(|(partition, number)| Some(partition.as_ref()?.checkpoint(number)))
+            .collect()
+    }
+
+    /// Takes over one of its partitions as a checkpoint has it.
+    pub fn restore(&mut self, checkpoint: &CheckpointPartition) {
+        let number = usize::from(checkpoint.number);
+        if let Some(Some(partition)) = self.partitions.get_mut(number) {
+            *partition = Partition::from_checkpoint(checkpoint);
+            if let Some(applied) = self.applied.get(number) {
+                applied.store(checkpoint.applied, Ordering::Release);
+            }
+        }
+    }
+
+    /// The newest applied event time of each of its partitions that has rows.
+    pub fn watermarks(&self) -> impl Iterator<Item = (u16, i64)> {
+        let partitions = self.partitions.iter().enumerate();
+        partitions.filter_map(|(number, partition)| {
+            Some((number as u16, partition.as_ref()?.watermark()?))
+        })
     }
 
     /// Applies a row record: newest by (event time, created time, sequence) wins.
@@ -176,20 +249,33 @@ impl ShardState {
         reservation: Option<Reservation>,
     ) -> Result<Effect, ApplyError> {
         let view = catalogue
-            .schema(record.schema_id)
-            .and_then(|schema| catalogue.view_by_id(schema.view_id))
+            .view_of_schema(record.schema_id)
             .ok_or(ApplyError::UnknownSchema(record.schema_id.0))?;
         self.check_order(record)?;
-        let row_hash = hash::row_hash(self.entity_hash(record.key), view.id);
-        let current = self.current(view, row_hash, record)?;
-        let order = (record.event_time, record.created_time, record.sequence);
-        let is_newest = current.as_ref().is_none_or(|current| order > current.order);
+        let entity_hash = self.entity_hash(record.key);
+        let place = Place { view, entity_hash, row_hash: hash::row_hash(entity_hash, view.id) };
+        let version = version_of(record);
+        let tiers = &view.latest.definition.tiers;
+        let watermark = self.watermark(record.partition);
+        let current = self.current(&place, record.key, watermark);
+        // What is past `keep_for` may be gone from the tables or not: neither may show.
+        let is_past = |event_time| is_past(event_time, tiers.keep_for_us, watermark);
+        let current = current.filter(|current| !is_past(current.event_time));
+        let is_newest = !is_past(record.event_time)
+            && current.as_ref().is_none_or(|current| version.order() > current.order);
+        let keeps_history = tiers.history == History::Full && !is_past(record.event_time);
         let effect = if is_newest {
-            self.put_newest(view, row_hash, record, current, reservation)?;
+            self.put_hot(&place, &version, reservation)?;
+            let Place { entity_hash, row_hash, .. } = place;
+            let active = self.memtables.active();
+            active.put_newest(view.id, entity_hash, row_hash, &version, keeps_history);
+            self.bases.forget(row_hash);
+            self.note_newest(&place, current, record.partition, &version);
             Effect::Newest
         } else {
-            if let Some(reservation) = reservation {
-                self.hot.release(reservation);
+            self.release(reservation);
+            if keeps_history {
+                self.memtables.active().put_late(view.id, entity_hash, &version);
             }
             Effect::Late
         };
@@ -219,109 +305,53 @@ impl ShardState {
         Ok(())
     }
 
-    /// The row that a record competes with, unless it is reset at this record's apply.
+    /// The newest event time applied in a partition.
+    fn watermark(&self, partition: u16) -> Option<i64> {
+        let partition = self.partitions.get(usize::from(partition));
+        partition.and_then(Option::as_ref).and_then(Partition::watermark)
+    }
+
+    /// The row that a record of this key competes with at a watermark.
     fn current(
         &mut self,
-        view: &View,
-        row_hash: u64,
-        record: &Record<'_>,
-    ) -> Result<Option<Current>, ApplyError> {
-        let row = match self.hot.get(row_hash, view.schema_ids(), record.key, &mut self.buf) {
-            Lookup::Found(row) => row,
-            Lookup::Absent => return Ok(None),
-            Lookup::Corrupt(_) | Lookup::Busy => {
-                // Memory went bad under this row. The log still has it; serving goes on with the
-                // record at hand, and the damage is counted.
-                self.corrupt += 1;
-                self.hot.discard_corrupt(row_hash).map_err(ApplyError::Hot)?;
-                return Ok(None);
-            }
-        };
-        let reset = self
-            .partitions
-            .get(usize::from(record.partition))
-            .and_then(Option::as_ref)
-            .is_some_and(|partition| partition.is_reset(row.expire_at()));
-        let order = (row.event_time(), row.created_time(), row.sequence());
-        let digest = Canonical {
-            schema_id: row.schema_id(),
-            flags: row.flags(),
-            order,
-            expire_at: row.expire_at(),
-            key: row.key(),
-            value: row.value(),
-        };
-        Ok(Some(Current {
-            order: if reset { (i64::MIN, i64::MIN, 0) } else { order },
-            digest: digest.hash(),
-            is_live: !row.is_tombstone(),
-            bytes: (row.key().len() + row.value().len()) as i64,
-        }))
+        place: &Place<'_>,
+        key: &[u8],
+        watermark: Option<i64>,
+    ) -> Option<Current> {
+        self.with_newest(place.view, place.row_hash, key, |newest| match newest {
+            Newest::Row(row) => Some(Current::of(&row, watermark)),
+            // Whoever applies has fetched what lies below.
+            Newest::Absent | Newest::Below | Newest::Unreadable(_) => None,
+        })
     }
 
-    fn put_newest(
+    fn note_newest(
         &mut self,
-        view: &View,
-        row_hash: u64,
-        record: &Record<'_>,
+        place: &Place<'_>,
         current: Option<Current>,
-        reservation: Option<Reservation>,
-    ) -> Result<(), ApplyError> {
-        let expires = record.expire_at != thermae_formats::NO_TIME;
-        let reservation = match reservation {
-            Some(reservation) => reservation,
-            None => self
-                .hot
-                .reserve_for(
-                    row_hash,
-                    view.schema_ids(),
-                    record.key,
-                    body_bytes(record.key.len(), record.value.len(), expires),
-                )
-                .map_err(|_| ApplyError::Full)?,
-        };
-        let row = NewRow {
-            schema_id: record.schema_id.0,
-            flags: record.flags,
-            sequence: record.sequence,
-            event_time: record.event_time,
-            created_time: record.created_time,
-            expire_at: record.expire_at,
-            key: record.key,
-            value: record.value,
-        };
-        self.hot.upsert(reservation, row_hash, view.schema_ids(), &row).map_err(ApplyError::Hot)?;
-        let digest = Canonical {
-            schema_id: row.schema_id,
-            flags: row.flags,
-            order: (row.event_time, row.created_time, row.sequence),
-            expire_at: row.expire_at,
-            key: row.key,
-            value: row.value,
-        };
-        if let Some(Some(partition)) = self.partitions.get_mut(usize::from(record.partition)) {
-            partition.swap_row_digest(current.as_ref().map(|c| c.digest), digest.hash());
+        partition: u16,
+        version: &Version<'_>,
+    ) {
+        if let Some(Some(partition)) = self.partitions.get_mut(usize::from(partition)) {
+            let old = current.as_ref().map(|current| current.digest);
+            partition.swap_row_digest(old, row_digest(version));
+            let (rows, bytes) = change_in_count(current.as_ref(), version);
+            partition.count(place.view.id, rows, bytes);
         }
-        self.count(view.id, current.as_ref(), record);
-        Ok(())
     }
 
-    fn count(&mut self, view_id: ViewId, current: Option<&Current>, record: &Record<'_>) {
-        let at = view_id.0 as usize;
-        if self.by_view.len() <= at {
-            self.by_view.resize(at + 1, (0, 0));
+    /// Live rows and their bytes by view id, of all partitions.
+    fn by_view(&self) -> Vec<(i64, i64)> {
+        let mut sums = Vec::new();
+        for partition in self.partitions.iter().flatten() {
+            let counts = partition.by_view();
+            sums.resize(sums.len().max(counts.len()), (0, 0));
+            for ((rows, bytes), count) in sums.iter_mut().zip(counts) {
+                *rows += count.0;
+                *bytes += count.1;
+            }
         }
-        let Some((rows, bytes)) = self.by_view.get_mut(at) else { return };
-        if let Some(current) = current.filter(|current| current.is_live) {
-            *rows -= 1;
-            *bytes -= current.bytes;
-        }
-        if record.kind == RecordKind::Put && record.flags & FLAG_TOMBSTONE == 0 {
-            *rows += 1;
-            // As the table holds it: body padded to whole words.
-            let padded = body_bytes(record.key.len(), record.value.len(), false);
-            *bytes += padded.next_multiple_of(8) as i64;
-        }
+        sums
     }
 
     /// (partition, digest) of every partition of this shard.
@@ -353,40 +383,54 @@ impl ShardState {
             hot_fixed_bytes: hot.map_bytes.saturating_sub(hot.free_bytes + used_bytes),
             hot_budget_bytes: hot.map_bytes,
             rows_corrupt: self.corrupt,
-            by_view: self.by_view.clone(),
+            by_view: self.by_view(),
             ..ShardStats::default()
         }
     }
 }
 
-/// A row as the digest sees it. The table pads bodies with zero bytes, and a value's length follows
-/// from its bytes, so trailing zero bytes are left out of the hash.
-struct Canonical<'a> {
-    schema_id: u16,
-    flags: u8,
-    order: (i64, i64, u64),
-    expire_at: i64,
-    key: &'a [u8],
-    value: &'a [u8],
+impl Current {
+    fn of(row: &Version<'_>, watermark: Option<i64>) -> Current {
+        let is_reset = residency::is_reset(row.expire_at, watermark);
+        Current {
+            event_time: row.event_time,
+            order: if is_reset { (i64::MIN, i64::MIN, 0) } else { row.order() },
+            digest: row_digest(row),
+            is_live: !row.is_tombstone(),
+            bytes: padded_bytes(row.key, row.value),
+        }
+    }
 }
 
-impl Canonical<'_> {
-    fn hash(&self) -> u64 {
-        let end = self.value.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
-        let (event_time, created_time, sequence) = self.order;
-        let parts = [
-            u64::from(self.schema_id) << 8 | u64::from(self.flags),
-            event_time as u64,
-            created_time as u64,
-            sequence,
-            self.expire_at as u64,
-            xxh3_64(self.key),
-            xxh3_64(self.value.get(..end).unwrap_or_default()),
-        ];
-        let mut bytes = [0u8; 56];
-        for (chunk, part) in bytes.chunks_exact_mut(8).zip(parts) {
-            chunk.copy_from_slice(&part.to_le_bytes());
-        }
-        xxh3_64_with_seed(&bytes, 0)
+/// What a row in the place of `current` adds to its view's live rows and bytes.
+fn change_in_count(current: Option<&Current>, row: &Version<'_>) -> (i64, i64) {
+    let (mut rows, mut bytes) = (0, 0);
+    if let Some(current) = current.filter(|current| current.is_live) {
+        rows -= 1;
+        bytes -= current.bytes;
+    }
+    if !row.is_tombstone() {
+        rows += 1;
+        bytes += padded_bytes(row.key, row.value);
+    }
+    (rows, bytes)
+}
+
+/// Bytes of a key and value as the hot table holds them: in whole words.
+fn padded_bytes(key: &[u8], value: &[u8]) -> i64 {
+    (key.len() + value.len()).next_multiple_of(8) as i64
+}
+
+/// A record as a version of its row.
+pub fn version_of<'a>(record: &Record<'a>) -> Version<'a> {
+    Version {
+        schema_id: record.schema_id,
+        flags: record.flags,
+        sequence: record.sequence,
+        event_time: record.event_time,
+        created_time: record.created_time,
+        expire_at: record.expire_at,
+        key: record.key,
+        value: record.value,
     }
 }

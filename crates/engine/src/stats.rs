@@ -1,6 +1,11 @@
 //! Figures that the store reports. Shards publish theirs; a reader adds them up.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
+use thermae_tiering::worker::Damage;
+
+use crate::tiers::TierStats;
 
 /// A shard publishes at least every 100 ms. One that has not for this long hangs or is gone.
 const SILENCE_NS_MAX: u64 = 5_000_000_000;
@@ -37,10 +42,15 @@ pub struct ShardStats {
     pub rows_refused: u64,
     /// Rows of the hot table found damaged and dropped.
     pub rows_corrupt: u64,
+    /// Tables on disk that are known to be damaged, the first place of each. Rows in their other blocks
+    /// are served; compaction leaves them alone.
+    pub damaged_tables: Vec<DamagedTable>,
     /// Log batches sealed.
     pub log_batches: u64,
     /// Rows waiting for the log now.
     pub rows_in_flight: u64,
+    /// Figures of its tiers.
+    pub tiers: TierStats,
     /// Why the shard takes no writes, if it does not.
     pub read_only: Option<String>,
     /// Why the shard's thread has ended, if an error ended it.
@@ -50,6 +60,17 @@ pub struct ShardStats {
     pub published_ns: u64,
     #[serde(skip)]
     pub(crate) by_view: Vec<(i64, i64)>,
+}
+
+/// A table on disk that is not what was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DamagedTable {
+    /// Its file.
+    pub path: PathBuf,
+    /// Offset of the damaged part in it, in bytes.
+    pub offset_bytes: u64,
+    /// What is wrong there.
+    pub what: String,
 }
 
 /// Figures of one view.
@@ -65,6 +86,13 @@ pub struct ViewStats {
     pub rows: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
+}
+
+impl From<&Damage> for DamagedTable {
+    fn from(damage: &Damage) -> Self {
+        let Damage { path, offset_bytes, what, .. } = damage.clone();
+        Self { path, offset_bytes, what }
+    }
 }
 
 impl Stats {

@@ -23,14 +23,16 @@ use thermae_env::{Env, RealEnv};
 use thermae_formats::key::encode_key;
 use thermae_formats::projection::Projection;
 use thermae_formats::schema::FeatureView;
+use thermae_formats::version::Version;
+use thermae_formats::visibility::{Visibility, visibility};
 use thermae_formats::{KeyValue, NO_TIME, SchemaId, Value};
-use thermae_hot::{Lookup, RowBuf};
+use thermae_hot::RowBuf;
 
 use crate::catalogue::{Applied, Schema, View};
 use crate::error::Error;
-use crate::handle::Handle;
+use crate::handle::{Found, Handle};
 use crate::options::Options;
-use crate::reads::{Key, Visibility, visibility};
+use crate::reads::Key;
 use crate::runtime::Engine;
 use crate::service::NoService;
 use crate::write::{Ack, Outcome, RowWrite, WriteBatch, WriteKind};
@@ -68,7 +70,7 @@ pub enum Status {
     NotFound,
     /// The row is older than the view's TTL: values are null, the event time is told.
     OutsideMaxAge,
-    /// The row in memory is damaged: nothing is served.
+    /// The row is damaged wherever it lies: nothing is served.
     Corrupt,
 }
 
@@ -196,7 +198,8 @@ impl<E: Env> Store<E> {
         Ok(Plan { projection: Arc::new(projection), view })
     }
 
-    /// Reads many entities as of now: one answer a key, in order, read on this thread.
+    /// Reads many entities as of now: one answer a key, in order. Hot rows are read
+    /// on this thread; others by their owners, who are waited for.
     ///
     /// # Errors
     /// A key that does not fit the view.
@@ -235,10 +238,15 @@ impl<E: Env> Store<E> {
             })
             .collect();
         let ttl_us = view.latest.definition.ttl_us;
-        let mut answers = Vec::with_capacity(keys.len());
-        reads.multi_get(view, &keys, &mut RowBuf::default(), |_, found| {
-            answers.push(plan.answer(found, ttl_us, read_time));
-        });
+        let mut answers = vec![plan.nothing(Status::NotFound, NO_TIME); keys.len()];
+        self.handle.read(view, &keys, &mut RowBuf::default(), |at, found| {
+            let Some(answer) = answers.get_mut(at) else { return };
+            *answer = match found {
+                Found::Row(row) => plan.answer(row, ttl_us, read_time),
+                Found::Absent => plan.nothing(Status::NotFound, NO_TIME),
+                Found::Failed(_) => plan.nothing(Status::Corrupt, NO_TIME),
+            };
+        })?;
         Ok(answers)
     }
 
@@ -252,28 +260,19 @@ impl<E: Env> Store<E> {
 }
 
 impl Plan {
-    fn answer(&self, found: &Lookup<'_>, ttl_us: i64, read_time: i64) -> Answer {
-        let nothing = |status, event_time| Answer {
-            status,
-            event_time,
-            values: vec![Value::Null; self.projection.len()],
-        };
-        let row = match found {
-            Lookup::Found(row) => row,
-            Lookup::Absent => return nothing(Status::NotFound, NO_TIME),
-            Lookup::Corrupt(_) | Lookup::Busy => return nothing(Status::Corrupt, NO_TIME),
-        };
-        match visibility(row, ttl_us, read_time) {
-            Visibility::NotFound => nothing(Status::NotFound, NO_TIME),
-            Visibility::OutsideMaxAge => nothing(Status::OutsideMaxAge, row.event_time()),
+    fn nothing(&self, status: Status, event_time: i64) -> Answer {
+        Answer { status, event_time, values: vec![Value::Null; self.projection.len()] }
+    }
+
+    fn answer(&self, row: &Version<'_>, ttl_us: i64, read_time: i64) -> Answer {
+        let (event_time, is_tombstone) = (row.event_time, row.is_tombstone());
+        match visibility(is_tombstone, row.expire_at, event_time, ttl_us, read_time) {
+            Visibility::NotFound => self.nothing(Status::NotFound, NO_TIME),
+            Visibility::OutsideMaxAge => self.nothing(Status::OutsideMaxAge, event_time),
             Visibility::Present => {
-                let schema_id = SchemaId(row.schema_id());
-                let values = self.projection.decode(schema_id, row.value(), row.is_dense());
-                match values {
-                    Ok(values) => {
-                        Answer { status: Status::Present, event_time: row.event_time(), values }
-                    }
-                    Err(_) => nothing(Status::Corrupt, row.event_time()),
+                match self.projection.decode(row.schema_id, row.value, row.is_dense()) {
+                    Ok(values) => Answer { status: Status::Present, event_time, values },
+                    Err(_) => self.nothing(Status::Corrupt, event_time),
                 }
             }
         }

@@ -140,9 +140,6 @@ pub enum Refusal {
     /// The event time lies too far ahead of the server's clock.
     #[error("its event time lies further in the future than the allowed skew")]
     FutureEventTime,
-    /// The hot budget is exhausted.
-    #[error("the memory budget is full: raise it or delete rows")]
-    MemoryFull,
     /// The log has no room.
     #[error("the disk is full: free some space, writes resume by themselves")]
     DiskFull,
@@ -178,8 +175,7 @@ impl Refusal {
     pub fn is_passing(self) -> bool {
         matches!(
             self,
-            Refusal::MemoryFull
-                | Refusal::DiskFull
+            Refusal::DiskFull
                 | Refusal::ReadOnly
                 | Refusal::Overloaded
                 | Refusal::BlockedBehind

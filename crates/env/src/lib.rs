@@ -26,7 +26,7 @@ pub use event::{ConnId, Event, Received, Wait};
 pub use real::{RealEnv, RealLock};
 pub use real_file::RealFile;
 pub use sim::{SimEnv, SimFile, SimLock, SimOp, SimRing, SimWaker};
-pub use thread::{available_cores, bind_tcp, bind_unix, pin_thread};
+pub use thread::{available_cores, bind_tcp, bind_unix, lower_priority, pin_thread};
 pub use traits::{DirEntry, Env, File, Listener, Mode, OpenHow, Ring, Stream, Wake};
 pub use uring::UringRing;
 pub use wake::RingWaker;

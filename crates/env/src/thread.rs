@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use rustix::thread::CpuSet;
 
+/// The nicest of nice values.
+const LOWEST_PRIORITY: i32 = 19;
+
 /// Cores that this process may use, ascending.
 pub fn available_cores() -> io::Result<Vec<usize>> {
     let set = rustix::thread::sched_getaffinity(None)?;
@@ -23,6 +26,12 @@ pub fn pin_thread(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core);
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Lets every other thread of the machine go before the calling one.
+pub fn lower_priority() -> io::Result<()> {
+    // On Linux a thread's own, though named after the process.
+    Ok(rustix::process::setpriority_process(None, LOWEST_PRIORITY)?)
 }
 
 /// Listens on a TCP address; port 0 asks for any free one.

@@ -220,6 +220,6 @@ mod tests {
         assert_eq!(row_checksum(&row, 6, 7), GOLDEN);
     }
 
-    /// Never changes within version 1 of the layout.
+    /// Never changes within a version of the layout; that of version 1 was the same.
     const GOLDEN: u32 = 0x8DAA_A451;
 }

@@ -8,7 +8,10 @@
 pub mod batch;
 mod bytes_at;
 pub mod catalogue;
+pub mod checkpoint;
 pub mod error;
+#[cfg(test)]
+mod golden;
 pub mod hash;
 pub mod hot_layout;
 pub mod key;
@@ -22,6 +25,7 @@ pub mod schema_change;
 pub mod schema_json;
 pub mod segment;
 pub mod table;
+mod take;
 pub mod text;
 pub mod time;
 pub mod types;

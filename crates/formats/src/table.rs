@@ -1,4 +1,28 @@
-//! Sorted tables of the warm tier. Bytes: `docs/formats/warm.md`.
+//! Sorted tables of the warm tier: what each page of a file is. Bytes: `docs/formats/warm.md`.
+//!
+//! Compression and I/O are the tiering crate's; here are the parts before and after them.
+
+mod block;
+mod error;
+mod filter;
+mod footer;
+mod id;
+mod index;
+mod page;
+mod sizes;
+#[cfg(test)]
+mod tests;
+
+pub use block::{
+    BLOCK_HEADER_BYTES, BlockHeader, Codec, MAX_BLOCK_PAGES, MAX_RAW_BYTES, Rows, open_block,
+    seal_block,
+};
+pub use error::TableError;
+pub use filter::{FilterPart, TableFilter, encode_filter};
+pub use footer::{Section, TableFooter};
+pub use id::TableId;
+pub use index::{TableIndex, ViewBlocks};
+pub use sizes::{FILTER_PART_BYTES, PAGE_BYTES, TABLE_VERSION, padded};
 
 /// What a table holds.
 #[repr(u8)]
@@ -8,6 +32,17 @@ pub enum TableKind {
     Latest = 1,
     /// Versions that newer ones have superseded.
     History = 2,
+}
+
+impl TableKind {
+    /// The kind that is stored as `code`.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Latest),
+            2 => Some(Self::History),
+            _ => None,
+        }
+    }
 }
 
 /// A table as the manifest names it: enough to plan with, and to know it when it is opened.

@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use crate::bytes_at::{u16_at, u32_at, u64_at};
-use crate::hot_layout::{FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
+use crate::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use crate::{NO_TIME, SchemaId};
 
 /// Bytes before the optional times.
@@ -58,6 +58,11 @@ impl<'a> Version<'a> {
     /// The row was deleted.
     pub const fn is_tombstone(&self) -> bool {
         self.flags & FLAG_TOMBSTONE != 0
+    }
+
+    /// The value has no null bitmap.
+    pub const fn is_dense(&self) -> bool {
+        self.flags & FLAG_DENSE != 0
     }
 
     /// Bytes that [`Self::encode`] appends.

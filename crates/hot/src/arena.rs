@@ -4,6 +4,10 @@
 //! A chunk belongs to nobody, to the index, to one size class, or to one large row. Rows claim a chunk
 //! when they are *reserved*, not when they are written, so a reserved row always finds its slot.
 
+mod hand;
+mod slots;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use thermae_formats::hot_layout::classes::{CLASSES, RUN_CHUNKS_MAX, SizeClass};
@@ -13,6 +17,9 @@ use thermae_formats::hot_layout::header::{
 use thermae_formats::hot_layout::{CHUNK_BYTES, CHUNK_WORDS};
 
 use crate::map::Map;
+use hand::ClassHand;
+pub(crate) use hand::Victim;
+use slots::Slots;
 
 /// One chunk as the writer sees it.
 #[derive(Debug, Clone, Default)]
@@ -27,12 +34,25 @@ struct Chunk {
     class: Option<SizeClass>,
     /// Where it stands in its class's list of chunks with free slots.
     listed_at: Option<u32>,
+    /// Where it stands in the list of all chunks of its class.
+    classed_at: u32,
+    /// Which slots hold rows; empty for a run.
+    slots: Slots,
+    /// The first chunk of the run that this one continues.
+    tail_of: Option<u32>,
+    /// A row in it could not be evicted: it is damaged, or nobody knows its key.
+    stuck: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Class {
     /// Chunks with a free slot.
     open: Vec<u32>,
+    /// All its chunks.
+    chunks: Vec<u32>,
+    /// Positions of its young rows, the oldest in front, and of some that went.
+    young: VecDeque<usize>,
+    hand: ClassHand,
     free_slots: usize,
     /// Slots promised to reservations.
     promised: usize,
@@ -51,6 +71,16 @@ pub(crate) struct Arena {
     /// By class, reservations that count on the slot of the row that they overwrite. Were that row to
     /// go before, its slot becomes a promise: as many promises as slots that went, so enough for all.
     borrowed: Vec<usize>,
+    /// Positions of the rows whose slots are counted on, and by how many reservations. They are not
+    /// evicted, so an eviction's slot is free for anybody.
+    pinned: BTreeMap<usize, u32>,
+    /// The chunk under the hand that empties chunks.
+    hand: usize,
+    /// Chunk and slot where the sweep goes on.
+    sweep_at: (usize, usize),
+    /// Rows that hands passed, and those of them that had been read.
+    pub(crate) passed: u64,
+    pub(crate) passed_read: u64,
 }
 
 impl Arena {
@@ -69,6 +99,11 @@ impl Arena {
             classes: vec![Class::default(); CLASSES],
             promised_runs: Vec::new(),
             borrowed: vec![0; CLASSES + RUN_CHUNKS_MAX],
+            pinned: BTreeMap::new(),
+            hand: 0,
+            sweep_at: (0, 0),
+            passed: 0,
+            passed_read: 0,
         }
     }
 
@@ -111,6 +146,7 @@ impl Arena {
         self.chunks[first].class = Some(class);
         self.record(map, first, CHUNK_RUN | (class.number() as u64) << 8);
         for tail in first + 1..first + claim {
+            self.chunks[tail].tail_of = Some(first as u32);
             self.record(map, tail, CHUNK_RUN_TAIL);
         }
         self.promised_runs.push((class, first as u32));
@@ -129,9 +165,20 @@ impl Arena {
         }
     }
 
-    /// Counts on a slot of `class` that holds the row to be overwritten.
-    pub(crate) fn borrow_slot(&mut self, class: SizeClass) {
+    /// Counts on the slot of `class` at `position`, which holds the row to be overwritten.
+    pub(crate) fn borrow_slot(&mut self, class: SizeClass, position: usize) {
         self.borrowed[class.number()] += 1;
+        *self.pinned.entry(position).or_default() += 1;
+    }
+
+    /// A reservation that borrowed the slot at `position` has ended, or has become an ordinary one.
+    pub(crate) fn unpin(&mut self, position: usize) {
+        if let Some(count) = self.pinned.get_mut(&position) {
+            *count -= 1;
+            if *count == 0 {
+                self.pinned.remove(&position);
+            }
+        }
     }
 
     /// Ends a borrowing whose row was overwritten in place, or which was given up.
@@ -157,7 +204,9 @@ impl Arena {
             let first = self.take_promised_run(class)?;
             self.chunks[first].live = 1;
             self.record_live(map, first);
-            return Some(self.geometry.chunk_word(first));
+            let position = self.geometry.chunk_word(first);
+            map.clear_mark(position);
+            return Some(position);
         }
         let state = &mut self.classes[class.number()];
         let number = *state.open.last()? as usize;
@@ -169,12 +218,16 @@ impl Arena {
             chunk.fresh - 1
         });
         chunk.live += 1;
+        chunk.slots.fill(usize::from(slot));
         if chunk.freed.is_empty() && usize::from(chunk.fresh) == class.slots_per_chunk() {
             chunk.listed_at = None;
             state.open.pop();
         }
         self.record_live(map, number);
-        Some(self.geometry.chunk_word(number) + usize::from(slot) * class.slot_words())
+        let position = self.geometry.chunk_word(number) + usize::from(slot) * class.slot_words();
+        map.clear_mark(position);
+        self.add_young(class, position);
+        Some(position)
     }
 
     /// Class of the slot at `position`, if one begins there.
@@ -185,14 +238,23 @@ impl Arena {
         offset.is_multiple_of(class.slot_words()).then_some(class)
     }
 
-    /// Frees the slot at `position`, which [`Arena::take`] gave.
+    /// Frees the slot at `position`, which [`Arena::take`] gave. A reservation may have counted on it.
     pub(crate) fn give_back(&mut self, map: &Map, position: usize) {
+        self.free_slot(map, position, true);
+    }
+
+    /// Frees the slot at `position`, which is not pinned: no reservation counts on it.
+    pub(crate) fn give_back_evicted(&mut self, map: &Map, position: usize) {
+        self.free_slot(map, position, false);
+    }
+
+    fn free_slot(&mut self, map: &Map, position: usize, lendable: bool) {
         let (Some(number), Some(class)) = (self.chunk_of(position), self.class_at(position)) else {
             return;
         };
         if class.run_chunks() > 0 {
             self.chunks[number].live = 0;
-            if self.lend(class) {
+            if lendable && self.lend(class) {
                 self.promised_runs.push((class, number as u32));
             } else {
                 self.release_run(map, number, class);
@@ -203,13 +265,14 @@ impl Arena {
         let state = &mut self.classes[class.number()];
         let chunk = &mut self.chunks[number];
         chunk.freed.push(slot as u16);
+        chunk.slots.empty(slot);
         chunk.live = chunk.live.saturating_sub(1);
         state.free_slots += 1;
         if chunk.listed_at.is_none() {
             chunk.listed_at = Some(state.open.len() as u32);
             state.open.push(number as u32);
         }
-        if self.lend(class) {
+        if lendable && self.lend(class) {
             self.classes[class.number()].promised += 1;
         }
         self.record_live(map, number);
@@ -239,8 +302,15 @@ impl Arena {
     fn give_to_class(&mut self, map: &Map, number: usize, class: SizeClass) {
         let state = &mut self.classes[class.number()];
         let listed_at = Some(state.open.len() as u32);
-        self.chunks[number] = Chunk { class: Some(class), listed_at, ..Chunk::default() };
+        self.chunks[number] = Chunk {
+            class: Some(class),
+            listed_at,
+            classed_at: state.chunks.len() as u32,
+            slots: Slots::new(class.slots_per_chunk()),
+            ..Chunk::default()
+        };
         state.open.push(number as u32);
+        state.chunks.push(number as u32);
         state.free_slots += class.slots_per_chunk();
         self.record(map, number, CHUNK_SLOTS | (class.number() as u64) << 8);
     }
@@ -251,6 +321,7 @@ impl Arena {
         let slots = class.slots_per_chunk();
         let chunk = &self.chunks[number];
         let Some(at) = chunk.listed_at else { return };
+        let classed_at = chunk.classed_at;
         if chunk.live > 0 || state.free_slots < slots + state.promised {
             return;
         }
@@ -258,6 +329,10 @@ impl Arena {
         state.open.swap_remove(at as usize);
         if let Some(&moved) = state.open.get(at as usize) {
             self.chunks[moved as usize].listed_at = Some(at);
+        }
+        state.chunks.swap_remove(classed_at as usize);
+        if let Some(&moved) = state.chunks.get(classed_at as usize) {
+            self.chunks[moved as usize].classed_at = classed_at;
         }
         self.release_chunk(map, number);
     }
@@ -282,6 +357,16 @@ impl Arena {
 
     /// Takes the lowest `count` neighbouring free chunks.
     fn take_run(&mut self, count: usize) -> Option<usize> {
+        let first = self.find_run(count)?;
+        for taken in first..first + count {
+            self.free[taken / 64] &= !(1 << (taken % 64));
+        }
+        self.free_chunks -= count;
+        Some(first)
+    }
+
+    /// The lowest `count` neighbouring free chunks.
+    pub(crate) fn find_run(&self, count: usize) -> Option<usize> {
         if self.free_chunks < count {
             return None;
         }
@@ -301,10 +386,6 @@ impl Arena {
                 }
                 run += 1;
                 if run == count {
-                    for taken in first..first + count {
-                        self.free[taken / 64] &= !(1 << (taken % 64));
-                    }
-                    self.free_chunks -= count;
                     return Some(first);
                 }
             }

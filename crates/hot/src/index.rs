@@ -123,6 +123,24 @@ impl Index {
         Ok(found)
     }
 
+    /// Finds the entry that leads to a position, by the hash of the row that lies there.
+    pub(crate) fn locate_position(
+        &self,
+        map: &Map,
+        row_hash: u64,
+        position: usize,
+    ) -> Result<Option<Located>, Corruption> {
+        let mut found = None;
+        visit_candidates(map, &Place::find(map, row_hash)?, |located| {
+            let leads_there = entry_position(located.entry) as usize == position;
+            if leads_there {
+                found = Some(located);
+            }
+            leads_there
+        })?;
+        Ok(found)
+    }
+
     /// Entries of this row hash whose rows do not verify.
     pub(crate) fn damaged(
         &self,

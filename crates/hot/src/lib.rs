@@ -9,19 +9,22 @@
 //! The life of a read: [`multi_get`] -> `multi.rs` (passes over groups of probes) -> `lookup.rs` (one
 //! probe, with retries) -> `words.rs` (copying a row). The life of a write: `writer.rs` -> `arena.rs`
 //! (which slot) -> `words.rs` (writing the row) -> `index.rs` (publishing its position) -> `growth.rs`
-//! (when a segment is full). `docs/formats/hot.md` describes the bytes.
+//! (when a segment is full). When memory is used up, `evict.rs` makes room by what `marks.rs` says was
+//! read. `docs/formats/hot.md` describes the bytes.
 
 mod arena;
 mod bucket;
 #[cfg(test)]
 mod damage_tests;
 mod error;
+mod evict;
 mod growth;
 #[cfg(test)]
 mod hooks;
 mod index;
 mod lookup;
 mod map;
+mod marks;
 #[cfg(all(test, loom))]
 mod models;
 mod multi;
@@ -39,7 +42,7 @@ pub use error::{Corruption, Full, FullCause, HotError, MapError};
 pub use lookup::{Lookup, Probe};
 pub use map::HotConfig;
 pub use multi::multi_get;
-pub use reader::{Expect, HotReader, Liveness, State};
+pub use reader::{Completeness, Expect, HotReader, Liveness, State};
 pub use row::{NewRow, RowBuf, RowView};
 pub use stats::HotStats;
 pub use thermae_formats::hot_layout::header::MapInfo;

@@ -38,7 +38,8 @@ pub struct Probe<'a> {
 pub enum Lookup<'a> {
     /// The row, copied and verified. It may be a tombstone, and it may have expired.
     Found(RowView<'a>),
-    /// At some time during the look-up the table held no such row.
+    /// At some time during the look-up the table held no such row. It may exist in a lower tier, unless
+    /// [`crate::HotReader::stayed_complete`].
     Absent,
     /// Something on the way does not match its checksum; whether there is a row cannot be told.
     Corrupt(Corruption),
@@ -46,10 +47,18 @@ pub enum Lookup<'a> {
     Busy,
 }
 
+/// A row that was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hit {
+    /// Words of the row in the buffer.
+    pub(crate) length: usize,
+    pub(crate) position: usize,
+}
+
 /// [`Lookup`] before the row is borrowed from the buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Seen {
-    Found(usize),
+    Found(Hit),
     Absent,
     Corrupt(Corruption),
     Busy,
@@ -60,8 +69,8 @@ impl Seen {
     #[inline]
     pub(crate) fn with<'a>(self, buffer: &'a [u64], key_bytes: usize) -> Lookup<'a> {
         match self {
-            Seen::Found(length) => {
-                let row = buffer.get(..length).and_then(|words| RowView::new(words, key_bytes));
+            Seen::Found(hit) => {
+                let row = buffer.get(..hit.length).and_then(|words| RowView::new(words, key_bytes));
                 row.map_or(Lookup::Absent, Lookup::Found)
             }
             Seen::Absent => Lookup::Absent,
@@ -76,7 +85,7 @@ pub(crate) fn look_up(map: &Map, probe: &Probe<'_>, buffer: &mut Vec<u64>) -> Se
     let mut damage_seen = false;
     for attempt in 0..ATTEMPTS {
         match Attempt::new(map, probe).run(buffer) {
-            Ok(Some(length)) => return Seen::Found(length),
+            Ok(Some(hit)) => return Seen::Found(hit),
             Ok(None) => return Seen::Absent,
             Err(Doubt::Damaged(corruption)) if damage_seen => return Seen::Corrupt(corruption),
             Err(Doubt::Damaged(_)) => damage_seen = true,
@@ -173,8 +182,8 @@ impl<'a> Attempt<'a> {
         Attempt { map, probe, changing: false, damaged: None }
     }
 
-    /// The length of the row in `buffer`, or none if it is surely absent.
-    fn run(mut self, buffer: &mut Vec<u64>) -> Result<Option<usize>, Doubt> {
+    /// The row, copied to `buffer`, or none if it is surely absent.
+    fn run(mut self, buffer: &mut Vec<u64>) -> Result<Option<Hit>, Doubt> {
         let words = self.map.words();
         let place = Place::find(self.map, self.probe.row_hash).map_err(Doubt::Damaged)?;
         #[cfg(test)]
@@ -183,15 +192,15 @@ impl<'a> Attempt<'a> {
         let Some(home) = Snapshot::load(words, home_bucket) else {
             return Err(Doubt::Damaged(Corruption::at(place.cell, "a directory cell")));
         };
-        if let Some(length) = self.walk(home_bucket, home, place.fragment, buffer) {
-            return Ok(Some(length));
+        if let Some(hit) = self.walk(home_bucket, home, place.fragment, buffer) {
+            return Ok(Some(hit));
         }
         if home.header.may_have_guest(place.fragment) {
             let alternate_bucket = place.alternate_bucket();
             if let Some(alternate) = Snapshot::load(words, alternate_bucket)
-                && let Some(length) = self.walk(alternate_bucket, alternate, place.fragment, buffer)
+                && let Some(hit) = self.walk(alternate_bucket, alternate, place.fragment, buffer)
             {
-                return Ok(Some(length));
+                return Ok(Some(hit));
             }
         }
         if self.changing || home.has_changed(words, home_bucket) || !place.still_holds(words) {
@@ -207,7 +216,7 @@ impl<'a> Attempt<'a> {
         mut snapshot: Snapshot,
         fragment: u32,
         buffer: &mut Vec<u64>,
-    ) -> Option<usize> {
+    ) -> Option<Hit> {
         let words = self.map.words();
         // A chain visits a bucket once, so a longer walk than there are buckets is a loop.
         for _ in 0..words.len() / BUCKET_WORDS {
@@ -216,7 +225,7 @@ impl<'a> Attempt<'a> {
             {
                 let position = entry_position(entry) as usize;
                 match self.verify(position, buffer) {
-                    Verdict::Mine(length) => return Some(length),
+                    Verdict::Mine(length) => return Some(Hit { length, position }),
                     Verdict::Other => {}
                     Verdict::Changing => self.changing = true,
                     Verdict::Damaged => {
@@ -293,6 +302,7 @@ pub(crate) fn verify_row(
 /// Whether the whole row in `words` is the one that was asked for.
 #[inline]
 pub(crate) fn is_mine(words: &[u64], probe: &Probe<'_>) -> bool {
-    RowView::new(words, probe.key.len())
-        .is_some_and(|row| same_key(row.key(), probe.key) && names(probe, row.schema_id()))
+    // No closure: it was not always taken in line.
+    let Some(row) = RowView::new(words, probe.key.len()) else { return false };
+    same_key(row.key(), probe.key) && names(probe, row.schema_id())
 }

@@ -20,6 +20,7 @@ use thermae_formats::hot_layout::header::{
 use thermae_formats::hot_layout::{CHUNK_BYTES, WORD_BYTES};
 
 use crate::error::MapError;
+use crate::marks::Marks;
 use crate::sync::AtomicU64;
 
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
@@ -65,6 +66,8 @@ pub(crate) struct Map {
     length_words: usize,
     pub(crate) info: MapInfo,
     pub(crate) geometry: Geometry,
+    /// Which rows were read of late; only a writer's map has it.
+    pub(crate) marks: Option<Marks>,
     backing: Backing,
 }
 
@@ -99,7 +102,8 @@ impl Map {
         ask_for_huge_pages(start, bytes);
         let length_words = bytes / WORD_BYTES;
         let backing = Backing::Mapped { bytes, file: Some(file) };
-        let map = Map { start, length_words, info, geometry, backing };
+        let marks = Some(Marks::new(&geometry));
+        let map = Map { start, length_words, info, geometry, marks, backing };
         map.write_header();
         Ok(map)
     }
@@ -121,7 +125,8 @@ impl Map {
         let words = Box::leak(words.into_boxed_slice());
         let length_words = words.len();
         let start = NonNull::from(words).cast();
-        Map { start, length_words, info, geometry, backing: Backing::Heap }
+        let marks = Some(Marks::new(&geometry));
+        Map { start, length_words, info, geometry, marks, backing: Backing::Heap }
     }
 
     /// Maps, for reading, a descriptor that another process handed over. Trusts nothing about it.
@@ -148,7 +153,7 @@ impl Map {
         };
         let geometry = Geometry::plan(actual_bytes)?;
         let length_words = bytes / WORD_BYTES;
-        let mut map = Map { start, length_words, info: unread, geometry, backing };
+        let mut map = Map { start, length_words, info: unread, geometry, marks: None, backing };
         let mut header = [0; STATIC_WORDS];
         for (copy, word) in header.iter_mut().zip(map.words()) {
             *copy = word.load(Ordering::Relaxed);
@@ -165,6 +170,31 @@ impl Map {
         // stay until `drop`; they are aligned (a page, or a box of atomics), and other processes that
         // hold the same pages can only read them, or are the one writer, through atomics.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length_words) }
+    }
+
+    /// Remembers that the row at a position was read.
+    #[inline]
+    pub(crate) fn touch(&self, position: usize) {
+        if let Some(marks) = &self.marks {
+            marks.touch(position);
+        }
+    }
+
+    /// Whether the row at a position was read since its mark was cleared.
+    pub(crate) fn is_marked(&self, position: usize) -> bool {
+        self.marks.as_ref().is_some_and(|marks| marks.is_marked(position))
+    }
+
+    /// Clears the mark of the row at a position. Whether it had one.
+    pub(crate) fn clear_mark(&self, position: usize) -> bool {
+        self.marks.as_ref().is_some_and(|marks| marks.clear(position))
+    }
+
+    /// Gives the row at `to` the mark of the one at `from`, which moved there.
+    pub(crate) fn carry_mark(&self, from: usize, to: usize) {
+        if let Some(marks) = &self.marks {
+            marks.carry(from, to);
+        }
     }
 
     /// The descriptor behind the map, if it has one that may be handed on.

@@ -14,7 +14,7 @@ use thermae_formats::hot_layout::index::{
 };
 
 use crate::error::Corruption;
-use crate::lookup::{Lookup, Probe, is_mine, look_up};
+use crate::lookup::{Lookup, Probe, Seen, is_mine, look_up};
 use crate::map::Map;
 use crate::prefetch::prefetch;
 use crate::reader::HotReader;
@@ -176,7 +176,10 @@ fn prefetch_row(map: &Map, row: usize) {
 fn deliver(readers: &[HotReader], probe: &Probe<'_>, row: usize, buffer: &mut RowBuf) -> usize {
     let Some(map) = map_of(readers, probe).filter(|_| row != 0) else { return 0 };
     match copy_row(map.words(), row, map.info.hash_seed, &mut buffer.words) {
-        RowCopy::Whole(length) if is_mine(&buffer.words[..length], probe) => length,
+        RowCopy::Whole(length) if is_mine(&buffer.words[..length], probe) => {
+            map.touch(row);
+            length
+        }
         _ => 0,
     }
 }
@@ -186,7 +189,13 @@ fn deliver(readers: &[HotReader], probe: &Probe<'_>, row: usize, buffer: &mut Ro
 #[inline(never)]
 fn carefully<'b>(readers: &[HotReader], probe: &Probe<'_>, buffer: &'b mut RowBuf) -> Lookup<'b> {
     match map_of(readers, probe) {
-        Some(map) => look_up(map, probe, &mut buffer.words).with(&buffer.words, probe.key.len()),
+        Some(map) => {
+            let seen = look_up(map, probe, &mut buffer.words);
+            if let Seen::Found(hit) = seen {
+                map.touch(hit.position);
+            }
+            seen.with(&buffer.words, probe.key.len())
+        }
         None => Lookup::Corrupt(Corruption::at(0, "the table number of a probe")),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use thermae_formats::hot_layout::header::{self, MapInfo, STATE_LIVE};
 
 use crate::error::MapError;
-use crate::lookup::{Lookup, Probe, look_up};
+use crate::lookup::{Lookup, Probe, Seen, look_up};
 use crate::map::Map;
 use crate::row::RowBuf;
 
@@ -29,6 +29,10 @@ pub struct Expect {
     /// The access domain, if known.
     pub domain: Option<u64>,
 }
+
+/// What a table said about its completeness at some time ([`HotReader::completeness`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completeness(u64);
 
 /// Whether the writer of a map is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +103,33 @@ impl HotReader {
         }
     }
 
+    /// Whether the table has the newest row of every key now. For figures: an answer of
+    /// [`Lookup::Absent`] needs [`HotReader::stayed_complete`].
+    pub fn is_complete(&self) -> bool {
+        self.completeness().0 % 2 == 1
+    }
+
+    /// Take it before look-ups, to learn after them what an absent row means.
+    #[inline]
+    pub fn completeness(&self) -> Completeness {
+        Completeness(self.map.words()[header::COMPLETE_WORD].load(Ordering::Acquire))
+    }
+
+    /// Whether the table had the newest row of every key from `before` until now. Then a row that was
+    /// absent in between does not exist; else it may lie in a lower tier: ask the server. `evict.rs` says
+    /// why.
+    #[inline]
+    pub fn stayed_complete(&self, before: Completeness) -> bool {
+        before.0 % 2 == 1 && self.completeness() == before
+    }
+
     /// Looks one row up; `probe.table` does not matter.
     pub fn get<'a>(&self, probe: &Probe<'_>, buffer: &'a mut RowBuf) -> Lookup<'a> {
-        look_up(&self.map, probe, &mut buffer.words).with(&buffer.words, probe.key.len())
+        let seen = look_up(&self.map, probe, &mut buffer.words);
+        if let Seen::Found(hit) = seen {
+            self.map.touch(hit.position);
+        }
+        seen.with(&buffer.words, probe.key.len())
     }
 
     #[inline]

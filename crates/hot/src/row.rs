@@ -161,6 +161,14 @@ impl<'a> RowView<'a> {
         self.expire_at
     }
 
+    /// Encoded key and value, one behind the other, and up to 7 bytes of zeros after them. Of a row that
+    /// was not looked up by its key ([`crate::HotWriter::sweep`]) this is all that is known: its key begins
+    /// here, and [`RowView::key`] is empty.
+    #[inline]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
     /// The encoded entity key.
     #[inline]
     pub fn key(&self) -> &'a [u8] {

@@ -31,6 +31,10 @@ pub struct HotStats {
     pub reserved_rows: u64,
     /// Rows evicted so far.
     pub evictions: u64,
+    /// Rows that the hand passed in search of one to evict.
+    pub hand_rows: u64,
+    /// Those of them that had been read since the hand came by before. Nearly all: the table is too small.
+    pub hand_rows_read: u64,
 }
 
 impl HotStats {

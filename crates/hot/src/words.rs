@@ -43,7 +43,7 @@ pub(crate) enum RowCopy {
 
 /// Copies the row at `position` into `buffer`, which grows to the largest row seen. The copy's words 0
 /// and 3 are unstamped: nobody needs generation and checksum once they have been compared.
-#[inline]
+#[inline(always)]
 pub(crate) fn copy_row(
     words: &[AtomicU64],
     position: usize,

@@ -4,7 +4,8 @@
 //! *Slot*: `reserve` promises one of the row's class, and claims a chunk for the class whenever its free
 //! slots are all promised; a slot is taken only against a promise, and an empty chunk is given back only
 //! if the promises remain covered. A reservation may instead borrow the slot of the row that it is to
-//! overwrite; if that row goes first, its slot becomes a promise. *Index*: placing an entry needs at most
+//! overwrite; that row is not evicted, and if it is removed first, its slot becomes a promise.
+//! Evictions (`evict.rs`) free slots and chunks that nobody counts on. *Index*: placing an entry needs at most
 //! one overflow bucket beyond what is there, and `reserve` refuses unless the unclaimed memory holds one
 //! for each reserved row. Nothing else takes that memory: rows claim chunks only in `reserve`, under the
 //! same test, and the index grows only if the buckets of the other reserved rows are left. Moving cells
@@ -37,6 +38,8 @@ use crate::words::write_row;
 const INDEX_CHUNKS_MIN: usize = 2;
 /// Rows leave one chunk in so many to the index. A full table can hold 1024 reservations for each.
 const INDEX_CHUNK_IN: usize = 128;
+/// Readers mark rows once fewer than one chunk in so many is free: rows may have to go soon.
+const MARK_BELOW_FREE_IN: usize = 8;
 /// Overflow buckets that a chunk holds.
 const BUCKETS_PER_CHUNK: usize = CHUNK_BYTES / SEGMENT_BYTES * SEGMENT_BUCKETS;
 
@@ -46,8 +49,8 @@ const BUCKETS_PER_CHUNK: usize = CHUNK_BYTES / SEGMENT_BYTES * SEGMENT_BUCKETS;
 #[must_use = "a reservation that is dropped keeps its space"]
 pub struct Reservation {
     class: SizeClass,
-    /// The slot is the one of the row that will be overwritten.
-    borrowed: bool,
+    /// Position of the row that will be overwritten, if it is its slot that is counted on.
+    borrowed: Option<usize>,
 }
 
 /// What a write did.
@@ -60,21 +63,21 @@ pub struct Applied {
 /// The one writer of a hot table.
 pub struct HotWriter {
     pub(crate) map: Arc<Map>,
-    arena: Arena,
+    pub(crate) arena: Arena,
     pub(crate) index: Index,
-    totals: Totals,
+    pub(crate) totals: Totals,
     /// The row being laid out, and the row being compared.
     row: Vec<u64>,
-    compared: Vec<u64>,
+    pub(crate) compared: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    rows: u64,
+pub(crate) struct Totals {
+    pub(crate) rows: u64,
     slot_words: u64,
-    row_words: u64,
-    reserved: usize,
-    evictions: u64,
+    pub(crate) row_words: u64,
+    pub(crate) reserved: usize,
+    pub(crate) evictions: u64,
 }
 
 impl HotWriter {
@@ -147,6 +150,9 @@ impl HotWriter {
             cause: FullCause::Memory,
         };
         let claim = self.arena.chunks_to_claim(class);
+        if claim > 0 && self.arena.free_chunks() * MARK_BELOW_FREE_IN < self.map.geometry.chunks {
+            self.begin_marking();
+        }
         if claim > 0 && self.arena.free_chunks() < claim + self.index_chunks() {
             self.arena.reclaim(&self.map);
             if self.arena.free_chunks() < claim + self.index_chunks() {
@@ -158,7 +164,7 @@ impl HotWriter {
             return Err(full);
         }
         self.totals.reserved += 1;
-        Ok(Reservation { class, borrowed: false })
+        Ok(Reservation { class, borrowed: None })
     }
 
     /// [`HotWriter::reserve`] for a row of a known key: when memory is used up, a row that is there
@@ -189,14 +195,15 @@ impl HotWriter {
         if self.index.bucket_room(&self.arena) <= self.totals.reserved {
             return Err(full);
         }
-        self.arena.borrow_slot(class);
+        self.arena.borrow_slot(class, position);
         self.totals.reserved += 1;
-        Ok(Reservation { class, borrowed: true })
+        Ok(Reservation { class, borrowed: Some(position) })
     }
 
     /// Gives a reservation back.
     pub fn release(&mut self, reservation: Reservation) {
-        if reservation.borrowed {
+        if let Some(position) = reservation.borrowed {
+            self.arena.unpin(position);
             self.arena.end_borrowing(&self.map, reservation.class);
         } else {
             self.arena.unpromise(&self.map, reservation.class);
@@ -253,7 +260,9 @@ impl HotWriter {
         let old_words = self.length_at(position);
         let there = self.arena.class_at(position);
         let in_place = match there {
-            Some(there) if reservation.borrowed => fits(there, row_words(new.body_bytes())),
+            Some(there) if reservation.borrowed.is_some() => {
+                fits(there, row_words(new.body_bytes()))
+            }
             there => there == Some(class),
         };
         if in_place {
@@ -264,6 +273,7 @@ impl HotWriter {
             let moved = self.take(reservation)?;
             self.write(moved, new);
             self.index.replace(&self.map, located, moved);
+            self.map.carry_mark(position, moved);
             self.count(moved);
             self.uncount_slot(position);
             self.arena.give_back(&self.map, position);
@@ -330,6 +340,7 @@ impl HotWriter {
         same_view: &[u16],
         key: &[u8],
     ) -> Result<bool, HotError> {
+        self.set_complete(false);
         let evicted = self.remove(row_hash, same_view, key)?;
         self.totals.evictions += u64::from(evicted);
         self.publish_totals();
@@ -345,6 +356,9 @@ impl HotWriter {
     pub fn discard_corrupt(&mut self, row_hash: u64) -> Result<usize, HotError> {
         let damaged = self.index.damaged(&self.map, row_hash, &mut self.compared);
         let damaged = damaged.map_err(HotError::Damaged)?;
+        if !damaged.is_empty() {
+            self.set_complete(false);
+        }
         for located in &damaged {
             self.index.remove(&self.map, located);
             self.totals.rows -= 1;
@@ -408,6 +422,15 @@ impl HotWriter {
             map_bytes: self.map.info.map_bytes,
             reserved_rows: totals.reserved as u64,
             evictions: totals.evictions,
+            hand_rows: self.arena.passed,
+            hand_rows_read: self.arena.passed_read,
+        }
+    }
+
+    /// From now on readers of this process mark what they read.
+    pub(crate) fn begin_marking(&self) {
+        if let Some(marks) = &self.map.marks {
+            marks.begin();
         }
     }
 
@@ -423,6 +446,9 @@ impl HotWriter {
     /// Turns a reservation into a slot. It fails only for a reservation of another writer.
     fn take(&mut self, reservation: Reservation) -> Result<usize, HotError> {
         self.totals.reserved = self.totals.reserved.saturating_sub(1);
+        if let Some(position) = reservation.borrowed {
+            self.arena.unpin(position);
+        }
         let needed_bytes = (reservation.class.slot_words() * WORD_BYTES) as u64;
         let missing = HotError::ReservationTooSmall { reserved_bytes: 0, needed_bytes };
         self.arena.take(&self.map, reservation.class).ok_or(missing)
@@ -446,12 +472,12 @@ impl HotWriter {
         self.totals.row_words += self.row.len() as u64;
     }
 
-    fn uncount_slot(&mut self, position: usize) {
+    pub(crate) fn uncount_slot(&mut self, position: usize) {
         let slot = self.arena.class_at(position).map_or(0, SizeClass::slot_words);
         self.totals.slot_words -= slot as u64;
     }
 
-    fn publish_totals(&self) {
+    pub(crate) fn publish_totals(&self) {
         let words = self.map.words();
         let totals = [
             (header::ROWS_WORD, self.totals.rows),

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use thermae_tests::bar::bar;
 use thermae_tests::kill::kill_cycles;
 
 fn main() -> ExitCode {
@@ -20,11 +21,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match kill_cycles(&PathBuf::from(binary), dir.path(), cycles, |_| {}) {
-        Ok(report) => {
+    let bar = bar(cycles, "kills");
+    let told =
+        kill_cycles(&PathBuf::from(binary), dir.path(), cycles, |cycle| bar.set_position(cycle));
+    bar.finish_and_clear();
+    match told {
+        Ok(rows) => {
             println!(
-                "{} kills: {} rows acknowledged and found again, {} in doubt ({} entities kept one)",
-                report.cycles, report.acknowledged, report.in_doubt, report.survived_in_doubt
+                "{cycles} kills: {} rows acknowledged and found again, {} in doubt ({} entities kept one)",
+                rows.durable, rows.in_doubt, rows.survived_in_doubt
             );
             ExitCode::SUCCESS
         }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use thermae_engine::reads::{Lookup, RowBuf};
+use thermae_engine::handle::Found;
+use thermae_engine::reads::RowBuf;
 use thermae_engine::store::Store;
-use thermae_engine::{Ack, Key, Outcome, Refusal, Visibility, WriteBatch, visibility};
+use thermae_engine::{Ack, Key, Outcome, Refusal, WriteBatch};
 use thermae_env::RealEnv;
-use thermae_formats::{SchemaId, Value, encode_key};
+use thermae_formats::visibility::{Visibility, visibility};
+use thermae_formats::{Value, encode_key};
 
 use crate::model::{Model, Operation, Rng, VIEWS, Verdict, encode, entity_key};
 
@@ -163,27 +165,31 @@ impl Target for InProcess<'_> {
         }
         let keys: Vec<Key<'_>> =
             encoded.iter().map(|bytes| Key { entity_hash: reads.hash(bytes), bytes }).collect();
-        let mut answers = Vec::new();
-        reads.multi_get(&view_def, &keys, &mut RowBuf::default(), |_, found| {
-            answers.push(decode(&catalogue, found, read_time));
+        let mut answers: Vec<_> = keys.iter().map(|_| Ok(None)).collect();
+        let handle = self.0.handle();
+        let read = handle.read(&view_def, &keys, &mut RowBuf::default(), |at, found| {
+            answers[at] = decode(&catalogue, found, read_time);
         });
+        read.map_err(|e| e.to_string())?;
         answers.into_iter().collect()
     }
 }
 
 fn decode(
     catalogue: &thermae_engine::Catalogue,
-    found: &Lookup<'_>,
+    found: Found<'_, '_>,
     read_time: i64,
 ) -> Result<Option<Vec<Value>>, String> {
-    match found {
-        Lookup::Absent => Ok(None),
-        Lookup::Found(row) if visibility(row, 0, read_time) != Visibility::Present => Ok(None),
-        Lookup::Found(row) => {
-            let schema = catalogue.schema(SchemaId(row.schema_id())).ok_or("unknown schema")?;
-            let values = schema.layout.decode(row.value(), row.is_dense());
-            values.map(Some).map_err(|e| e.to_string())
-        }
-        Lookup::Corrupt(_) | Lookup::Busy => Err("unreadable".to_owned()),
+    let row = match found {
+        Found::Absent => return Ok(None),
+        Found::Failed(why) => return Err(why.to_owned()),
+        Found::Row(row) => row,
+    };
+    let standing = visibility(row.is_tombstone(), row.expire_at, row.event_time, 0, read_time);
+    if standing != Visibility::Present {
+        return Ok(None);
     }
+    let schema = catalogue.schema(row.schema_id).ok_or("unknown schema")?;
+    let values = schema.layout.decode(row.value, row.is_dense());
+    values.map(Some).map_err(|e| e.to_string())
 }

@@ -18,15 +18,26 @@ pub struct Server {
 impl Server {
     /// Starts `binary` over `dir/data`, listening on `dir/kill.sock`.
     pub fn start(binary: &Path, dir: &Path, cores: usize) -> Result<Server, String> {
-        let socket = dir.join("kill.sock");
+        Self::start_over(binary, &dir.join("data"), dir.join("kill.sock"), cores, Stdio::inherit())
+    }
+
+    /// Starts `binary` over the directory `data`, listening on `socket`, its messages sent to `log`.
+    pub fn start_over(
+        binary: &Path,
+        data: &Path,
+        socket: PathBuf,
+        cores: usize,
+        log: Stdio,
+    ) -> Result<Server, String> {
         let child = Command::new(binary)
             .args(["serve", "--listen", "none", "--memory", "64MiB", "--data"])
-            .arg(dir.join("data"))
+            .arg(data)
             .arg("--unix")
             .arg(&socket)
             .args(["--cores", &cores.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .map_err(|e| format!("{}: {e}", binary.display()))?;
         Ok(Server { child, socket })

@@ -4,7 +4,9 @@
 mod agreement;
 mod campaign;
 mod corpora;
+mod damage;
 mod engine;
 mod house;
 mod over_wire;
+mod tiers;
 mod wire_agreement;

@@ -10,15 +10,18 @@ use thermae_env::{Env, SimEnv, SimOp, available_cores, pin_thread};
 use thermae_formats::{
     Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, ValueType,
 };
-use thermae_tests::campaign::World;
+use thermae_tests::campaign::{Tiers, World};
 use thermae_tests::model::{Operation, Rng};
+
+/// Some rows a table, and none of them in the hot table after an open.
+const TIERS: Tiers = Tiers { flush_bytes: 16 << 10, preload_bytes: 0 };
 
 /// Digests after the same operations in batches of `batch_rows`; sent twice when `repeat`.
 fn digests(batch_rows: usize, repeat: bool) -> Vec<(u16, u64)> {
     let mut rng = Rng::new(5);
     let operations: Vec<_> = (0..600).map(|n| Operation::draw(&mut rng, n, 24)).collect();
     let sequences: Vec<u64> = (1..=600).collect();
-    let mut world = World::open(SimEnv::new(11), 2, World::no_history()).unwrap();
+    let mut world = World::open(SimEnv::new(11), 2, TIERS, World::no_history()).unwrap();
     assert!(world.define().unwrap());
     for _ in 0..if repeat { 2 } else { 1 } {
         for (rows, numbers) in operations.chunks(batch_rows).zip(sequences.chunks(batch_rows)) {
@@ -36,7 +39,7 @@ fn the_digest_is_blind_to_batching_and_repetition_and_sees_a_difference() {
     assert_eq!(digests(1, false), want);
     assert_eq!(digests(37, false), want);
     assert_eq!(digests(64, true), want);
-    let mut world = World::open(SimEnv::new(11), 2, World::no_history()).unwrap();
+    let mut world = World::open(SimEnv::new(11), 2, TIERS, World::no_history()).unwrap();
     assert!(world.define().unwrap());
     assert_ne!(world.digests().unwrap(), want);
 }
@@ -56,38 +59,42 @@ fn big_row(id: i64) -> Row {
 }
 
 #[test]
-fn rows_past_the_memory_budget_are_refused_and_nothing_is_lost() {
+fn rows_past_the_memory_budget_are_warm_and_every_one_is_read_whatever_the_cores() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { memory_bytes: 8 << 20, segment_bytes: 1 << 20, ..Options::default() };
-    let store = Store::open_with(dir.path(), options.clone()).unwrap();
-    store.apply(&[big_rows()]).unwrap();
-    let mut kept = Vec::new();
-    let mut refused = 0;
-    for id in 0..200 {
-        match store.put("test/big", &[big_row(id)]).unwrap().as_slice() {
-            [Outcome::Ok { .. }] => kept.push(id),
-            [Outcome::NotApplied(Refusal::MemoryFull)] => refused += 1,
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(kept.len() > 50 && refused > 50, "{} kept, {refused} refused", kept.len());
-    let read = |store: &Store, kept: &[i64]| {
+    let open = |memory_bytes: u64, cores| {
+        let options = Options { memory_bytes, cores, segment_bytes: 1 << 20, ..Options::default() };
+        Store::open_with(dir.path(), options).unwrap()
+    };
+    let ids = 0..400;
+    let check = |store: &Store, gone: &[i64]| {
         let plan = store.plan("big", &["data"]).unwrap();
-        for &id in kept {
-            let answer = store.get(&plan, &[vec![KeyValue::Int(id)]]).unwrap();
-            assert_eq!(answer[0].values, big_row(id).values);
+        for id in ids.clone().chain([-1]) {
+            let answer = store.get(&plan, &[vec![KeyValue::Int(id)]]).unwrap().swap_remove(0);
+            if gone.contains(&id) || id < 0 {
+                assert_eq!(answer.status, Status::NotFound, "{id}");
+            } else {
+                assert_eq!((answer.status, &answer.values), (Status::Present, &big_row(id).values));
+            }
         }
     };
-    read(&store, &kept);
-    // A full table still takes a tombstone, and what it frees.
-    let gone = kept.pop().unwrap();
-    let outcomes = store.delete("big", &[vec![KeyValue::Int(gone)]], 2_000).unwrap();
-    assert!(matches!(outcomes[0], Outcome::Ok { .. }), "{outcomes:?}");
+    let store = open(8 << 20, 1);
+    store.apply(&[big_rows()]).unwrap();
+    for id in ids.clone() {
+        let outcomes = store.put("test/big", &[big_row(id)]).unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Ok { .. }]), "{id}: {outcomes:?}");
+    }
+    check(&store, &[]);
+    // Late rows, tombstones and updates of rows that only the tables have.
+    let late = Row { event_time: 1, ..big_row(3) };
+    store.put("test/big", &[late]).unwrap();
+    store.delete("big", &[vec![KeyValue::Int(7)]], 2_000).unwrap();
+    check(&store, &[7]);
     store.close().unwrap();
-    let small = Options { memory_bytes: 4 << 20, ..options.clone() };
-    let Err(error) = Store::open_with(dir.path(), small) else { panic!("it cannot fit") };
-    assert!(matches!(error, Error::MemoryBudget { .. }), "{error}");
-    read(&Store::open_with(dir.path(), options).unwrap(), &kept);
+    for (memory_bytes, cores) in [(4 << 20, 1), (16 << 20, 2), (64 << 20, 3), (4 << 20, 1)] {
+        let store = open(memory_bytes, cores);
+        check(&store, &[7]);
+        store.close().unwrap();
+    }
 }
 
 #[test]
@@ -106,7 +113,7 @@ fn a_row_from_the_future_is_refused_and_one_within_the_skew_is_not() {
 #[test]
 fn a_failed_sync_leaves_its_rows_in_doubt_and_the_shard_read_only() {
     let env = SimEnv::new(3);
-    let mut world = World::open(env.clone(), 1, World::no_history()).unwrap();
+    let mut world = World::open(env.clone(), 1, TIERS, World::no_history()).unwrap();
     assert!(world.define().unwrap());
     let mut rng = Rng::new(1);
     let mut draw = |n| Operation::draw(&mut rng, n, 24);
@@ -122,7 +129,7 @@ fn a_failed_sync_leaves_its_rows_in_doubt_and_the_shard_read_only() {
     let after: u64 = world.histories.iter().map(|history| history.must_survive()).sum();
     assert_eq!(before, after, "nothing is acknowledged after the log failed");
     let (histories, log_order) = world.into_past();
-    let mut world = World::open(env.crash(), 1, histories).unwrap();
+    let mut world = World::open(env.crash(), 1, TIERS, histories).unwrap();
     world.judge(&log_order).unwrap();
     world.send(&[draw(40)], None, Ack::Durable);
     assert!(world.settle().unwrap(), "after a restart it takes writes again");

@@ -86,6 +86,9 @@ pub enum LogError {
     /// The receiver of the replayed records refused one.
     #[error("replay stopped: {0}")]
     Refused(String),
+    /// A manifest that may not follow the present one; nothing was written.
+    #[error("the MANIFEST cannot be replaced: {0}")]
+    Manifest(String),
     /// An option is out of its limits.
     #[error("log option {0}")]
     Options(String),
@@ -112,7 +115,7 @@ impl LogError {
             | Self::NewerVersion { path, .. }
             | Self::Extra { path }
             | Self::NoManifest { path } => Some((path, 0)),
-            Self::Refused(_) | Self::Options(_) => None,
+            Self::Refused(_) | Self::Manifest(_) | Self::Options(_) => None,
         }
     }
 

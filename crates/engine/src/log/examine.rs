@@ -51,7 +51,8 @@ pub struct CutReport {
     pub offset: u64,
     /// Number of its last batch; 0 for none.
     pub batch: u64,
-    /// Something had been begun behind the end and is dropped: it was never durable.
+    /// Something is behind the end and is dropped: a batch that was begun and never durable, or, in a
+    /// file that was used before, what lay there.
     pub is_torn: bool,
     /// Whole batches behind the end that are dropped with it.
     pub dropped_batches: u64,
@@ -82,8 +83,9 @@ pub(super) fn open_log<E: Env>(
     plan: &LogPlan,
     sink: &mut Sink,
 ) -> Result<Segments<E::File>, LogError> {
-    let named = plan.sealed.map_or(1, |log| log.segments);
-    for number in 0..named {
+    let first = plan.start.segment;
+    let named = plan.sealed.map_or(first + 1, |log| log.segments);
+    for number in first..named {
         if !plan.segments.iter().any(|name| name.number == number) {
             let path = path_of(log_dir, plan, number);
             sink.report(LogError::Missing { path, why: "the MANIFEST names it" })?;
@@ -105,8 +107,8 @@ pub(super) fn open_log<E: Env>(
 }
 
 /// The start of a log's chain.
-pub(super) fn start(manifest: &Manifest, plan: &LogPlan) -> Chain {
-    Chain::start(&manifest.store_id, plan.epoch, plan.shard, plan.first_salt)
+pub(super) const fn start(plan: &LogPlan) -> Chain {
+    Chain::start(&plan.start)
 }
 
 /// Finds where a log of the present epoch ends. `None` when it is damaged (and that was taken).
@@ -160,7 +162,9 @@ fn report_no_segment(
     place: Place,
     sink: &mut Sink,
 ) -> Result<(), LogError> {
-    if plan.segments.iter().any(|name| name.number == place.segment) || place.segment == 0 {
+    if plan.segments.iter().any(|name| name.number == place.segment)
+        || place.segment == plan.start.segment
+    {
         return Ok(());
     }
     sink.report(LogError::Missing { path: file.to_owned(), why: "the segment before names it" })
@@ -186,7 +190,7 @@ fn look_behind<F: File>(
     Ok(tail)
 }
 
-/// Checks that a sealed log verifies from its first batch to exactly the end that the manifest
+/// Checks that a sealed log verifies from its start to exactly the end that the manifest
 /// names. Returns how far it does.
 pub(super) fn check_sealed<F: File>(
     log_dir: &Path,
@@ -223,7 +227,7 @@ pub(super) fn check_sealed<F: File>(
     let is_end = segment + 1 == log.segments
         && offset == log.end_offset
         && chain.records == log.records
-        && (log.batches == 0 || chain.hash == log.chain);
+        && (log.is_empty() || chain.hash == log.chain);
     if !is_end {
         let what = "the log does not end where and as the MANIFEST names it";
         sink.report(LogError::damaged(&file, offset, what))?;
@@ -240,8 +244,8 @@ pub(super) fn salvage<F: File>(
     search(segments, chain.place, &mut |view, _| visit(view).map(|()| true))
 }
 
-/// Whether a segment of no known log may be used for something else: it holds no batch. Reports it
-/// otherwise.
+/// Whether a segment of no known log may be used for something else: it holds no batch, or only such
+/// as the tables have. Reports it otherwise.
 pub(super) fn is_free<E: Env>(
     env: &E,
     log_dir: &Path,
@@ -249,7 +253,11 @@ pub(super) fn is_free<E: Env>(
     name: SegmentName,
     sink: &mut Sink,
 ) -> Result<bool, LogError> {
-    let segment = match open_segment(env, log_dir, name, &manifest.store_id, None) {
+    let is_covered = name.epoch <= manifest.covered_epoch;
+    // The unused end of a sealed log may have been given back before.
+    let needed = is_covered.then_some(SEGMENT_HEADER_BYTES as u64);
+    let segment = match open_segment(env, log_dir, name, &manifest.store_id, needed) {
+        Ok(_) if is_covered => return Ok(true),
         Ok(segment) => segment,
         Err(error) => return sink.report(error).map(|()| false),
     };

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use thermae_env::Env;
-use thermae_formats::manifest::{Manifest, SealedLog};
+use thermae_formats::manifest::{LogStart, Manifest, SealedLog};
 use thermae_formats::segment::SegmentName;
 
 use super::LogError;
@@ -53,10 +53,11 @@ pub(super) fn list<E: Env>(env: &E, log_dir: &Path) -> Result<Listing, LogError>
 pub(super) struct LogPlan {
     pub(super) epoch: u32,
     pub(super) shard: u16,
-    pub(super) first_salt: u64,
+    /// Where it begins.
+    pub(super) start: LogStart,
     /// Where it ends, if it is of an older epoch.
     pub(super) sealed: Option<SealedLog>,
-    /// Its segments that are there.
+    /// Its segments that are there, from the start on.
     pub(super) segments: Vec<SegmentName>,
 }
 
@@ -65,9 +66,11 @@ pub(super) struct LogPlan {
 pub(super) struct Plan {
     /// Every log that the manifest names, in the order of replay.
     pub(super) logs: Vec<LogPlan>,
+    /// Before the start of their log: the tables have what they hold, they are free.
+    pub(super) before: Vec<SegmentName>,
     /// Behind the end that the manifest names: free to be used again.
     pub(super) beyond: Vec<SegmentName>,
-    /// Of no log that the manifest names: free only if they hold no batch.
+    /// Of no log that the manifest names: free only if they hold no batch that is not in a table.
     pub(super) unnamed: Vec<SegmentName>,
 }
 
@@ -75,8 +78,8 @@ pub(super) struct Plan {
 pub(super) fn plan(manifest: &Manifest, listing: &Listing) -> Plan {
     let mut logs: Vec<LogPlan> = Vec::new();
     let mut left: BTreeSet<SegmentName> = listing.segments.keys().copied().collect();
-    let mut beyond = Vec::new();
-    let mut add = |epoch, shard, first_salt, sealed: Option<SealedLog>| {
+    let (mut before, mut beyond) = (Vec::new(), Vec::new());
+    let mut add = |epoch, shard, start: LogStart, sealed: Option<SealedLog>| {
         let all = SegmentName { epoch, shard, number: 0 }..=SegmentName {
             epoch,
             shard,
@@ -86,17 +89,19 @@ pub(super) fn plan(manifest: &Manifest, listing: &Listing) -> Plan {
         for name in &segments {
             left.remove(name);
         }
+        before.extend(segments.iter().filter(|name| name.number < start.segment));
+        segments.retain(|name| name.number >= start.segment);
         if let Some(log) = sealed {
             beyond.extend(segments.iter().filter(|name| name.number >= log.segments));
             segments.retain(|name| name.number < log.segments);
         }
-        logs.push(LogPlan { epoch, shard, first_salt, sealed, segments });
+        logs.push(LogPlan { epoch, shard, start, sealed, segments });
     };
     for log in &manifest.sealed {
-        add(log.epoch, log.shard, log.first_salt, Some(*log));
+        add(log.epoch, log.shard, log.start, Some(*log));
     }
     for log in &manifest.current {
-        add(manifest.epoch, log.shard, log.first_salt, None);
+        add(manifest.epoch, log.shard, log.start, None);
     }
-    Plan { logs, beyond, unnamed: left.into_iter().collect() }
+    Plan { logs, before, beyond, unnamed: left.into_iter().collect() }
 }

@@ -1,4 +1,6 @@
-//! Reading and replacing the MANIFEST.
+//! Reading and replacing the MANIFEST; the one that all shards of an open directory share.
+
+mod shared;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,9 @@ use thermae_formats::manifest::{Manifest, ManifestError};
 use super::LogError;
 use super::error::is_disk_full;
 
-/// Longest manifest that is read, in bytes: over a million sealed logs.
+pub use shared::{DurableStart, ManifestStore, WARM, file_id, first_file_id};
+
+/// Longest manifest that is read or written, in bytes: over half a million logs and tables.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Path of the manifest of a data directory.
@@ -46,6 +50,9 @@ pub(super) fn commit<E: Env>(env: &E, dir: &Path, manifest: &Manifest) -> Result
     let path = manifest_path(dir);
     let making = dir.join("MANIFEST.tmp");
     let bytes = manifest.to_bytes();
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(LogError::Manifest(format!("{} bytes are too many", bytes.len())));
+    }
     let written = (|| {
         if env.exists(&making)? {
             env.remove(&making)?;

@@ -1,4 +1,5 @@
-//! The write-ahead log: the truth of a store until the warm trees exist.
+//! The write-ahead log, and the manifest that says where each log begins and what tables hold what was
+//! before.
 //!
 //! One [`LogWriter`] a shard, driven by the shard's turn: records are appended to the open batch,
 //! batches go out by direct writes through the ring, and completions move the `written` and
@@ -28,11 +29,13 @@ mod tests;
 
 pub use error::{AppendError, Damage, LogError, LogFailure};
 pub use examine::CutReport;
+pub use manifest_store::{DurableStart, ManifestStore, WARM, file_id, first_file_id};
 pub use options::{LogOptions, OnDamage};
 pub use recover::{
-    Recovered, RecoveryReport, Replay, close_directory, open_directory, open_directory_with,
+    Recovered, RecoveryReport, Replay, Trees, close_directory, open_directory, open_directory_with,
 };
-pub use verify::{Finding, Severity, VerifyReport, verify_directory};
+pub use thermae_formats::manifest::LogStart;
+pub use verify::{Finding, Severity, Verification, VerifyReport};
 pub use writer::{LogEvent, LogStats, LogWriter, Progress};
 
 /// Ring tokens with this value under [`TOKEN_MASK`] belong to the shard's [`LogWriter`].

@@ -3,6 +3,7 @@
 //! Up to the new MANIFEST nothing that the old one names is changed, so that a crash anywhere in
 //! here, or an error, leaves a directory that opens to the same rows.
 
+mod close;
 mod epoch;
 
 use std::io;
@@ -10,13 +11,17 @@ use std::path::{Path, PathBuf};
 
 use thermae_env::{Env, File, OpenHow};
 use thermae_formats::batch::{BatchView, Record};
-use thermae_formats::manifest::{Manifest, SealedLog};
+use thermae_formats::manifest::{Manifest, Tree};
 use thermae_formats::segment::SegmentName;
+use thermae_formats::table::TableRef;
 
 use super::examine::{self, CutReport, End, Sink};
 use super::files::{self, LogPlan, Plan};
 use super::scan::{Segments, follow};
 use super::{Damage, LogError, LogOptions, LogWriter, OnDamage, manifest_store};
+
+pub use close::close_directory;
+pub(super) use close::closed;
 
 /// Receives the records of a directory in order.
 pub trait Replay {
@@ -31,6 +36,42 @@ pub trait Replay {
     /// # Errors
     /// A text ends the open as [`LogError::Refused`].
     fn record(&mut self, record: &Record<'_>) -> Result<(), String>;
+
+    /// Called once after the last record, before the new epoch's manifest is written: says what
+    /// trees it has. `manifest` is the old one, as in [`Replay::begin`]; without an implementation
+    /// its trees stay. Not called when the open ends as a salvage that found damage.
+    ///
+    /// # Errors
+    /// A text ends the open as [`LogError::Refused`].
+    fn finish(&mut self, manifest: &Manifest) -> Result<Trees, String> {
+        Ok(Trees::kept(manifest))
+    }
+}
+
+/// The warm trees with which a new epoch begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trees {
+    /// Every table, ascending by file id; durable, under its final name.
+    pub tables: Vec<TableRef>,
+    /// One a shard of the new epoch, in shard order; or none.
+    pub trees: Vec<Tree>,
+    /// Every file id at or above this one is free.
+    pub next_file_id: u64,
+    /// The tables hold every record that was replayed, and every partition's checkpoint says so: the
+    /// old logs are not needed any more, and their segments are free.
+    pub covers_replayed: bool,
+}
+
+impl Trees {
+    /// The trees of `manifest`, with what was replayed still in its logs only.
+    pub fn kept(manifest: &Manifest) -> Self {
+        Self {
+            tables: manifest.tables.clone(),
+            trees: manifest.trees.clone(),
+            next_file_id: manifest.next_file_id,
+            covers_replayed: false,
+        }
+    }
 }
 
 /// What an open did.
@@ -148,38 +189,13 @@ pub fn open_directory_with<E: Env>(
     if !report.damages.is_empty() {
         return Ok(Recovered { manifest, report, writers: Vec::new(), lock });
     }
-    free.extend(plan.beyond.iter().copied());
+    let trees = replay.finish(&manifest).map_err(LogError::Refused)?;
+    free.extend(plan.before.iter().chain(&plan.beyond).copied());
     let ends: Vec<End> = ends.into_iter().flatten().collect();
     let next = epoch::NextEpoch { env, dir, log_dir: &log_dir, options, listing: &listing };
-    let (manifest, writers) = next.begin(&manifest, &plan, &ends, free, shards)?;
+    let ended = epoch::Ended { old: &manifest, plan: &plan, ends: &ends };
+    let (manifest, writers) = next.begin(&ended, trees, free, shards)?;
     Ok(Recovered { manifest, report, writers, lock })
-}
-
-/// Closes the epoch after a clean stop: seals its logs at `ends` ([`LogWriter::end`] of every writer,
-/// in shard order), so that the next open verifies them to exactly there. `manifest` is that of
-/// [`Recovered`]. Returns whether it did: not when a log has failed or was not stopped, and then the
-/// next open finds the ends as after a crash.
-///
-/// # Errors
-/// The manifest could not be replaced; the directory is as it was.
-pub fn close_directory<E: Env>(
-    env: &E,
-    dir: &Path,
-    manifest: &Manifest,
-    ends: &[Option<SealedLog>],
-) -> Result<bool, LogError> {
-    let ends: Vec<SealedLog> = ends.iter().flatten().copied().collect();
-    let is_whole = ends.len() == manifest.current.len()
-        && ends.iter().zip(&manifest.current).all(|(end, log)| {
-            (end.epoch, end.shard, end.first_salt) == (manifest.epoch, log.shard, log.first_salt)
-        });
-    if !is_whole {
-        return Ok(false);
-    }
-    let mut closed = Manifest { current: Vec::new(), ..manifest.clone() };
-    closed.sealed.extend(ends.iter().filter(|end| end.batches > 0));
-    manifest_store::commit(env, dir, &closed)?;
-    Ok(true)
 }
 
 /// Takes the lock of a data directory.
@@ -204,8 +220,12 @@ fn create<E: Env>(env: &E, dir: &Path, options: &LogOptions) -> Result<Manifest,
         partitions: options.partitions,
         segment_bytes: options.segment_bytes,
         epoch: 0,
+        covered_epoch: 0,
         current: Vec::new(),
         sealed: Vec::new(),
+        next_file_id: 1,
+        tables: Vec::new(),
+        trees: Vec::new(),
     };
     manifest_store::commit(env, dir, &manifest)?;
     Ok(manifest)
@@ -258,7 +278,7 @@ impl<E: Env> Recovery<'_, E> {
         let mut ends = Vec::new();
         for plan in self.plan.logs.iter().filter(|plan| plan.sealed.is_none()) {
             let segments = self.open(plan)?;
-            let start = examine::start(self.manifest, plan);
+            let start = examine::start(plan);
             let sink = &mut self.sink;
             let end =
                 examine::find_end(self.log_dir, plan, &segments, start, sink, &mut |_| Ok(()))?;
@@ -291,7 +311,7 @@ impl<E: Env> Recovery<'_, E> {
         end: Option<&End>,
         replay: &mut dyn Replay,
     ) -> Result<(), LogError> {
-        let start = examine::start(self.manifest, plan);
+        let start = examine::start(plan);
         let Self { report, sink, log_dir, .. } = self;
         let mut visit = |view: &BatchView<'_>| play(view, report, replay);
         match (plan.sealed, end) {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use thermae_env::{AlignedBuf, Env, File, OpenHow};
-use thermae_formats::batch::{
-    BATCH_ALIGN, BATCH_HEADER_BYTES, BatchError, BatchView, Unchecked, genesis,
-};
+use thermae_formats::batch::{BATCH_ALIGN, BATCH_HEADER_BYTES, BatchError, BatchView, Unchecked};
+use thermae_formats::manifest::LogStart;
 use thermae_formats::segment::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader, SegmentName};
 
 use super::LogError;
@@ -150,17 +149,17 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// The start of a log whose first segment has `first_salt`.
-    pub(super) fn start(store_id: &[u8; 16], epoch: u32, shard: u16, first_salt: u64) -> Self {
+    /// Nothing yet of a log that begins at `start`.
+    pub(super) const fn start(start: &LogStart) -> Self {
         Self {
-            place: Place { segment: 0, offset: FIRST },
-            last: 0,
-            records: 0,
-            hash: genesis(store_id, epoch, shard),
+            place: Place { segment: start.segment, offset: FIRST },
+            last: start.batches,
+            records: start.records,
+            hash: start.chain,
             horizon: 0,
             flags: 0,
             bytes: 0,
-            salt: Some(first_salt),
+            salt: Some(start.salt),
         }
     }
 
@@ -197,7 +196,7 @@ impl Chain {
     }
 }
 
-/// Follows the chain from batch 1, through at most batch `limit`, giving each batch to `visit`.
+/// Follows the chain from its start, through at most batch `limit`, giving each batch to `visit`.
 /// Returns how far it came and, when that is not to the limit, what was found there.
 pub(super) fn follow<F: File>(
     segments: &Segments<F>,

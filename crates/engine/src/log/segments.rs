@@ -104,6 +104,8 @@ enum State<F> {
     Making {
         segment: Segment<F>,
         filled: u64,
+        /// Bytes to fill: all of a new file, the header of one that is used again.
+        needed: u64,
         is_syncing: bool,
     },
     Ready(Segment<F>),
@@ -115,6 +117,15 @@ enum State<F> {
         what: String,
         retry_at_ns: u64,
     },
+}
+
+/// Which segment to make, and of what.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) header: SegmentHeader,
+    /// A segment of the same length that no durable manifest needs any more. Nothing in it is erased:
+    /// the new salt makes it unreadable.
+    pub(super) spare: Option<PathBuf>,
 }
 
 /// Ring tokens for the two kinds of operation.
@@ -194,12 +205,12 @@ impl<F: File> NextSegment<F> {
         }
     }
 
-    /// Starts making the segment of `header`.
+    /// Starts making a segment.
     pub(super) fn start<E: Env<File = F>>(
         &mut self,
         env: &E,
         log_dir: &Path,
-        header: SegmentHeader,
+        Order { header, spare }: Order,
         ring: &mut E::Ring,
         tokens: Tokens,
         retry_at_ns: u64,
@@ -213,15 +224,23 @@ impl<F: File> NextSegment<F> {
                     env.remove(stale)?;
                 }
             }
-            env.open(&making, OpenHow::CREATE.direct())
+            let Some(spare) = &spare else { return env.open(&making, OpenHow::CREATE.direct()) };
+            env.rename(spare, &making)?;
+            // Or a power cut might leave the new header under the old name.
+            env.sync_dir(log_dir)?;
+            env.open(&making, OpenHow::WRITE.direct())
         })();
+        let needed = match spare {
+            Some(_) => SEGMENT_HEADER_BYTES as u64,
+            None => header.segment_bytes,
+        };
         match created {
             Ok(file) => {
                 let segment = Segment::new(header, file, path);
-                let mut buf = AlignedBuf::zeroed(SLICE_BYTES.min(header.segment_bytes) as usize);
+                let mut buf = AlignedBuf::zeroed(SLICE_BYTES.min(needed) as usize);
                 buf[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.to_bytes());
                 ring.write(tokens.write, &segment.file, 0, buf, false);
-                self.state = State::Making { segment, filled: 0, is_syncing: false };
+                self.state = State::Making { segment, filled: 0, needed, is_syncing: false };
             }
             Err(error) => self.block(&path, header.segment_bytes, &error, retry_at_ns),
         }
@@ -237,7 +256,7 @@ impl<F: File> NextSegment<F> {
         tokens: Tokens,
         retry_at_ns: u64,
     ) {
-        let State::Making { segment, filled, is_syncing } = &mut self.state else { return };
+        let State::Making { segment, filled, needed, is_syncing } = &mut self.state else { return };
         if let Err(error) = result {
             return self.give_up(env, &error, retry_at_ns);
         }
@@ -245,7 +264,7 @@ impl<F: File> NextSegment<F> {
             buf[..SEGMENT_HEADER_BYTES].fill(0);
         }
         *filled += buf.len() as u64;
-        let left = segment.header.segment_bytes - *filled;
+        let left = *needed - *filled;
         if left == 0 {
             *is_syncing = true;
             ring.sync(tokens.sync, &segment.file);

@@ -4,11 +4,15 @@
 mod crashes;
 mod damage;
 mod faults;
+mod freeing;
+mod manifests;
 mod real;
+mod tables;
 mod writing;
 
 use std::path::{Path, PathBuf};
 
+use tables::{Model, Tables};
 use thermae_env::{Env, Ring, SimEnv, SimRing, Wait};
 use thermae_formats::batch::{Record, RecordKind};
 use thermae_formats::{NO_TIME, SchemaId};
@@ -58,6 +62,22 @@ fn with_record<T>(shard: u16, number: u64, work: impl FnOnce(&Record<'_>) -> T) 
 fn seen(record: &Record<'_>) -> Seen {
     with_record(record.partition, record.sequence, |written| assert_eq!(record, written));
     Seen { shard: record.partition, number: record.sequence }
+}
+
+/// Verifies the logs of a directory; `progress` as of [`crate::verify::verify_directory`].
+fn verify_directory<E: Env>(
+    env: &E,
+    dir: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<VerifyReport, LogError> {
+    let verification = Verification::begin(env, dir)?;
+    let (mut done, of) = (0, verification.log_bytes());
+    let report = verification.logs(&mut |bytes| {
+        done += bytes;
+        progress(done, of);
+    });
+    progress(of, of);
+    report
 }
 
 /// Opens the directory; gives what was replayed with it.

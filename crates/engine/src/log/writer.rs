@@ -2,6 +2,7 @@
 
 mod append;
 mod drive;
+mod free;
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,13 +10,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use thermae_env::{AlignedBuf, Env, Event, Ring};
-use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, BuildError, FINAL, ROLL, Seal, genesis};
-use thermae_formats::manifest::SealedLog;
+use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, BuildError, FINAL, ROLL, Seal};
+use thermae_formats::manifest::{LogStart, SealedLog};
 use thermae_formats::segment::SegmentHeader;
 
 use super::flight::Flight;
 use super::segments::{NextSegment, Segment};
 use super::{LogFailure, LogOptions, TOKEN_MASK, TOKEN_SPACE};
+use free::Starts;
 
 /// A batch write: the batch number is in the low bits.
 const BATCH_TOKEN: u64 = TOKEN_SPACE | 1 << 48;
@@ -58,6 +60,10 @@ pub struct LogStats {
     pub syncs: u64,
     /// Segments used.
     pub segments: u64,
+    /// Segments whose files were given back.
+    pub freed: u64,
+    /// Segments made out of those.
+    pub recycled: u64,
 }
 
 /// A disk completion of the ring, with a token of the log's.
@@ -132,7 +138,7 @@ pub struct LogWriter<E: Env> {
     open: Open,
     spare_bufs: Vec<AlignedBuf>,
     flight: Flight,
-    first_salt: u64,
+    starts: Starts,
     chain: u64,
     next_record: u64,
     /// Greatest horizon that an issued batch states.
@@ -158,8 +164,7 @@ impl<E: Env> LogWriter<E> {
         next: Option<Segment<E::File>>,
     ) -> Self {
         let header = &segment.header;
-        let chain = genesis(&header.store_id, header.epoch, header.shard);
-        let first_salt = header.salt;
+        let start = LogStart::first(&header.store_id, header.epoch, header.shard, header.salt);
         Self {
             env: env.clone(),
             log_dir,
@@ -170,8 +175,8 @@ impl<E: Env> LogWriter<E> {
             open: Open::new(AlignedBuf::new()),
             spare_bufs: Vec::new(),
             flight: Flight::default(),
-            first_salt,
-            chain,
+            starts: Starts::new(start),
+            chain: start.chain,
             next_record: 0,
             stated_horizon: 0,
             last_data: 0,
@@ -232,7 +237,7 @@ impl<E: Env> LogWriter<E> {
         (self.failed.is_none() && self.stopping == Stopping::Done).then(|| SealedLog {
             epoch: self.segment.header.epoch,
             shard: self.segment.header.shard,
-            first_salt: self.first_salt,
+            start: self.starts.named(),
             segments: self.segment.header.number + 1,
             end_offset: self.segment.end,
             batches: self.flight.assigned(),
@@ -313,6 +318,13 @@ impl<E: Env> LogWriter<E> {
             Err(error) => return self.fail_build(&error),
         }
         if let Some(next) = self.next.take() {
+            self.starts.push(LogStart {
+                segment: next.header.number,
+                salt,
+                batches: self.flight.assigned(),
+                records: self.next_record,
+                chain: self.chain,
+            });
             self.retired.push_back(std::mem::replace(&mut self.segment, next));
             self.stats.segments += 1;
         }

@@ -1,8 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::manifest::{CurrentLog, Manifest, SealedLog};
-use crate::{NO_TIME, SchemaId};
+use crate::{NO_TIME, SchemaId, golden};
 
 const OFFSET: u64 = 8192;
 
@@ -241,52 +240,9 @@ fn a_roll_names_the_next_salt_and_has_no_records() {
     assert!(BatchBuilder::roll(&mut [0; 100], 1).is_err());
 }
 
-/// Hex of `bytes`, 32 a line; lines of zeroes are left out, the length ends it.
-fn dump(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for (line, chunk) in bytes.chunks(32).enumerate().filter(|(_, c)| c.iter().any(|&b| b != 0)) {
-        let hex: String = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
-        text += &format!("{:08x} {hex}\n", line * 32);
-    }
-    text + &format!("length {}\n", bytes.len())
-}
-
 #[test]
 fn golden_files_hold() {
-    let manifest = Manifest {
-        store_id: *b"0123456789abcdef",
-        hash_seed: 0x1111_2222_3333_4444,
-        partitions: 64,
-        segment_bytes: 64 << 20,
-        epoch: 2,
-        current: vec![CurrentLog { shard: 0, first_salt: 0x51 }],
-        sealed: vec![SealedLog {
-            epoch: 1,
-            shard: 1,
-            first_salt: 0x42,
-            segments: 2,
-            end_offset: 12_288,
-            batches: 7,
-            records: 40,
-            chain: 0x0123_4567_89AB_CDEF,
-        }],
-    };
-    let files = [
-        ("log-batch.txt", batch_of(&records()).0),
-        ("log-batch-empty.txt", batch_of(&[]).0),
-        ("log-segment.txt", segment().to_bytes().to_vec()),
-        ("log-manifest.txt", manifest.to_bytes()),
-    ];
-    for (name, bytes) in files {
-        let path = format!("{}/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-        if std::env::var_os("THERMAE_BLESS").is_some() {
-            std::fs::write(&path, dump(&bytes)).unwrap();
-        }
-        let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(
-            dump(&bytes),
-            golden,
-            "{path} (THERMAE_BLESS=1 rewrites it: only with a new version)"
-        );
-    }
+    golden::check("log-batch.txt", &batch_of(&records()).0);
+    golden::check("log-batch-empty.txt", &batch_of(&[]).0);
+    golden::check("log-segment.txt", &segment().to_bytes());
 }

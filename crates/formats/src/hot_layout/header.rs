@@ -5,16 +5,16 @@
 //!        1  version | header words           look-up reads it)
 //!        2  map bytes              word  24  heartbeat, us UTC   25  applied batches
 //!        3  hash seed                    26  state               27  generation
-//!      4-5  store id               word  32  rows                33  bytes in slots
-//!        6  epoch                        34  segments            35  cell moves
-//!        7  shard | shards << 32         36  overflow buckets    37  evictions
-//!        8  access domain          words 40-47  marker of a clean stop (reserved): boot id (2),
-//!        9  directory, position              build, applied, digest, 2 spare, checksum
-//!       10  directory, cells       words 48-247 spare, 0
-//!       11  chunk table, position  word  248 head of the touch ring
-//!       12  chunks                 words 256-511 touch ring: positions of rows that readers of this
-//!       13  first chunk, position           process touched (reserved; other processes map the
-//!       14  spare, 0                        page read-only and report over their socket)
+//!      4-5  store id                     28  completeness, odd: complete
+//!        6  epoch                  word  32  rows                33  bytes in slots
+//!        7  shard | shards << 32         34  segments            35  cell moves
+//!        8  access domain                36  overflow buckets    37  evictions
+//!        9  directory, position    words 40-47  marker of a clean stop (reserved): boot id (2),
+//!       10  directory, cells                 build, applied, digest, 2 spare, checksum
+//!       11  chunk table, position  words 48-511 spare, 0
+//!       12  chunks
+//!       13  first chunk, position
+//!       14  spare, 0
 //!       15  checksum of words 0-14
 //! ```
 
@@ -27,7 +27,7 @@ use super::{CHUNK_BYTES, CHUNK_WORDS, MAP_BYTES_MAX, WORD_BYTES};
 /// "THERMHOT", little-endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"THERMHOT");
 /// Version of the layout that this build reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Words of the header page.
 pub const HEADER_WORDS: usize = 512;
 /// Words of the header that never change while the map lives, its checksum included.
@@ -52,6 +52,9 @@ pub const APPLIED_WORD: usize = 25;
 pub const STATE_WORD: usize = 26;
 /// Word of the generation, set by the engine.
 pub const GENERATION_WORD: usize = 27;
+/// Word of the completeness: odd while the table has the newest row of every key, stepped whenever
+/// that begins or ends. It only grows.
+pub const COMPLETE_WORD: usize = 28;
 /// Word of the number of rows.
 pub const ROWS_WORD: usize = 32;
 /// Word of the bytes in used slots.
@@ -66,12 +69,6 @@ pub const OVERFLOW_WORD: usize = 36;
 pub const EVICTIONS_WORD: usize = 37;
 /// First word of the marker of a clean stop (reserved).
 pub const CLEAN_MARKER_WORD: usize = 40;
-/// Word of the touch ring's head (reserved).
-pub const TOUCH_HEAD_WORD: usize = 248;
-/// First word of the touch ring (reserved).
-pub const TOUCH_RING_WORD: usize = 256;
-/// Words of the touch ring.
-pub const TOUCH_RING_WORDS: usize = 256;
 
 /// State: the writer is serving.
 pub const STATE_LIVE: u64 = 1;
@@ -94,9 +91,8 @@ pub const CHUNK_RUN_TAIL: u64 = 4;
 pub const CHUNK_LIVE_WORD: usize = 1;
 
 const _: () = assert!(HEADER_WORDS * WORD_BYTES == 4096);
-const _: () = assert!(TOUCH_RING_WORD + TOUCH_RING_WORDS == HEADER_WORDS);
 const _: () = assert!(DEPTH_WORD / 8 != HEARTBEAT_WORD / 8 && DEPTH_WORD >= STATIC_WORDS);
-const _: () = assert!(CLEAN_MARKER_WORD > EVICTIONS_WORD && TOUCH_HEAD_WORD / 8 > 47 / 8);
+const _: () = assert!(CLEAN_MARKER_WORD > EVICTIONS_WORD && COMPLETE_WORD / 8 != ROWS_WORD / 8);
 
 /// Why a header was not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -366,7 +362,7 @@ mod tests {
         }
         let mut other = encode_header(&info, &plan);
         other[1] += 1;
-        assert_eq!(decode_header(&other, info.map_bytes), Err(HeaderError::Version { found: 2 }));
+        assert_eq!(decode_header(&other, info.map_bytes), Err(HeaderError::Version { found: 3 }));
         assert!(matches!(
             decode_header(&encode_header(&info, &plan), info.map_bytes / 2),
             Err(HeaderError::Size { .. })

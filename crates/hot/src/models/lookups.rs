@@ -4,21 +4,24 @@
 use std::sync::Arc;
 
 use loom::thread;
-use thermae_formats::hot_layout::header::{DEPTH_MIN, DEPTH_WORD, Geometry, MapInfo};
+use thermae_formats::hot_layout::header::{COMPLETE_WORD, DEPTH_MIN, Geometry, MapInfo};
 use thermae_formats::hot_layout::index::{
     BUCKET_WORDS, FRAGMENT_BITS, LINK_LANE, cell_of, entry, entry_as_guest, other_bucket,
 };
 use thermae_formats::hot_layout::{ROW_HEADER_WORDS, WORD_BYTES, sequence_of};
 
 use super::{SEED, check, sealed};
+use crate::evict::say_complete;
 use crate::growth::copy_cell;
 use crate::index::{edit, link, move_across, point_cell, put_free, remove_entry, set_depth};
-use crate::lookup::{Probe, Seen, look_up};
+use crate::lookup::{Lookup, Probe, Seen, look_up};
 use crate::map::Map;
+use crate::reader::HotReader;
+use crate::row::RowBuf;
 use crate::words::write_row;
 
-// The table: depth, directory, two segments that are cut short after two buckets, two rows.
-const DIRECTORY: usize = DEPTH_WORD + 1;
+// The table: depth, completeness, directory, two segments that are cut short after two buckets, two rows.
+const DIRECTORY: usize = COMPLETE_WORD + 1;
 const CELLS: usize = 2 << DEPTH_MIN;
 const SEGMENT: usize = DIRECTORY + CELLS;
 const OTHER_SEGMENT: usize = SEGMENT + 2 * BUCKET_WORDS;
@@ -140,5 +143,31 @@ fn a_row_is_found_while_another_takes_its_place() {
             at.set(0, entry(fragment, false, OTHER_ROW as u64));
         });
         assert_eq!(found(map, fragment), Some(2));
+    });
+}
+
+#[test]
+fn an_evicted_row_is_not_taken_for_one_that_does_not_exist() {
+    let fragment = fragment();
+    check(move || {
+        let map = Arc::new(table(fragment, 0));
+        say_complete(&map, true);
+        let seen = HotReader::new(Arc::clone(&map));
+        let reader = thread::spawn(move || {
+            let row_hash = u64::from(fragment) << (u64::BITS - FRAGMENT_BITS) | HOME as u64;
+            let key = KEY.to_ne_bytes();
+            let probe = Probe { table: 0, row_hash, key: &key, schema_ids: &[1] };
+            let before = seen.completeness();
+            let mut buffer = RowBuf::default();
+            let is_absent = matches!(seen.get(&probe, &mut buffer), Lookup::Absent);
+            assert!(!is_absent || !seen.stayed_complete(before), "taken for not existing");
+        });
+        // Evicted, and back again: the table is complete before and after.
+        let entry = entry(fragment, false, ROW as u64);
+        say_complete(&map, false);
+        remove_entry(&map, SEGMENT, SEGMENT, 0, entry);
+        edit(&map, SEGMENT, SEGMENT, |_, at| at.set(0, entry));
+        say_complete(&map, true);
+        reader.join().unwrap();
     });
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use thermae_hot::{Expect, HotReader, HotWriter, Lookup, RowBuf, multi_get};
 
-use crate::support::{Random, VIEW, check, config, hash, key, probes, put};
+use crate::support::{
+    Random, VIEW, check, config, hash, hash_of_row, key, probes, put, put_evicting,
+};
 
 /// Keys below this are overwritten all the time and never removed.
 const STEADY: u64 = 1_000;
@@ -118,5 +120,86 @@ fn a_writer_that_died_in_mid_write_makes_readers_busy_not_wrong() {
             schema_ids: &VIEW,
         };
         assert!(matches!(reader.get(&probe, &mut buffer), Lookup::Found(_)));
+    }
+}
+
+/// All keys exist throughout, below if not here. The table has room for a part of them, and for all of
+/// `few` of them: then it is complete now and again.
+fn evict_all_the_time(writer: &mut HotWriter, published: &Published, keys: u64, few: bool) {
+    let mut random = Random(1);
+    for sequence in 1..if few { 60_000 } else { 20_000 } {
+        let number = random.below(keys);
+        if few && sequence % 3 == 0 {
+            writer.evict(hash(number), &VIEW, &key(number)).unwrap();
+        } else if sequence % 100 == 0 {
+            writer.sweep(50, |row| row.sequence() + 5_000 > sequence, hash_of_row);
+        }
+        put_evicting(writer, number, sequence, random.below(40) as usize).unwrap();
+        published.steady[number as usize].store(sequence, Ordering::Release);
+        if few && writer.stats().rows == keys {
+            writer.set_complete(true);
+        }
+    }
+}
+
+/// How many rows a reader saw, and how many absent.
+fn read_evicted(reader: &HotReader, published: &Published, keys: u64, seed: u64) -> [u64; 2] {
+    let (mut random, mut buffer) = (Random(seed), RowBuf::default());
+    let mut seen = [0; 2];
+    while !published.done.load(Ordering::Acquire) {
+        let numbers: Vec<u64> = (0..8).map(|_| random.below(keys)).collect();
+        let oldest: Vec<u64> = numbers
+            .iter()
+            .map(|&number| published.steady[number as usize].load(Ordering::Acquire))
+            .collect();
+        let keys: Vec<[u8; 8]> = numbers.iter().map(|&number| key(number)).collect();
+        let before = reader.completeness();
+        let mut absent = 0;
+        let reader = std::slice::from_ref(reader);
+        multi_get(reader, probes(&keys, |_| 0), &mut buffer, |index, found| match found {
+            Lookup::Found(row) => {
+                let (sequence, _) = check(row, numbers[index]);
+                assert!(sequence >= oldest[index], "a row older than what was published");
+                seen[0] += 1;
+            }
+            Lookup::Absent => absent += 1,
+            Lookup::Corrupt(corruption) => panic!("{corruption}"),
+            Lookup::Busy => {}
+        });
+        let mistaken = absent > 0 && reader[0].stayed_complete(before);
+        assert!(!mistaken, "an eviction was taken for a row that does not exist");
+        seen[1] += absent;
+    }
+    seen
+}
+
+#[test]
+fn an_evicted_row_is_never_taken_for_one_that_does_not_exist() {
+    for (keys, few) in [(12, true), (20_000, false)] {
+        let mut writer = HotWriter::create(&config(2 << 20)).unwrap();
+        let published = Published {
+            steady: (0..keys).map(AtomicU64::new).collect(),
+            done: AtomicBool::new(false),
+        };
+        published.steady.iter().for_each(|sequence| sequence.store(0, Ordering::Relaxed));
+        let mapped =
+            HotReader::from_descriptor(writer.descriptor().unwrap(), &Expect::default()).unwrap();
+        let readers = [writer.reader(), mapped];
+        let seen = std::thread::scope(|scope| {
+            let read = |(seed, reader): (usize, &'_ HotReader)| {
+                let (reader, published) = (reader.clone(), &published);
+                scope.spawn(move || read_evicted(&reader, published, keys, seed as u64))
+            };
+            let threads: Vec<_> = readers.iter().enumerate().map(read).collect();
+            evict_all_the_time(&mut writer, &published, keys, few);
+            published.done.store(true, Ordering::Release);
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        println!(
+            "{keys} keys: rows and absences seen {seen:?}, {} evicted",
+            writer.stats().evictions
+        );
+        assert!(writer.stats().evictions > 1_000);
+        assert!(seen.iter().all(|[rows, absent]| rows + absent > 100), "{seen:?}");
     }
 }

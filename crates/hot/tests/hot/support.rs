@@ -56,16 +56,7 @@ pub fn put_hashed(
     words: usize,
 ) -> Result<bool, Full> {
     let (key, value) = (key(number), value(number, sequence, words));
-    let row = NewRow {
-        schema_id: VIEW[(sequence % 2) as usize],
-        flags: 0,
-        sequence,
-        event_time: sequence as i64,
-        created_time: NO_TIME,
-        expire_at: if sequence.is_multiple_of(3) { sequence as i64 } else { NO_TIME },
-        key: &key,
-        value: &value,
-    };
+    let row = new_row(&key, &value, sequence);
     let reservation = writer.reserve(row.body_bytes())?;
     Ok(writer.upsert(reservation, row_hash, &VIEW, &row).expect("reserved").replaced)
 }
@@ -91,4 +82,38 @@ pub fn probes<'a>(
         let number = u64::from_le_bytes(*key);
         Probe { table: table(number), row_hash: hash(number), key, schema_ids: &VIEW }
     })
+}
+
+/// The row hash of a row that the table holds.
+pub fn hash_of_row(row: &RowView<'_>) -> Option<u64> {
+    let key = row.body().first_chunk::<8>()?;
+    VIEW.contains(&row.schema_id()).then(|| hash(u64::from_le_bytes(*key)))
+}
+
+/// [`put`], evicting if need be.
+pub fn put_evicting(
+    writer: &mut HotWriter,
+    number: u64,
+    sequence: u64,
+    words: usize,
+) -> Result<bool, Full> {
+    let (key, value) = (key(number), value(number, sequence, words));
+    let row = new_row(&key, &value, sequence);
+    let bytes = row.body_bytes();
+    let reservation = writer.reserve_evicting(hash(number), &VIEW, &key, bytes, hash_of_row)?;
+    Ok(writer.upsert(reservation, hash(number), &VIEW, &row).expect("reserved").replaced)
+}
+
+/// The row that [`check`] expects.
+pub fn new_row<'a>(key: &'a [u8], value: &'a [u8], sequence: u64) -> NewRow<'a> {
+    NewRow {
+        schema_id: VIEW[(sequence % 2) as usize],
+        flags: 0,
+        sequence,
+        event_time: sequence as i64,
+        created_time: NO_TIME,
+        expire_at: if sequence.is_multiple_of(3) { sequence as i64 } else { NO_TIME },
+        key,
+        value,
+    }
 }

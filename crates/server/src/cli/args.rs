@@ -257,13 +257,20 @@ pub struct DescribeArgs {
 #[command(after_help = "\
 Examples:
   thermae stat
-  thermae stat --json | jq '.engine.views'")]
-pub struct StatArgs {}
+  thermae stat --tiers
+  thermae stat --json | jq '.engine.views'
+  thermae stat --json | jq '.engine.shards[].tiers.movement'")]
+pub struct StatArgs {
+    /// Show each tier instead: rows, bytes, hit rate, age of its oldest and newest row, what has moved
+    #[arg(long)]
+    pub tiers: bool,
+}
 
 /// `thermae verify`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Every checksum of every log batch is computed again, and every file is accounted for. Nothing is written.
+Every checksum of every log batch and of every block of every table is computed again, the order of rows,
+their counts and filters are checked, and every file is accounted for. Nothing is written.
 Exit code 4 if there is damage; each finding names the file and the offset.
 
 Example:

@@ -1,10 +1,13 @@
 //! `thermae stat`: what the server holds and how it does.
 
+mod tiers;
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use super::args::{Global, StatArgs};
 use super::connect::{connect, failed};
+use super::delete::now_us;
 use super::exit::{Done, Failure};
 use crate::table::{Table, bytes, nanoseconds, thousands};
 
@@ -34,7 +37,17 @@ struct Shard {
     rows_late: u64,
     rows_duplicate: u64,
     rows_refused: u64,
+    damaged_tables: Vec<DamagedTable>,
     read_only: Option<String>,
+    tiers: tiers::Tiers,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DamagedTable {
+    path: String,
+    offset_bytes: u64,
+    what: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,8 +91,15 @@ struct Served {
     corrupt: u64,
 }
 
+impl Served {
+    /// Keys read.
+    fn keys(&self) -> u64 {
+        self.hits + self.misses + self.expired + self.corrupt
+    }
+}
+
 /// Runs the command.
-pub fn run(_args: &StatArgs, global: &Global) -> Result<Done, Failure> {
+pub fn run(args: &StatArgs, global: &Global) -> Result<Done, Failure> {
     let client = connect(global)?;
     let text = client.stats().map_err(failed)?;
     if global.json {
@@ -88,7 +108,11 @@ pub fn run(_args: &StatArgs, global: &Global) -> Result<Done, Failure> {
     }
     let figures: Figures = serde_json::from_str(&text)
         .map_err(|e| Failure::Failed(format!("the server's figures cannot be read: {e}")))?;
-    print!("{}", show(&figures));
+    let text = match args.tiers {
+        true => tiers::show(&figures, now_us()),
+        false => show(&figures),
+    };
+    print!("{text}");
     Ok(Done::All)
 }
 
@@ -133,7 +157,7 @@ fn views(figures: &Figures) -> Table {
 }
 
 fn hit_rate(served: &Served) -> String {
-    let total = served.hits + served.misses + served.expired;
+    let total = served.keys() - served.corrupt;
     if total == 0 {
         return "-".to_owned();
     }
@@ -189,6 +213,11 @@ fn notes(figures: &Figures) -> Vec<String> {
         if let Some(why) = &shard.read_only {
             notes.push(format!("shard {} takes no writes: {why}", shard.shard));
         }
+        for DamagedTable { path, offset_bytes, what } in &shard.damaged_tables {
+            notes.push(format!(
+                "{path} is damaged at offset {offset_bytes}: {what}; restore the directory from a backup"
+            ));
+        }
     }
     for (name, view) in figures.server.views.iter().filter(|(_, view)| view.corrupt > 0) {
         notes.push(format!("{name}: {} reads met a damaged row", thousands(view.corrupt)));
@@ -208,7 +237,8 @@ mod tests {
     fn figures_are_shown_and_what_is_wrong_is_noted() {
         let figures: Figures = serde_json::from_str(
             r#"{"engine":{"shards":[{"shard":0,"rows":26115,"hot_used_bytes":1048576,"hot_budget_bytes":2097152,
-                "rows_written":30000,"read_only":"log failed","new_figure":1}],
+                "rows_written":30000,"read_only":"log failed","new_figure":1,
+                "damaged_tables":[{"path":"d/warm/07.tbl","offset_bytes":4096,"what":"no checksum"}]}],
                 "views":[{"project":"nyc","name":"weather","version":1,"rows":3,"bytes":300}]},
               "server":{"uptime_s":12,"reads":{"count":9,"p50_ns":8100,"p99_ns":20000,"p999_ns":20000},
                 "views":{"nyc/weather@1":{"hits":3,"misses":1,"expired":0,"corrupt":0}},
@@ -222,6 +252,7 @@ mod tests {
             "1.0 MiB",
             "8.1 us",
             "shard 0 takes no writes: log failed",
+            "d/warm/07.tbl is damaged at offset 4096: no checksum",
             "the limit connections was hit 2 times",
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");

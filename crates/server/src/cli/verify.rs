@@ -1,7 +1,8 @@
 //! `thermae verify`: every byte of a data directory, read and checked.
 
 use serde_json::json;
-use thermae_engine::log::{Severity, verify_directory};
+use thermae_engine::log::Severity;
+use thermae_engine::verify::verify_directory;
 use thermae_env::RealEnv;
 
 use super::args::{Global, VerifyArgs};
@@ -41,6 +42,8 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<Done, Failure> {
                 "sound": damages == 0,
                 "files": report.files,
                 "bytes": report.bytes,
+                "tables": report.tables,
+                "rows": report.rows,
                 "batches": report.batches,
                 "records": report.records,
                 "findings": findings,
@@ -57,10 +60,12 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<Done, Failure> {
             );
         }
         println!(
-            "{}: {} files, {}, {} batches, {} records: {}",
+            "{}: {} files, {}, {} tables, {} rows, {} batches, {} records: {}",
             args.data.display(),
             report.files,
             bytes(report.bytes),
+            thousands(report.tables),
+            thousands(report.rows),
             thousands(report.batches),
             thousands(report.records),
             if damages == 0 { "sound".to_owned() } else { format!("{damages} damaged places") }

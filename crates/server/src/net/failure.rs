@@ -50,7 +50,6 @@ impl From<Error> for Failure {
                 Self::passing(ErrorCode::Overloaded, retry_after_ms, text)
             }
             Error::Corrupt { .. } => Self::new(ErrorCode::Corrupt, text),
-            Error::MemoryBudget { .. } => Self::new(ErrorCode::MemoryFull, text),
             Error::Stopped => Self::new(ErrorCode::ShuttingDown, text),
             Error::InDoubt(_) | Error::Locked(_) | Error::Io { .. } => {
                 Self::new(ErrorCode::Internal, text)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use thermae_engine::{Applied, Cx, Error, Outcome, Service};
+use thermae_engine::{Applied, Cx, Error, Fetched, Outcome, Service};
 use thermae_env::{ConnId, Env, Event, Listener, Received, Ring};
 use thermae_formats::wire::ErrorCode;
 
@@ -188,7 +188,7 @@ impl<E: Env> Front<E> {
                     }
                     Some(Ok(())) => {}
                     Some(Err(failure)) => {
-                        let request_id = reads::request_id(&parked);
+                        let request_id = reads::request_id(&parked.frame);
                         dispatch::refuse(core, connection, request_id, &failure, cx.now_ns);
                     }
                 }
@@ -276,6 +276,21 @@ impl<E: Env> Service<E> for Front<E> {
     fn on_written(&mut self, ticket: u64, outcomes: Vec<Outcome>, cx: &mut Cx<'_, E>) {
         self.decided(ticket, cx, |core, conn, pending, now_ns| {
             writes::written(core, conn, pending, &outcomes, now_ns);
+        });
+    }
+
+    fn on_fetched(&mut self, ticket: u64, keys: Vec<Fetched>, cx: &mut Cx<'_, E>) {
+        let Some(pending) = self.core.tickets.take(ticket) else { return };
+        self.core.release(pending.held_bytes);
+        let What::Read(read) = pending.what else { return };
+        self.with(pending.conn, cx, |session, core, cx| {
+            let Session { connection, state, .. } = session;
+            connection.in_flight = connection.in_flight.saturating_sub(1);
+            let plans = &mut state.plans;
+            if let Err(failure) = reads::fetched(core, connection, plans, read, keys, cx) {
+                dispatch::refuse(core, connection, pending.request_id, &failure, cx.now_ns);
+            }
+            go_on(session, core, cx);
         });
     }
 

@@ -10,6 +10,7 @@ pub mod core;
 pub mod counters;
 pub mod dispatch;
 pub mod failure;
+mod fill;
 pub mod front;
 pub mod histogram;
 pub mod inbox;

@@ -1,28 +1,25 @@
 //! READ: keys in, columns or a matrix out, in one pass over the hot tables and without an
 //! allocation per key.
 
-use thermae_engine::Cx;
-use thermae_engine::reads::{Key, Lookup, Reads, RowBuf, Visibility, visibility};
+use thermae_engine::reads::{Key, Reads};
+use thermae_engine::{Cx, FetchBatch, Fetched};
 use thermae_env::Env;
 use thermae_formats::NO_TIME;
-use thermae_formats::catalogue::SchemaId;
 use thermae_formats::key::split_key;
 use thermae_formats::wire::{
-    ErrorCode, Frame, HEADER_BYTES, Kind, MAX_VIEWS_PER_PLAN, ReadRequest, ReplyBuilder, RowStatus,
-    StoredRow, Token, ViewShape, WireError,
+    ErrorCode, Frame, HEADER_BYTES, Kind, MAX_VIEWS_PER_PLAN, ReadRequest, ReplyBuilder, Token,
+    ViewShape,
 };
 
 use super::connection::Connection;
 use super::core::Core;
 use super::counters::Cut;
 use super::failure::Failure;
+use super::fill::{Below, Fill};
 use super::histogram::add;
-use super::plans::{Plan, PlanView, Plans};
-use super::waiting::Parked;
+use super::plans::{Plan, Plans};
+use super::waiting::{BelowRead, Parked, Pending, What};
 use crate::serve::limits::ns;
-
-/// How often a row that its owner is rewriting is looked at again before the request gives up.
-const BUSY_TRIES: usize = 256;
 
 /// Answers a READ, or parks it until what it must see is there.
 ///
@@ -45,7 +42,7 @@ pub fn read<E: Env>(
         let text = "the deadline passed before the request was reached: the server is behind";
         return Err(Failure::new(ErrorCode::DeadlineExceeded, text));
     }
-    answer(core, conn, plans, frame.request_id, &request, cx)?;
+    answer(core, conn, plans, frame, &request, &mut Below::default(), cx)?;
     core.counters.read_latency.record(core.env.monotonic_ns().saturating_sub(cx.now_ns));
     Ok(())
 }
@@ -101,12 +98,7 @@ pub fn retry<E: Env>(
     parked: &Parked,
     cx: &mut Cx<'_, E>,
 ) -> Option<Result<(), Failure>> {
-    let frame = Frame {
-        kind_code: Kind::Read as u8,
-        request_id: request_id(parked),
-        bytes: &parked.frame,
-        payload: parked.frame.get(HEADER_BYTES..).unwrap_or_default(),
-    };
+    let frame = whole_frame(&parked.frame);
     let request = match ReadRequest::decode(&frame, &core.wire_limits) {
         Ok(request) => request,
         Err(error) => return Some(Err(error.into())),
@@ -114,7 +106,8 @@ pub fn retry<E: Env>(
     match unmet(&request, cx.reads) {
         Err(failure) => Some(Err(failure)),
         Ok(None) => {
-            let answered = answer(core, conn, plans, frame.request_id, &request, cx);
+            let below = &mut Below::default();
+            let answered = answer(core, conn, plans, &frame, &request, below, cx);
             core.counters.read_latency.record(cx.now_ns.saturating_sub(parked.received_ns));
             Some(answered)
         }
@@ -135,57 +128,148 @@ pub fn retry<E: Env>(
     }
 }
 
-/// The request id of a parked read.
-pub fn request_id(parked: &Parked) -> u64 {
-    let id = parked.frame.get(8..16).and_then(|id| id.first_chunk::<8>());
+/// The request id of a kept frame.
+pub fn request_id(frame: &[u8]) -> u64 {
+    let id = frame.get(8..16).and_then(|id| id.first_chunk::<8>());
     id.map_or(0, |id| u64::from_le_bytes(*id))
 }
 
+/// A READ that was checked when it came.
+fn whole_frame(bytes: &[u8]) -> Frame<'_> {
+    Frame {
+        kind_code: Kind::Read as u8,
+        request_id: request_id(bytes),
+        bytes,
+        payload: bytes.get(HEADER_BYTES..).unwrap_or_default(),
+    }
+}
+
+/// Answers a read whose missing rows have been fetched.
+///
+/// # Errors
+/// What the ERROR is to say.
+pub fn fetched<E: Env>(
+    core: &mut Core<E>,
+    conn: &mut Connection,
+    plans: &mut Plans,
+    mut read: BelowRead,
+    keys: Vec<Fetched>,
+    cx: &mut Cx<'_, E>,
+) -> Result<(), Failure> {
+    read.below.add(keys);
+    let frame = whole_frame(&read.frame);
+    let request = ReadRequest::decode(&frame, &core.wire_limits)?;
+    let deadline_ns = u64::from(request.head.deadline_us) * 1_000;
+    let received_ns = read.below.since_ns.unwrap_or(cx.now_ns);
+    if deadline_ns > 0 && cx.now_ns > received_ns + deadline_ns {
+        core.counters.cut(Cut::RequestDeadline);
+        let text = "the deadline passed while rows were read from disk";
+        return Err(Failure::new(ErrorCode::DeadlineExceeded, text));
+    }
+    answer(core, conn, plans, &frame, &request, &mut read.below, cx)?;
+    core.counters.read_latency.record(cx.now_ns.saturating_sub(received_ns));
+    Ok(())
+}
+
+/// Answers a read, or, where rows may lie below the hot tables, asks for them: the answer comes when
+/// they have.
 fn answer<E: Env>(
     core: &mut Core<E>,
     conn: &mut Connection,
     plans: &mut Plans,
-    request_id: u64,
+    frame: &Frame<'_>,
     request: &ReadRequest<'_>,
+    below: &mut Below,
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
     let plan = plans.get(request.head.plan_id, cx.catalogue, &core.counters)?;
     check_shape(plan, request)?;
     let mut keys = core.take_keys();
     let mut builder = std::mem::take(&mut core.builder);
-    let max = conn.peer_frame_bytes;
     let built = split(plan, request, cx.reads, &mut keys).and_then(|()| {
-        let buffer = core.take_spare();
-        let read_time = match request.head.read_time {
-            NO_TIME => cx.now_us,
-            time => time,
-        };
-        let flags = request.head.flags;
-        let mut counts = [0_u32; MAX_VIEWS_PER_PLAN];
-        for (count, packed) in counts.iter_mut().zip(request.views()) {
-            *count = packed.count;
-        }
-        let shapes = plan
-            .views
-            .iter()
-            .zip(counts)
-            .map(|(view, rows)| ViewShape { rows, columns: &view.shapes });
-        builder.begin(buffer, request_id, flags, read_time, max, shapes)?;
-        let fill = Fill { reads: cx.reads, read_time };
+        begin(core, conn, plan, frame.request_id, request, &mut builder, cx)?;
+        let read_time = read_time(request, cx);
+        let mut fill = Fill { reads: cx.reads, read_time, below };
         fill.views(plan, request, &keys, &mut core.row_buf, &mut builder)
     });
-    let finished = built.and_then(|()| Ok(builder.finish()?));
+    let missing = built.map(|()| below.missing(plan, request, &keys));
+    let finished = match &missing {
+        Ok(None) => Some(builder.finish()),
+        _ => None,
+    };
     core.give_keys(keys);
     let left = builder.abandon();
     core.builder = builder;
     core.give_spare(left);
-    let frame = finished?;
-    let share = frame.len() as u64 / plan.views.len().max(1) as u64;
+    if let Some(batch) = missing? {
+        return ask_below(core, conn, frame, below, batch, cx);
+    }
+    let Some(finished) = finished else { return Ok(()) };
+    let finished = finished?;
+    let share = finished.len() as u64 / plan.views.len().max(1) as u64;
     for view in &plan.views {
         add(&view.counters.bytes_out, share);
     }
-    let spare = conn.push(frame);
+    let spare = conn.push(finished);
     core.give_spare(spare);
+    Ok(())
+}
+
+fn read_time<E: Env>(request: &ReadRequest<'_>, cx: &Cx<'_, E>) -> i64 {
+    match request.head.read_time {
+        NO_TIME => cx.now_us,
+        time => time,
+    }
+}
+
+fn begin<E: Env>(
+    core: &mut Core<E>,
+    conn: &Connection,
+    plan: &Plan,
+    request_id: u64,
+    request: &ReadRequest<'_>,
+    builder: &mut ReplyBuilder,
+    cx: &Cx<'_, E>,
+) -> Result<(), Failure> {
+    let buffer = core.take_spare();
+    let mut counts = [0_u32; MAX_VIEWS_PER_PLAN];
+    for (count, packed) in counts.iter_mut().zip(request.views()) {
+        *count = packed.count;
+    }
+    let shapes =
+        plan.views.iter().zip(counts).map(|(view, rows)| ViewShape { rows, columns: &view.shapes });
+    let (flags, max) = (request.head.flags, conn.peer_frame_bytes);
+    Ok(builder.begin(buffer, request_id, flags, read_time(request, cx), max, shapes)?)
+}
+
+/// Keeps a read until the rows that it lacks are there.
+fn ask_below<E: Env>(
+    core: &mut Core<E>,
+    conn: &mut Connection,
+    frame: &Frame<'_>,
+    below: &mut Below,
+    batch: FetchBatch,
+    cx: &mut Cx<'_, E>,
+) -> Result<(), Failure> {
+    if core.budget.is_spent() {
+        core.counters.cut(Cut::BufferMemory);
+        let text = "too many reads wait for rows from disk; repeat this one later";
+        return Err(Failure::passing(ErrorCode::Overloaded, 100, text));
+    }
+    let received_ns = *below.since_ns.get_or_insert(cx.now_ns);
+    let below = std::mem::take(below);
+    let read = BelowRead { frame: frame.bytes.to_vec(), below };
+    let held_bytes = read.frame.capacity();
+    core.charge(held_bytes);
+    conn.in_flight += 1;
+    let ticket = core.tickets.insert(Pending {
+        conn: conn.id,
+        request_id: frame.request_id,
+        received_ns,
+        held_bytes,
+        what: What::Read(read),
+    });
+    cx.fetch(ticket, batch);
     Ok(())
 }
 
@@ -230,139 +314,4 @@ fn split<'k>(
         }
     }
     Ok(())
-}
-
-/// What became of the keys of one view.
-#[derive(Default)]
-struct Tally {
-    hits: u64,
-    misses: u64,
-    expired: u64,
-    corrupt: u64,
-}
-
-struct Fill<'a> {
-    reads: &'a Reads,
-    read_time: i64,
-}
-
-impl Fill<'_> {
-    fn views(
-        &self,
-        plan: &Plan,
-        request: &ReadRequest<'_>,
-        keys: &[Key<'_>],
-        buf: &mut RowBuf,
-        builder: &mut ReplyBuilder,
-    ) -> Result<(), Failure> {
-        let mut rest = keys;
-        for (at, (view, packed)) in plan.views.iter().zip(request.views()).enumerate() {
-            let (these, after) = rest.split_at(packed.count as usize);
-            rest = after;
-            self.view(view, at, these, buf, builder)?;
-        }
-        Ok(())
-    }
-
-    fn view(
-        &self,
-        view: &PlanView,
-        at: usize,
-        keys: &[Key<'_>],
-        buf: &mut RowBuf,
-        builder: &mut ReplyBuilder,
-    ) -> Result<(), Failure> {
-        let mut tally = Tally::default();
-        let mut failed: Result<(), WireError> = Ok(());
-        let mut busy: Vec<usize> = Vec::new();
-        self.reads.multi_get(&view.view, keys, buf, |row, found| {
-            if matches!(found, Lookup::Busy) {
-                busy.push(row);
-            } else if let Err(error) = self.row(view, at, row, found, builder, &mut tally) {
-                failed = Err(error);
-            }
-        });
-        for row in busy {
-            self.busy_row(view, at, row, keys, buf, builder, &mut tally)?;
-        }
-        let counters = &view.counters;
-        add(&counters.hits, tally.hits);
-        if tally.misses + tally.expired + tally.corrupt > 0 {
-            add(&counters.misses, tally.misses);
-            add(&counters.expired, tally.expired);
-            add(&counters.corrupt, tally.corrupt);
-        }
-        Ok(failed?)
-    }
-
-    /// Looks again at a row that was being rewritten.
-    #[allow(clippy::too_many_arguments)]
-    fn busy_row(
-        &self,
-        view: &PlanView,
-        at: usize,
-        row: usize,
-        keys: &[Key<'_>],
-        buf: &mut RowBuf,
-        builder: &mut ReplyBuilder,
-        tally: &mut Tally,
-    ) -> Result<(), Failure> {
-        for _ in 0..BUSY_TRIES {
-            let mut outcome = None;
-            self.reads.multi_get(&view.view, &keys[row..=row], buf, |_, found| {
-                if !matches!(found, Lookup::Busy) {
-                    outcome = Some(self.row(view, at, row, found, builder, tally));
-                }
-            });
-            if let Some(outcome) = outcome {
-                return Ok(outcome?);
-            }
-            std::hint::spin_loop();
-        }
-        let text = "a row was being rewritten each time it was looked at; repeat the read";
-        Err(Failure::passing(ErrorCode::Overloaded, 1, text))
-    }
-
-    #[inline]
-    fn row(
-        &self,
-        view: &PlanView,
-        at: usize,
-        row: usize,
-        found: &Lookup<'_>,
-        builder: &mut ReplyBuilder,
-        tally: &mut Tally,
-    ) -> Result<(), WireError> {
-        match found {
-            Lookup::Found(hot) => {
-                let ttl_us = view.view.latest.definition.ttl_us;
-                match visibility(hot, ttl_us, self.read_time) {
-                    Visibility::Present => {
-                        let stored = StoredRow {
-                            schema_id: SchemaId(hot.schema_id()),
-                            value: hot.value(),
-                            dense: hot.is_dense(),
-                            event_time: hot.event_time(),
-                        };
-                        match builder.set_stored(at, row, &view.projection, &stored)? {
-                            RowStatus::Present => tally.hits += 1,
-                            _ => tally.corrupt += 1,
-                        }
-                    }
-                    Visibility::NotFound => tally.misses += 1,
-                    Visibility::OutsideMaxAge => {
-                        builder.set_status(at, row, RowStatus::OutsideMaxAge);
-                        builder.set_event_time(at, row, hot.event_time());
-                        tally.expired += 1;
-                    }
-                }
-            }
-            Lookup::Absent | Lookup::Busy => tally.misses += 1,
-            Lookup::Corrupt(_) => {
-                builder.set_status(at, row, RowStatus::Error);
-                tally.corrupt += 1;
-            }
-        }
-        Ok(())
-    }
 }

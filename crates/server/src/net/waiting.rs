@@ -7,6 +7,7 @@ use thermae_env::ConnId;
 use thermae_formats::wire::NotApplied;
 
 use super::counters::ViewCounters;
+use super::fill::Below;
 
 /// A request under way in the engine.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum What {
     },
     /// Definitions.
     Apply,
+    /// A read that lacks rows.
+    Read(BelowRead),
 }
 
 /// Pending requests by ticket.
@@ -80,6 +83,15 @@ impl Tickets {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A read some of whose rows are being fetched from below the hot tables.
+#[derive(Debug)]
+pub struct BelowRead {
+    /// The whole frame, already checked.
+    pub frame: Vec<u8>,
+    /// The rows in question.
+    pub below: Below,
 }
 
 /// A read that waits until a partition has applied what it must see.

@@ -258,7 +258,6 @@ fn on_wire(outcome: Outcome) -> RowOutcome {
         Outcome::NotApplied(refusal) => RowOutcome::NotApplied(match refusal {
             Refusal::Late => NotApplied::Late,
             Refusal::FutureEventTime => NotApplied::FutureEventTime,
-            Refusal::MemoryFull => NotApplied::MemoryFull,
             Refusal::DiskFull => NotApplied::DiskFull,
             Refusal::ReadOnly => NotApplied::ReadOnly,
             Refusal::Overloaded => NotApplied::Overloaded,
@@ -282,7 +281,6 @@ mod tests {
         let refusals = [
             Refusal::Late,
             Refusal::FutureEventTime,
-            Refusal::MemoryFull,
             Refusal::DiskFull,
             Refusal::ReadOnly,
             Refusal::Overloaded,

@@ -53,5 +53,6 @@ pub fn families(stats: &Stats) -> Vec<EngineFamily> {
         counter: false,
         values: view(|v| v.bytes),
     });
+    families.extend(super::tier_figures::families(stats));
     families
 }

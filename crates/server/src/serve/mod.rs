@@ -10,6 +10,7 @@ pub mod options;
 pub mod running;
 pub mod signals;
 pub mod size;
+mod tier_figures;
 
 pub use config::ConfigError;
 pub use error::ServeError;

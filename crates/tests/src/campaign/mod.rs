@@ -1,8 +1,10 @@
 //! Crash campaigns: the production shard code over a simulated machine, one seed a run.
 
 mod history;
+mod rows;
 mod run;
 mod world;
 
+pub use history::PartitionHistory;
 pub use run::{Plant, Report, run};
-pub use world::World;
+pub use world::{Tiers, World};

@@ -5,7 +5,7 @@ use std::path::Path;
 use thermae_engine::{Ack, planted};
 use thermae_env::{Env, SimEnv, SimOp};
 
-use super::world::World;
+use super::world::{Tiers, World};
 use crate::model::{Operation, Rng};
 
 /// Entities a view; few, so that they are overwritten often.
@@ -129,7 +129,7 @@ fn open_through_crashes(
 ) -> Result<World, String> {
     while rng.one_in(3) {
         env.crash_after(rng.below(30));
-        let opened = World::open(env.clone(), cores, histories.clone());
+        let opened = World::open(env.clone(), cores, tiers(rng), histories.clone());
         if let (Err(error), false) = (&opened, env.is_frozen()) {
             return Err(format!("recovery failed: {error}"));
         }
@@ -139,7 +139,15 @@ fn open_through_crashes(
         *env = env.crash();
         env.lie_sync(plant == Plant::SyncIsSkipped);
     }
-    World::open(env.clone(), cores, histories).map_err(|e| format!("recovery failed: {e}"))
+    let tiers = tiers(rng);
+    World::open(env.clone(), cores, tiers, histories).map_err(|e| format!("recovery failed: {e}"))
+}
+
+/// Memtables of some rows or some more rows, or nothing flushed but at an open; hot tables that begin
+/// whole or empty.
+fn tiers(rng: &mut Rng) -> Tiers {
+    let flush_bytes = [16 << 10, 20 << 10, 32 << 10, 16 << 20][rng.below(4) as usize];
+    Tiers { flush_bytes, preload_bytes: if rng.one_in(3) { 1 << 20 } else { 0 } }
 }
 
 /// Flips a bit of the logs. Everything acknowledged has a horizon behind it, so the store either
@@ -167,7 +175,7 @@ fn damage(
     let mut flipped = sound.clone();
     flipped[at] ^= 1 << rng.below(8);
     env.set_file_bytes(&path, &flipped).map_err(text)?;
-    match World::open(env.clone(), 1, histories.to_vec()) {
+    match World::open(env.clone(), 1, tiers(rng), histories.to_vec()) {
         Ok(mut world) => {
             world.judge(log_order).map_err(|e| format!("{} at {at}: {e}", file.name))?;
             // It opened, so it may have begun an epoch over the damage: the rest of this run would

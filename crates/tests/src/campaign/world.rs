@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use thermae_engine::background::Background;
 use thermae_engine::handle::WriteTicket;
 use thermae_engine::options::HotMemory;
-use thermae_engine::reads::{Lookup, RowBuf};
 use thermae_engine::runtime::Stepped;
-use thermae_engine::{Ack, Error, Handle, Key, NoService, Options, Shard, WriteBatch};
+use thermae_engine::stats::DamagedTable;
+use thermae_engine::{
+    Ack, Error, FetchBatch, Fetched, Handle, NoService, Options, Shard, WriteBatch,
+};
 use thermae_env::{Env, SimEnv};
-use thermae_formats::{SchemaId, Value, encode_key};
 
 use super::history::{Expected, PartitionHistory};
-use crate::model::{Operation, VIEWS, encode, entity_key, views};
+use crate::model::{Operation, VIEWS, encode, views};
 
 /// Partitions of the simulated store.
 pub const PARTITIONS: u16 = 4;
@@ -28,12 +30,21 @@ struct Sent {
     rows: Vec<(u16, Expected)>,
 }
 
+/// How rows are spread over the tiers.
+#[derive(Clone, Copy, Debug)]
+pub struct Tiers {
+    /// Size at which a memtable is flushed.
+    pub flush_bytes: usize,
+    /// Bytes of tables that are read into the hot table at an open.
+    pub preload_bytes: u64,
+}
+
 /// The store and its shards.
 pub struct World {
     /// The machine.
     pub env: SimEnv,
     shards: Vec<Shard<SimEnv, NoService>>,
-    handle: Handle<SimEnv>,
+    pub(super) handle: Handle<SimEnv>,
     _lock: <SimEnv as Env>::Lock,
     sent: Vec<Sent>,
     /// One history a partition.
@@ -48,6 +59,7 @@ impl World {
     pub fn open(
         env: SimEnv,
         cores: usize,
+        tiers: Tiers,
         histories: Vec<PartitionHistory>,
     ) -> Result<World, Error> {
         let options = Options {
@@ -56,6 +68,9 @@ impl World {
             partitions: PARTITIONS,
             segment_bytes: 64 << 10,
             spin_us: 0,
+            background: Background::Inline,
+            flush_bytes: tiers.flush_bytes,
+            preload_bytes: tiers.preload_bytes,
             hot_memory: HotMemory::Heap,
             ..Options::default()
         };
@@ -91,7 +106,10 @@ impl World {
 
     /// Defines the views; false when the machine stopped first.
     pub fn define(&mut self) -> Result<bool, String> {
-        let waiter = self.handle.submit_apply(&views()).map_err(|e| e.to_string())?;
+        let mut views = views();
+        // Its rows leave the hot table at once, so that they cross all tiers constantly.
+        views[1].tiers.hot_for_us = 1;
+        let waiter = self.handle.submit_apply(&views).map_err(|e| e.to_string())?;
         for _ in 0..TURNS_MAX {
             if !self.turn() {
                 return Ok(false);
@@ -225,29 +243,24 @@ impl World {
         accepted.get(*sequence as usize - 1).is_some_and(|write| write.refused)
     }
 
-    /// Compares every row of the store with the model.
-    pub fn check_rows(&self) -> Result<(), String> {
-        let catalogue = self.handle.catalogue();
-        let reads = self.handle.reads();
-        for (view, name) in VIEWS.iter().enumerate() {
-            let Ok(definition) = catalogue.resolve(name) else { continue };
-            for entity in 0..super::run::ENTITIES {
-                let mut key = Vec::new();
-                let keys = &definition.latest.definition.join_keys;
-                encode_key(keys, &[entity_key(view, entity)], &mut key)
-                    .map_err(|e| e.to_string())?;
-                let hash = reads.hash(&key);
-                let model = self.histories[usize::from(reads.partition(hash))].model();
-                let want = model.row(view, entity);
-                let keys = [Key { entity_hash: hash, bytes: &key }];
-                let mut result = Ok(());
-                reads.multi_get(definition, &keys, &mut RowBuf::default(), |_, found| {
-                    result = compare(&catalogue, found, want);
-                });
-                result.map_err(|e| format!("view {view} entity {entity}: {e}"))?;
+    /// Turns until the owners have answered.
+    pub(super) fn fetch(&mut self, batch: FetchBatch) -> Result<Vec<Fetched>, String> {
+        let mut ticket = self.handle.submit_fetch(batch).map_err(|e| e.to_string())?;
+        for _ in 0..TURNS_MAX {
+            ticket = match ticket.poll() {
+                Ok(fetched) => return Ok(fetched),
+                Err(ticket) => ticket,
+            };
+            if !self.turn() {
+                return Err("stopped while rows were fetched".to_owned());
             }
         }
-        Ok(())
+        Err("a fetch was never answered".to_owned())
+    }
+
+    /// Tables that the store knows to be damaged.
+    pub fn damaged_tables(&self) -> Vec<DamagedTable> {
+        self.handle.stats().shards.into_iter().flat_map(|shard| shard.damaged_tables).collect()
     }
 
     /// The digest of every partition.
@@ -266,33 +279,4 @@ impl World {
         }
         Err("the digests were never answered".to_owned())
     }
-}
-
-fn compare(
-    catalogue: &thermae_engine::Catalogue,
-    found: &Lookup<'_>,
-    want: Option<&crate::model::ModelRow>,
-) -> Result<(), String> {
-    let row = match (found, want) {
-        (Lookup::Absent, None) => return Ok(()),
-        (Lookup::Found(row), Some(_)) => row,
-        (Lookup::Found(row), None) => {
-            return Err(format!("a row of sequence {} that nobody wrote", row.sequence()));
-        }
-        (Lookup::Absent, Some(want)) => return Err(format!("missing: {want:?}")),
-        (Lookup::Corrupt(_) | Lookup::Busy, _) => return Err("unreadable".to_owned()),
-    };
-    let Some(want) = want else { return Ok(()) };
-    let order = (row.event_time(), row.created_time(), row.sequence());
-    if order != want.order || row.expire_at() != want.expire_at {
-        return Err(format!("{order:?}, must be {:?}", want.order));
-    }
-    let Some(values) = &want.values else {
-        return if row.is_tombstone() { Ok(()) } else { Err("must be a tombstone".to_owned()) };
-    };
-    let schema = catalogue.schema(SchemaId(row.schema_id())).ok_or("unknown schema")?;
-    let got = schema.layout.decode(row.value(), row.is_dense()).map_err(|e| e.to_string())?;
-    let same =
-        got.len() == values.len() && got.iter().zip(values).all(|(a, b)| Value::same_bits(a, b));
-    if same { Ok(()) } else { Err(format!("{got:?}, must be {values:?}")) }
 }

@@ -5,13 +5,15 @@ use std::io;
 use std::path::Path;
 
 use thermae_env::{AlignedBuf, Env, File, OpenHow};
-use thermae_formats::manifest::{CurrentLog, Manifest, SealedLog};
+use thermae_formats::manifest::{CurrentLog, LogStart, Manifest, SealedLog};
 use thermae_formats::segment::{SegmentHeader, SegmentName};
 
 use super::super::examine::End;
 use super::super::files::{Listing, Plan};
 use super::super::segments::{Segment, make, temporary};
 use super::super::{LogError, LogOptions, LogWriter, manifest_store};
+use super::Trees;
+use super::close::seal;
 
 /// Bytes copied at once.
 const COPY_BYTES: u64 = 1 << 20;
@@ -24,41 +26,41 @@ pub(super) struct NextEpoch<'a, E: Env> {
     pub(super) listing: &'a Listing,
 }
 
+/// The epoch that ended.
+pub(super) struct Ended<'a> {
+    pub(super) old: &'a Manifest,
+    pub(super) plan: &'a Plan,
+    /// Ends of its logs; none when it was closed.
+    pub(super) ends: &'a [End],
+}
+
 impl<E: Env> NextEpoch<'_, E> {
-    /// Seals the logs that ended at `ends`, makes the first segments of the next epoch (out of the
-    /// `free` files as far as they go), and commits it.
+    /// Seals the logs of the epoch that ended (unless the tables hold them), makes the first segments
+    /// of the next epoch (out of the `free` files as far as they go), and commits it with `trees`.
     pub(super) fn begin(
         &self,
-        old: &Manifest,
-        plan: &Plan,
-        ends: &[End],
+        ended: &Ended<'_>,
+        trees: Trees,
         free: Vec<SegmentName>,
         shards: u16,
     ) -> Result<(Manifest, Vec<LogWriter<E>>), LogError> {
+        let old = ended.old;
         let Some(epoch) = old.epoch.checked_add(1) else {
             return Err(LogError::Options("epoch: the last one is reached".to_owned()));
         };
         self.remove_temporary()?;
-        let (sealed, unused) = seal(old, ends);
+        let (mut manifest, unused) = ended.followed_by(trees);
         let mut spares = Spares { names: free };
-        for end in ends {
-            let place = end.chain.place;
-            let log = plan.logs.iter().filter(|log| log.sealed.is_none());
-            let names = log.filter(|log| log.shard == end.cut.shard).flat_map(|log| &log.segments);
-            spares.names.extend(names.filter(|name| name.number > place.segment));
-        }
+        spares.names.extend(ended.behind_the_ends());
         self.keep_usable(&mut spares)?;
         let mut firsts = Vec::new();
         for shard in 0..shards {
             firsts.push(self.make(old, epoch, shard, 0, &mut spares)?);
         }
         self.env.sync_dir(self.log_dir).map_err(|e| LogError::io("sync", self.log_dir, e))?;
-        let current = firsts
-            .iter()
-            .map(|s| CurrentLog { shard: s.header.shard, first_salt: s.header.salt })
-            .collect();
-        let segment_bytes = self.options.segment_bytes;
-        let manifest = Manifest { segment_bytes, epoch, current, sealed, ..old.clone() };
+        (manifest.epoch, manifest.segment_bytes) = (epoch, self.options.segment_bytes);
+        manifest.current = firsts.iter().map(|first| current_log(&first.header)).collect();
+        manifest.check().map_err(|error| LogError::Manifest(error.to_string()))?;
         manifest_store::commit(self.env, self.dir, &manifest)?;
         spares.names.extend(unused);
         let nexts = self.tidy(&manifest, shards, spares);
@@ -206,29 +208,61 @@ fn read_exactly<F: File>(file: &F, buf: &mut [u8], at: u64) -> io::Result<()> {
     }
 }
 
-/// The seals of the ended logs, after the older ones; and the segments of those that nothing was
-/// written to, which need no seal and are free once the new manifest is there.
-fn seal(old: &Manifest, ends: &[End]) -> (Vec<SealedLog>, Vec<SegmentName>) {
-    let mut sealed = old.sealed.clone();
-    let mut unused = Vec::new();
-    for (end, log) in ends.iter().zip(&old.current) {
-        let (epoch, shard, chain) = (old.epoch, log.shard, &end.chain);
-        if chain.last == 0 && end.cut.dropped_batches == 0 {
-            unused.push(SegmentName { epoch, shard, number: 0 });
-            continue;
+fn current_log(header: &SegmentHeader) -> CurrentLog {
+    let SegmentHeader { store_id, epoch, shard, salt, .. } = header;
+    CurrentLog { shard: *shard, start: LogStart::first(store_id, *epoch, *shard, *salt) }
+}
+
+impl Ended<'_> {
+    /// The old manifest with `trees` and without present logs, and the segments that the old one
+    /// needs and the new one does not: free once the new one is durable.
+    fn followed_by(&self, trees: Trees) -> (Manifest, Vec<SegmentName>) {
+        let mut manifest = Manifest {
+            current: Vec::new(),
+            tables: trees.tables,
+            trees: trees.trees,
+            next_file_id: trees.next_file_id,
+            ..self.old.clone()
+        };
+        if trees.covers_replayed {
+            manifest.sealed.clear();
+            manifest.covered_epoch = manifest.epoch;
+            let behind = self.behind_the_ends();
+            let segments = self.plan.logs.iter().flat_map(|log| &log.segments);
+            let unused = segments.filter(|name| !behind.contains(name)).copied().collect();
+            return (manifest, unused);
         }
-        sealed.push(SealedLog {
-            epoch,
-            shard,
-            first_salt: log.first_salt,
-            segments: chain.place.segment + 1,
-            end_offset: chain.place.offset,
-            batches: chain.last,
-            records: chain.records,
-            chain: chain.hash,
-        });
+        let mut unused = Vec::new();
+        for (end, log) in self.ends.iter().zip(&self.old.current) {
+            let (epoch, shard, chain) = (self.old.epoch, log.shard, &end.chain);
+            let log = SealedLog {
+                epoch,
+                shard,
+                start: log.start,
+                segments: chain.place.segment + 1,
+                end_offset: chain.place.offset,
+                batches: chain.last,
+                records: chain.records,
+                chain: chain.hash,
+            };
+            if !seal(&mut manifest, log, end.cut.dropped_batches > 0) {
+                unused.push(SegmentName { epoch, shard, number: chain.place.segment });
+            }
+        }
+        (manifest, unused)
     }
-    (sealed, unused)
+
+    /// Segments behind the ends of the logs: nothing in them was ever durable.
+    fn behind_the_ends(&self) -> Vec<SegmentName> {
+        let mut names = Vec::new();
+        for end in self.ends {
+            let logs = self.plan.logs.iter().filter(|log| log.sealed.is_none());
+            let segments = logs.filter(|log| log.shard == end.cut.shard);
+            let segments = segments.flat_map(|log| &log.segments);
+            names.extend(segments.filter(|name| name.number > end.chain.place.segment));
+        }
+        names
+    }
 }
 
 /// Files that no log needs any more.

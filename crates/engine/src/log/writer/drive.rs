@@ -6,7 +6,7 @@ use thermae_env::{Env, Ring};
 use thermae_formats::batch::{BATCH_ALIGN, FINAL};
 use thermae_formats::segment::SegmentHeader;
 
-use super::super::segments::Tokens;
+use super::super::segments::{Order, Tokens};
 use super::{
     BATCH_TOKEN, KIND_MASK, LogEvent, LogWriter, NEXT_SYNC_TOKEN, Open, Progress, SLICE_TOKEN,
     SYNC_TOKEN, Stopping,
@@ -75,6 +75,7 @@ impl<E: Env> LogWriter<E> {
         if self.failed.is_some() || self.stopping == Stopping::Done {
             return None;
         }
+        self.free_one();
         self.prepare_next(now_ns, ring);
         self.pump(ring);
         if self.sync_due_ns().is_some_and(|due| now_ns >= due) {
@@ -83,12 +84,17 @@ impl<E: Env> LogWriter<E> {
         if self.horizon_due_ns().is_some_and(|due| now_ns >= due) {
             self.state_horizon(ring);
         }
-        [self.next.retry_at_ns(), self.sync_due_ns(), self.horizon_due_ns()]
-            .into_iter()
-            .flatten()
-            // What is overdue waits for a completion, and that wakes the shard by itself.
-            .filter(|&due| due > now_ns)
-            .min()
+        [
+            self.next.retry_at_ns(),
+            self.sync_due_ns(),
+            self.horizon_due_ns(),
+            self.free_due_ns(now_ns),
+        ]
+        .into_iter()
+        .flatten()
+        // What is overdue waits for a completion, and that wakes the shard by itself.
+        .filter(|&due| due > now_ns)
+        .min()
     }
 
     /// Ends the log: what is open is sent, all is made durable, and a final batch states it. Keep
@@ -180,13 +186,17 @@ impl<E: Env> LogWriter<E> {
     fn prepare_next(&mut self, now_ns: u64, ring: &mut E::Ring) {
         let header = self.segment.header;
         let is_early = self.segment.end + BATCH_ALIGN as u64 <= header.segment_bytes / 4;
-        if is_early || self.stopping != Stopping::No || !self.next.is_due(now_ns) {
+        // What the disk had no room for may be made at once of what was freed meanwhile.
+        let is_due =
+            self.next.is_due(now_ns) || (self.next.is_blocked() && self.starts.has_spare());
+        if is_early || self.stopping != Stopping::No || !is_due {
             return;
         }
         let header =
             SegmentHeader { number: header.number + 1, salt: self.env.random_u64(), ..header };
         let retry_at_ns = now_ns + self.options.retry_after_ns;
-        self.next.start(&self.env, &self.log_dir, header, ring, NEXT_TOKENS, retry_at_ns);
+        let order = Order { header, spare: self.take_spare() };
+        self.next.start(&self.env, &self.log_dir, order, ring, NEXT_TOKENS, retry_at_ns);
     }
 
     /// A batch without records that tells recovery how far the log was durable.

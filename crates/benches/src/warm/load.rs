@@ -1,0 +1,124 @@
+//! Filling the store with far more than its memory, and waiting until its tables rest.
+
+use super::rows::{PAYLOAD_BYTES, Rows};
+use anyhow::{Context, ensure};
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use thermae_engine::handle::WriteTicket;
+use thermae_engine::tiers::TierStats;
+use thermae_engine::write::Outcome;
+use thermae_engine::{Handle, Store};
+use thermae_env::{Env, RealEnv};
+
+/// Rows of a durable batch.
+const BATCH_ROWS: u64 = 1000;
+/// Batches in flight.
+const IN_FLIGHT: usize = 16;
+/// A shard publishes its figures at least every 100 ms.
+pub const PUBLISHED: Duration = Duration::from_millis(250);
+/// Tables that have not changed for this long rest.
+const REST: Duration = Duration::from_secs(2);
+/// Merges that take longer do not end.
+const REST_MAX: Duration = Duration::from_secs(180);
+
+/// What the load came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Loaded {
+    /// Rows written.
+    pub rows: u64,
+    /// Rows acknowledged as durable a second.
+    pub rows_per_s: f64,
+    /// Seconds from the last acknowledgement until no flush or merge was left.
+    pub settled_s: f64,
+    /// Rows for one that the hot table has.
+    pub rows_per_hot_row: f64,
+    /// Payload of all rows for a byte of the hot budget.
+    pub payload_per_hot_byte: f64,
+    /// Bytes of the files of the warm tier for a row.
+    pub disk_bytes_per_row: f64,
+    /// Bytes of payload of a row: key, floats, strings.
+    pub payload_bytes_per_row: u64,
+    /// Bytes of filters and indices in memory for a row of tables.
+    pub memory_bytes_per_row: f64,
+    /// The tiers of the shard afterwards.
+    pub tiers: TierStats,
+}
+
+/// Figures of the one shard.
+///
+/// # Errors
+/// There is none, or its background work is in trouble.
+pub fn tiers<E: Env>(handle: &Handle<E>) -> anyhow::Result<TierStats> {
+    let tiers = handle.stats().shards.into_iter().next().context("a store without a shard")?.tiers;
+    ensure!(tiers.trouble.is_none(), "the tables are in trouble: {:?}", tiers.trouble);
+    Ok(tiers)
+}
+
+/// Writes rows `0..count` to the store in `folder` and waits until the tables rest.
+///
+/// # Errors
+/// A row was not written, or the tables do not come to rest.
+pub fn load(store: &Store, folder: &Path, rows: &Rows, count: u64) -> anyhow::Result<Loaded> {
+    let started = Instant::now();
+    let mut sent: VecDeque<WriteTicket> = VecDeque::new();
+    for first in (0..count).step_by(BATCH_ROWS as usize) {
+        let batch = rows.batch(first..(first + BATCH_ROWS).min(count))?;
+        sent.push_back(store.handle().submit(batch)?);
+        if sent.len() >= IN_FLIGHT {
+            landed(sent.pop_front())?;
+        }
+    }
+    while !sent.is_empty() {
+        landed(sent.pop_front())?;
+    }
+    let (seconds, ended) = (started.elapsed().as_secs_f64(), Instant::now());
+    let tiers = rest(store.handle(), &folder.join("warm"))?;
+    let settled = ended.elapsed().saturating_sub(REST);
+    let in_tables = tiers.latest.rows.max(1) as f64;
+    Ok(Loaded {
+        rows: count,
+        rows_per_s: count as f64 / seconds,
+        settled_s: settled.as_secs_f64(),
+        rows_per_hot_row: count as f64 / tiers.hot.rows.max(1) as f64,
+        payload_per_hot_byte: (count * PAYLOAD_BYTES) as f64 / tiers.hot.budget_bytes as f64,
+        disk_bytes_per_row: (tiers.latest.bytes + tiers.history.bytes) as f64 / in_tables,
+        payload_bytes_per_row: PAYLOAD_BYTES,
+        memory_bytes_per_row: tiers.latest.memory_bytes as f64 / in_tables,
+        tiers,
+    })
+}
+
+fn landed(ticket: Option<WriteTicket>) -> anyhow::Result<()> {
+    let outcomes = ticket.context("nothing was sent")?.wait();
+    let bad = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Ok { .. }));
+    ensure!(bad.is_none(), "a row was not written: {bad:?}");
+    Ok(())
+}
+
+/// Whether a flush or merge is writing in `folder`: a worker that gets no processor time looks idle.
+fn is_writing(folder: &Path) -> anyhow::Result<bool> {
+    let entries = RealEnv.list(folder)?;
+    Ok(entries.iter().any(|entry| entry.name.ends_with(".tmp")))
+}
+
+/// Waits until no memtable waits for its flush, no table is being written and none has changed for a while.
+fn rest<E: Env>(handle: &Handle<E>, folder: &Path) -> anyhow::Result<TierStats> {
+    let started = Instant::now();
+    let (mut last, mut since) = (tiers(handle)?, Instant::now());
+    loop {
+        std::thread::sleep(PUBLISHED);
+        let now = tiers(handle)?;
+        let is_working = now.memtable.frozen > 0 || is_writing(folder)?;
+        if is_working || now.latest != last.latest || now.movement != last.movement {
+            since = Instant::now();
+        }
+        last = now;
+        if since.elapsed() >= REST {
+            return Ok(last);
+        }
+        let waited = started.elapsed().as_secs();
+        ensure!(started.elapsed() < REST_MAX, "no rest after {waited} s: {last:?}");
+    }
+}

@@ -1,0 +1,83 @@
+//! The memtables of one shard: the one that is written, and those that are on their way to disk.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use thermae_formats::catalogue::ViewId;
+use thermae_formats::version::Version;
+use thermae_tiering::memtable::Memtable;
+
+/// A shard's memtables. A key's newest version lies in the newest of them that has the key.
+#[derive(Default)]
+pub struct Memtables {
+    active: Memtable,
+    /// Oldest first: the order in which they become tables.
+    frozen: VecDeque<Arc<Memtable>>,
+}
+
+impl Memtables {
+    /// The one that is written.
+    pub fn active(&mut self) -> &mut Memtable {
+        &mut self.active
+    }
+
+    /// The newest version of a key among all of them.
+    pub fn newest(&self, view: ViewId, row_hash: u64, key: &[u8]) -> Option<Version<'_>> {
+        let older = self.frozen.iter().rev().map(|memtable| &**memtable);
+        std::iter::once(&self.active)
+            .chain(older)
+            .find_map(|memtable| memtable.newest(row_hash, key, view))
+    }
+
+    /// Whether the one that is written holds no row.
+    pub fn is_active_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Bytes in the one that is written.
+    pub fn active_bytes(&self) -> usize {
+        self.active.bytes()
+    }
+
+    /// Bytes in all of them.
+    pub fn bytes(&self) -> usize {
+        self.active.bytes() + self.frozen.iter().map(|memtable| memtable.bytes()).sum::<usize>()
+    }
+
+    /// Versions that flushes will write.
+    pub fn rows(&self) -> usize {
+        self.all().map(Memtable::rows).sum()
+    }
+
+    /// Oldest and newest event time in them, microseconds.
+    pub fn event_times(&self) -> Option<(i64, i64)> {
+        let times = self.all().filter_map(Memtable::event_times);
+        times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Memtable> {
+        std::iter::once(&self.active).chain(self.frozen.iter().map(|memtable| &**memtable))
+    }
+
+    /// How many are on their way to disk.
+    pub fn frozen(&self) -> usize {
+        self.frozen.len()
+    }
+
+    /// Whether no row is held.
+    pub fn is_empty(&self) -> bool {
+        self.is_active_empty() && self.frozen.is_empty()
+    }
+
+    /// Ends the one that is written and begins another.
+    pub fn freeze(&mut self) -> Arc<Memtable> {
+        let full = Arc::new(std::mem::take(&mut self.active));
+        self.frozen.push_back(Arc::clone(&full));
+        full
+    }
+
+    /// Lets the oldest frozen one go: its rows are in tables.
+    pub fn release_oldest(&mut self) {
+        self.frozen.pop_front();
+    }
+}

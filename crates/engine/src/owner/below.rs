@@ -1,0 +1,223 @@
+//! The owner's dealings with the tables below the hot one: reads that others ask for, and the rows
+//! that writes are judged against.
+
+use std::sync::Arc;
+
+use thermae_env::{Env, Event};
+use thermae_formats::catalogue::ViewId;
+
+use crate::catalogue::{Catalogue, View};
+use crate::fetch::{Fetched, FetchedKeys, OwnedVersion};
+use crate::message::{FetchPart, Part};
+use crate::outside::Outside;
+use crate::pending::PendingRow;
+use crate::state::{Newest, is_hot};
+use crate::warm::{Asker, Finished, Wanted};
+use crate::write::Refusal;
+
+use super::Owner;
+
+/// Look-ups under way beyond which none is begun ahead of its time.
+const AHEAD_MAX: usize = 1024;
+
+impl<E: Env> Owner<E> {
+    /// Looks keys up for somebody: in memory at once, in the tables as their blocks come in.
+    pub(crate) fn fetch(
+        &mut self,
+        part: &FetchPart,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+        outside: &mut Outside<E>,
+    ) {
+        let mut known = FetchedKeys::new();
+        self.counters.asked += part.indices.len() as u64;
+        for &index in &part.indices {
+            let Some(wanted) = part.batch.keys().get(index as usize) else { continue };
+            let Some(view) = catalogue.view_by_id(wanted.view_id) else {
+                known.push((index, Fetched::Absent));
+                continue;
+            };
+            let key = part.batch.key(wanted);
+            let row_hash = self.state.row_hash(wanted.entity_hash, view.id);
+            match self.in_memory(view, row_hash, key) {
+                Some(found) => {
+                    self.counters.asked_in_memory += 1;
+                    known.push((index, found));
+                }
+                None => {
+                    let asker = Asker::Read(part.origin.clone(), index);
+                    let wanted = self.wanted(view.id, wanted.entity_hash, key);
+                    if let Some(finished) = self.warm.start(asker, wanted, ring) {
+                        self.finish(finished, catalogue, ring, outside);
+                    }
+                }
+            }
+        }
+        if !known.is_empty() {
+            outside.answer_fetch(&part.origin, known);
+        }
+    }
+
+    /// Goes on with a look-up whose block has come in; other events come back.
+    // The Err is the caller's own event, moved through, not an error to keep small.
+    #[allow(clippy::result_large_err)]
+    pub(crate) fn on_read(
+        &mut self,
+        event: Event,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+        outside: &mut Outside<E>,
+    ) -> Result<(), Event> {
+        if let Some(finished) = self.warm.on_event(event, ring)? {
+            self.finish(finished, catalogue, ring, outside);
+        }
+        Ok(())
+    }
+
+    /// Ends a look-up, or begins it anew where the tables have changed under it.
+    fn finish(
+        &mut self,
+        finished: Finished,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+        outside: &mut Outside<E>,
+    ) {
+        let mut next = Some(finished);
+        while let Some(finished) = next.take() {
+            let Finished { asker, wanted, found, is_outdated } = finished;
+            let view = catalogue.view_by_id(wanted.view);
+            // What was written while the block was on its way is newer than any block.
+            let newer = view.and_then(|view| self.in_memory(view, wanted.row_hash, &wanted.key));
+            if newer.is_none() && is_outdated {
+                next = self.warm.start(asker, wanted, ring);
+                continue;
+            }
+            match (asker, newer) {
+                (Asker::Write, Some(_)) => {}
+                (Asker::Write, None) => {
+                    self.state.bases.put(wanted.view, wanted.row_hash, &wanted.key, found);
+                }
+                (Asker::Read(origin, index), Some(newer)) => {
+                    outside.answer_fetch(&origin, vec![(index, newer)]);
+                }
+                (Asker::Read(origin, index), None) => {
+                    if let (Some(view), Fetched::Row(row)) = (view, &found) {
+                        self.promote(catalogue, view, wanted.row_hash, row);
+                    }
+                    outside.answer_fetch(&origin, vec![(index, found)]);
+                }
+            }
+        }
+    }
+
+    /// Takes a row that somebody asked for into the hot table: while there is room, or when it was
+    /// asked for before, not long ago.
+    fn promote(&mut self, catalogue: &Catalogue, view: &View, row_hash: u64, row: &OwnedVersion) {
+        let is_wanted_again = self.doorkeeper.touch(row_hash, self.now_ns);
+        if let Some(version) = row.get()
+            && is_hot(view, version.event_time, self.env.now_us())
+        {
+            let is_in = self.state.promote(catalogue, view, row_hash, &version, is_wanted_again);
+            self.counters.promoted += u64::from(is_in);
+        }
+    }
+
+    /// The newest version of a row as far as memory can tell; `None` when only the tables can.
+    fn in_memory(&mut self, view: &View, row_hash: u64, key: &[u8]) -> Option<Fetched> {
+        self.state.with_newest(view, row_hash, key, |newest| match newest {
+            Newest::Row(version) => Some(Fetched::Row(OwnedVersion::new(&version))),
+            Newest::Absent => Some(Fetched::Absent),
+            Newest::Unreadable(why) => Some(Fetched::Failed(Arc::clone(why))),
+            Newest::Below => None,
+        })
+    }
+
+    fn wanted(&self, view: ViewId, entity_hash: u64, key: &[u8]) -> Wanted {
+        let row_hash = self.state.row_hash(entity_hash, view);
+        Wanted { view, entity_hash, row_hash, key: key.into() }
+    }
+
+    /// Begins to read what the rows of a part will be judged against.
+    pub(super) fn ask_ahead(&mut self, part: &Part, catalogue: &Catalogue, ring: &mut E::Ring) {
+        if self.state.is_complete() {
+            return;
+        }
+        for &index in &part.rows {
+            if self.warm.len() >= AHEAD_MAX {
+                return;
+            }
+            let Some(row) = part.batch.rows.get(index as usize) else { continue };
+            let Some(view) = catalogue.view_by_id(row.view_id) else { continue };
+            let key = part.batch.key(row);
+            let entity_hash = self.state.entity_hash(key);
+            // A failure shows when the row's turn comes.
+            let _ = self.base(view, entity_hash, key, ring);
+        }
+    }
+
+    /// Whether what a row will be judged against is in memory; begins to read it where it is not.
+    ///
+    /// # Errors
+    /// `None` when it is on its way, `CorruptBase` when it cannot be read.
+    pub(super) fn base(
+        &mut self,
+        view: &View,
+        entity_hash: u64,
+        key: &[u8],
+        ring: &mut E::Ring,
+    ) -> Result<(), Option<Refusal>> {
+        if self.state.is_complete() {
+            return Ok(());
+        }
+        let row_hash = self.state.row_hash(entity_hash, view.id);
+        match self.in_memory_is(view, row_hash, key) {
+            Standing::Known => Ok(()),
+            Standing::Unreadable => {
+                // The next try reads it again.
+                self.state.bases.forget(row_hash);
+                Err(Some(Refusal::CorruptBase))
+            }
+            Standing::Below if !self.warm.may_hold(view.id, entity_hash) => Ok(()),
+            Standing::Below if self.warm.is_fetching(row_hash) => Err(None),
+            Standing::Below => {
+                let wanted = self.wanted(view.id, entity_hash, key);
+                match self.warm.start(Asker::Write, wanted, ring) {
+                    // No table has a block for it.
+                    Some(_) => Ok(()),
+                    None => Err(None),
+                }
+            }
+        }
+    }
+
+    /// Whether a logged row may be applied now; begins to read what it must be judged against.
+    pub(super) fn is_judgeable(
+        &mut self,
+        row: &PendingRow,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+    ) -> Result<(), Option<Refusal>> {
+        let Some(head) = row.head.as_ref().filter(|_| !self.state.is_complete()) else {
+            return Ok(());
+        };
+        let Some(record) = head.record(&row.waiting.batch, row.index) else { return Ok(()) };
+        let view = catalogue.view_of_schema(record.schema_id);
+        let entity_hash = self.state.entity_hash(record.key);
+        view.map_or(Ok(()), |view| self.base(view, entity_hash, record.key, ring))
+    }
+
+    fn in_memory_is(&mut self, view: &View, row_hash: u64, key: &[u8]) -> Standing {
+        self.state.with_newest(view, row_hash, key, |newest| match newest {
+            Newest::Row(_) | Newest::Absent => Standing::Known,
+            Newest::Below => Standing::Below,
+            Newest::Unreadable(_) => Standing::Unreadable,
+        })
+    }
+}
+
+/// How a row's newest version stands.
+enum Standing {
+    Known,
+    Below,
+    Unreadable,
+}

@@ -1,0 +1,47 @@
+//! What an owner reports of its tiers.
+
+use thermae_env::Env;
+
+use crate::tiers::{HotTier, MemtableTier, Movement, TierReads, TierStats};
+
+use super::Owner;
+
+impl<E: Env> Owner<E> {
+    /// Figures of the tiers as of now. Cheap: it is called many times a second.
+    pub(crate) fn tiers(&self) -> TierStats {
+        let hot = self.state.hot().stats();
+        let memtables = &self.state.memtables;
+        let (oldest_event_time, newest_event_time) = memtables.event_times().unzip();
+        let work = self.working.as_ref().map(|working| working.stats()).unwrap_or_default();
+        let counters = &self.counters;
+        let stats = TierStats {
+            hot: HotTier {
+                rows: hot.rows,
+                used_bytes: hot.slot_bytes + hot.free_slot_bytes + hot.index_bytes,
+                budget_bytes: hot.map_bytes,
+                evictions: hot.evictions,
+                is_complete: self.state.is_complete(),
+            },
+            memtable: MemtableTier {
+                rows: memtables.rows() as u64,
+                bytes: memtables.bytes() as u64,
+                frozen: memtables.frozen() as u64,
+                oldest_event_time,
+                newest_event_time,
+            },
+            movement: Movement {
+                promotions: counters.promoted,
+                demotions: hot.evictions,
+                ..Movement::default()
+            },
+            reads: TierReads {
+                asked: counters.asked,
+                memory_hits: counters.asked_in_memory,
+                ..TierReads::default()
+            },
+            trouble: self.trouble().map(str::to_owned),
+            ..TierStats::default()
+        };
+        stats.with_trees(self.warm.figures()).with_work(&work).with_reads(&self.warm.stats())
+    }
+}

@@ -1,0 +1,191 @@
+//! The owner's dealings with its worker: full memtables go to it, tables come back, the log is freed.
+
+use std::sync::Arc;
+
+use thermae_env::Env;
+use thermae_tiering::pace::{Load, Pace, PaceLimits, pace};
+use thermae_tiering::tree::Tree;
+use thermae_tiering::worker::Step;
+
+use crate::catalogue::Catalogue;
+use crate::flush;
+
+use super::Owner;
+
+/// Frozen memtables at most: a flush takes one while the other waits.
+const FROZEN_MAX: usize = 2;
+/// Runs of tables at which writers are slowed, and at which they are refused.
+const SLOW_RUNS: usize = 8;
+const STOP_RUNS: usize = 16;
+/// Bytes a second that a shard admits at most once the worker is behind.
+const BEHIND_BYTES_PER_S: u64 = 400 << 20;
+/// What a worker is taken to write a second, for the hint to a refused writer.
+const DRAIN_BYTES_PER_S: u64 = 50 << 20;
+/// How often the hot table is swept for rows past `hot_for`, and how many are looked at: a hundred
+/// thousand a second, at a cost of one part in a hundred.
+const SWEEP_EVERY_NS: u64 = 10_000_000;
+const SWEEP_ROWS: usize = 1_000;
+/// How often the pace is looked at.
+const PACE_EVERY_NS: u64 = 1_000_000;
+
+/// How fast rows may be admitted.
+#[derive(Debug, Default)]
+pub(super) struct Brake {
+    /// Bytes left of this interval; `None` without a limit.
+    left_bytes: Option<u64>,
+    /// The memtables are full and the worker cannot empty them.
+    is_stuck: bool,
+    set_ns: u64,
+}
+
+/// Whether a row may be admitted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    Now,
+    Later,
+    Never,
+}
+
+impl Brake {
+    /// Asks leave for `bytes`.
+    pub(super) fn ask(&mut self, bytes: usize) -> Leave {
+        match &mut self.left_bytes {
+            _ if self.is_stuck => Leave::Never,
+            None => Leave::Now,
+            Some(0) => Leave::Later,
+            Some(left) => {
+                *left = left.saturating_sub(bytes as u64);
+                Leave::Now
+            }
+        }
+    }
+}
+
+impl<E: Env> Owner<E> {
+    /// Takes what the worker has done, hands it a full memtable, and sets the pace of writes. True when
+    /// anything was done.
+    pub(crate) fn tend(&mut self, catalogue: &Catalogue, now_us: i64) -> bool {
+        let mut is_active = false;
+        while let Some(step) = self.working.as_mut().and_then(|working| working.poll(&self.env)) {
+            is_active = true;
+            self.take_step(step);
+        }
+        let is_full = self.state.memtables.active_bytes() >= self.memtable_bytes;
+        if is_full && self.state.memtables.frozen() < FROZEN_MAX {
+            is_active |= self.freeze(catalogue);
+        }
+        self.set_pace();
+        self.sweep(catalogue, now_us);
+        is_active
+    }
+
+    /// Demotes rows by age, a few at a time, where any view wants that.
+    fn sweep(&mut self, catalogue: &Catalogue, now_us: i64) {
+        if self.now_ns.saturating_sub(self.swept_ns) >= SWEEP_EVERY_NS && catalogue.limits_hot() {
+            self.swept_ns = self.now_ns;
+            self.state.sweep(catalogue, now_us, SWEEP_ROWS);
+        }
+    }
+
+    fn take_step(&mut self, step: Step<E>) {
+        match step {
+            Step::Flushed { tree, .. } => {
+                self.trouble = None;
+                self.cannot_flush = false;
+                self.set_tree(tree);
+                self.state.memtables.release_oldest();
+                if let Some(start) = self.manifests.durable_start(self.state.shard() as u16) {
+                    self.log.free_before(&start);
+                }
+            }
+            Step::Compacted { tree } => {
+                self.trouble = None;
+                self.set_tree(tree);
+            }
+            Step::Damaged(damage) => self.warm.note_damage(damage),
+            Step::Paused(pause) => self.trouble = Some(pause.to_string()),
+            Step::Failed(error) => {
+                self.trouble = Some(error.to_string());
+                self.cannot_flush = true;
+            }
+            Step::Idle | Step::Wait { .. } | Step::Worked { .. } => {}
+        }
+    }
+
+    fn set_tree(&mut self, tree: Tree<E>) {
+        self.warm.set_tree(Arc::new(tree));
+    }
+
+    /// Freezes the memtable and has it flushed. False when it holds nothing.
+    fn freeze(&mut self, catalogue: &Catalogue) -> bool {
+        if self.state.memtables.is_active_empty() {
+            return false;
+        }
+        let log_start = self.log.start_covering(self.applied_batch());
+        let store_id = self.manifests.current().store_id;
+        match (flush::freeze(&mut self.state, catalogue, store_id, log_start), &mut self.working) {
+            (Ok(job), Some(working)) => working.submit(job),
+            (Ok(_), None) => {}
+            (Err(error), _) => self.trouble = Some(error.to_string()),
+        }
+        true
+    }
+
+    /// The last log batch all of whose records are applied, and all of those before it.
+    fn applied_batch(&self) -> u64 {
+        let waiting =
+            [self.pending.first_batch(), self.applies.front().map(|apply| apply.first_batch)];
+        match waiting.into_iter().flatten().min() {
+            Some(batch) => batch.saturating_sub(1),
+            None => self.log.last_batch(),
+        }
+    }
+
+    /// Whether rows still have to become tables before a stop; sees to it that they do. Not when the
+    /// last flush failed: then they stay in the log, and the next open replays them.
+    pub(crate) fn wants_flush(&mut self, catalogue: &Catalogue) -> bool {
+        if self.state.memtables.is_empty() || self.cannot_flush || self.is_failed {
+            return false;
+        }
+        self.state.memtables.frozen() > 0 || self.freeze(catalogue)
+    }
+
+    /// Why the worker is behind, if it is in trouble.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    fn set_pace(&mut self) {
+        let passed_ns = self.now_ns.saturating_sub(self.brake.set_ns);
+        if passed_ns < PACE_EVERY_NS {
+            return;
+        }
+        self.brake.set_ns = self.now_ns;
+        let active_bytes = self.state.memtables.active_bytes() as u64;
+        let load = Load {
+            active_bytes,
+            frozen_bytes: self.state.memtables.bytes() as u64 - active_bytes,
+            runs: self.warm.tree().latest.len(),
+        };
+        let limits = PaceLimits {
+            memory_bytes: (1 + FROZEN_MAX) as u64 * self.memtable_bytes as u64,
+            slow_runs: SLOW_RUNS,
+            stop_runs: STOP_RUNS,
+            full_bytes_per_s: BEHIND_BYTES_PER_S,
+            drain_bytes_per_s: DRAIN_BYTES_PER_S,
+        };
+        let is_behind = 2 * (load.active_bytes + load.frozen_bytes) > limits.memory_bytes
+            || load.runs > SLOW_RUNS;
+        (self.brake.is_stuck, self.brake.left_bytes) = (false, None);
+        if is_behind {
+            let left_bytes = match pace(&load, &limits, passed_ns / 1_000) {
+                Pace::Admit { bytes } => bytes,
+                Pace::Refuse { .. } => {
+                    self.brake.is_stuck = self.cannot_flush;
+                    0
+                }
+            };
+            self.brake.left_bytes = Some(left_bytes);
+        }
+    }
+}

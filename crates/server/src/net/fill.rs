@@ -1,0 +1,258 @@
+//! Filling an answer: rows of the hot tables into its columns, and what is known of rows below them.
+
+use std::collections::BTreeMap;
+
+use thermae_engine::reads::{Key, Lookup, Reads, RowBuf, Visibility, version_of};
+use thermae_engine::{FetchBatch, Fetched};
+use thermae_formats::version::Version;
+use thermae_formats::visibility::visibility;
+use thermae_formats::wire::{
+    ErrorCode, ReadRequest, ReplyBuilder, RowStatus, StoredRow, WireError,
+};
+
+use super::failure::Failure;
+use super::histogram::add;
+use super::plans::{Plan, PlanView};
+
+/// How often a row that its owner is rewriting is looked at again before the request gives up.
+const BUSY_TRIES: usize = 256;
+
+/// Rows of one request that the hot tables lack, numbered through all its views.
+#[derive(Debug, Default)]
+pub struct Below {
+    /// Those that must be fetched, ascending.
+    wanted: Vec<u32>,
+    /// Those that have been.
+    known: BTreeMap<u32, Fetched>,
+    /// When the request came, monotonic nanoseconds.
+    pub since_ns: Option<u64>,
+}
+
+impl Below {
+    /// Takes what was wanted, in that order.
+    pub fn add(&mut self, fetched: Vec<Fetched>) {
+        self.known.extend(self.wanted.drain(..).zip(fetched));
+    }
+
+    /// What must be fetched before the request can be answered, if anything.
+    pub fn missing(
+        &self,
+        plan: &Plan,
+        request: &ReadRequest<'_>,
+        keys: &[Key<'_>],
+    ) -> Option<FetchBatch> {
+        if self.wanted.is_empty() {
+            return None;
+        }
+        let mut batch = FetchBatch::default();
+        let mut wanted = self.wanted.iter().copied().peekable();
+        let mut end = 0;
+        for (view, packed) in plan.views.iter().zip(request.views()) {
+            end += packed.count as usize;
+            while let Some(row) = wanted.next_if(|row| (*row as usize) < end) {
+                if let Some(key) = keys.get(row as usize) {
+                    batch.push(view.view.id, key.entity_hash, key.bytes);
+                }
+            }
+        }
+        Some(batch)
+    }
+}
+
+/// What became of the keys of one view.
+#[derive(Default)]
+struct Tally {
+    hits: u64,
+    misses: u64,
+    expired: u64,
+    corrupt: u64,
+}
+
+/// Fills answers to one request.
+pub struct Fill<'a> {
+    /// The hot tables.
+    pub reads: &'a Reads,
+    /// What TTLs are judged by, microseconds UTC.
+    pub read_time: i64,
+    /// What is known of the rows below.
+    pub below: &'a mut Below,
+}
+
+/// One view of the request.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    view: &'a PlanView,
+    /// Its position in the plan.
+    at: usize,
+    /// Number of its first row.
+    first: usize,
+    keys: &'a [Key<'a>],
+}
+
+impl Fill<'_> {
+    /// Fills in every view. Rows that must be fetched first are noted in `below`.
+    pub fn views(
+        &mut self,
+        plan: &Plan,
+        request: &ReadRequest<'_>,
+        keys: &[Key<'_>],
+        buf: &mut RowBuf,
+        builder: &mut ReplyBuilder,
+    ) -> Result<(), Failure> {
+        let mut first = 0;
+        for (at, (view, packed)) in plan.views.iter().zip(request.views()).enumerate() {
+            let end = first + packed.count as usize;
+            let part = Part { view, at, first, keys: keys.get(first..end).unwrap_or_default() };
+            first = end;
+            self.view(part, buf, builder)?;
+        }
+        Ok(())
+    }
+
+    fn view(
+        &mut self,
+        part: Part<'_>,
+        buf: &mut RowBuf,
+        builder: &mut ReplyBuilder,
+    ) -> Result<(), Failure> {
+        let mut tally = Tally::default();
+        let mut failed: Result<(), WireError> = Ok(());
+        let mut busy: Vec<usize> = Vec::new();
+        let reads = self.reads;
+        reads.multi_get(&part.view.view, part.keys, buf, |row, found| {
+            if matches!(found, Lookup::Busy) {
+                busy.push(row);
+            } else if let Err(error) = self.row(part, row, found, builder, &mut tally) {
+                failed = Err(error);
+            }
+        });
+        for row in busy {
+            self.busy_row(part, row, buf, builder, &mut tally)?;
+        }
+        // A request that goes below is counted when it is answered.
+        if self.below.wanted.is_empty() {
+            tally.count(part.view);
+        }
+        Ok(failed?)
+    }
+
+    /// Looks again at a row that was being rewritten.
+    fn busy_row(
+        &mut self,
+        part: Part<'_>,
+        row: usize,
+        buf: &mut RowBuf,
+        builder: &mut ReplyBuilder,
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
+        let reads = self.reads;
+        for _ in 0..BUSY_TRIES {
+            let mut outcome = None;
+            reads.multi_get(&part.view.view, &part.keys[row..=row], buf, |_, found| {
+                if !matches!(found, Lookup::Busy) {
+                    outcome = Some(self.row(part, row, found, builder, tally));
+                }
+            });
+            if let Some(outcome) = outcome {
+                return Ok(outcome?);
+            }
+            std::hint::spin_loop();
+        }
+        let text = "a row was being rewritten each time it was looked at; repeat the read";
+        Err(Failure::passing(ErrorCode::Overloaded, 1, text))
+    }
+
+    #[inline]
+    fn row(
+        &mut self,
+        part: Part<'_>,
+        row: usize,
+        found: &Lookup<'_>,
+        builder: &mut ReplyBuilder,
+        tally: &mut Tally,
+    ) -> Result<(), WireError> {
+        match found {
+            Lookup::Found(hot) => self.version(part, row, &version_of(hot), builder, tally),
+            Lookup::Absent if !self.reads.may_lie_below(part.keys[row].entity_hash) => {
+                tally.misses += 1;
+                Ok(())
+            }
+            // Damaged in memory: below it is whole.
+            Lookup::Absent | Lookup::Busy | Lookup::Corrupt(_) => {
+                self.take_below(part, row, builder, tally)
+            }
+        }
+    }
+
+    #[cold]
+    fn take_below(
+        &mut self,
+        part: Part<'_>,
+        row: usize,
+        builder: &mut ReplyBuilder,
+        tally: &mut Tally,
+    ) -> Result<(), WireError> {
+        let number = (part.first + row) as u32;
+        match self.below.known.get(&number) {
+            None => self.below.wanted.push(number),
+            Some(Fetched::Absent) => tally.misses += 1,
+            Some(Fetched::Row(version)) => {
+                if let Some(version) = version.get() {
+                    return self.version(part, row, &version, builder, tally);
+                }
+            }
+            Some(Fetched::Failed(_)) => {
+                builder.set_status(part.at, row, RowStatus::Error);
+                tally.corrupt += 1;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn version(
+        &self,
+        part: Part<'_>,
+        row: usize,
+        version: &Version<'_>,
+        builder: &mut ReplyBuilder,
+        tally: &mut Tally,
+    ) -> Result<(), WireError> {
+        let (at, event_time) = (part.at, version.event_time);
+        let ttl_us = part.view.view.latest.definition.ttl_us;
+        let (is_tombstone, expire_at) = (version.is_tombstone(), version.expire_at);
+        match visibility(is_tombstone, expire_at, event_time, ttl_us, self.read_time) {
+            Visibility::Present => {
+                let stored = StoredRow {
+                    schema_id: version.schema_id,
+                    value: version.value,
+                    dense: version.is_dense(),
+                    event_time,
+                };
+                match builder.set_stored(at, row, &part.view.projection, &stored)? {
+                    RowStatus::Present => tally.hits += 1,
+                    _ => tally.corrupt += 1,
+                }
+            }
+            Visibility::NotFound => tally.misses += 1,
+            Visibility::OutsideMaxAge => {
+                builder.set_status(at, row, RowStatus::OutsideMaxAge);
+                builder.set_event_time(at, row, event_time);
+                tally.expired += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tally {
+    fn count(&self, view: &PlanView) {
+        let counters = &view.counters;
+        add(&counters.hits, self.hits);
+        if self.misses + self.expired + self.corrupt > 0 {
+            add(&counters.misses, self.misses);
+            add(&counters.expired, self.expired);
+            add(&counters.corrupt, self.corrupt);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Many sorted sources read as one, and what becomes of each version on the way.
+
+use std::cmp::Ordering;
+
+use thermae_formats::schema::{History, TierPolicy};
+use thermae_formats::version::Version;
+use thermae_formats::{NO_TIME, ViewId};
+
+/// A version with what it is sorted by.
+pub type Entry<'a> = (ViewId, u64, Version<'a>);
+
+/// Rows in table order: view, entity hash, key, then the newest version first.
+pub trait Source {
+    /// Why the next row cannot be had.
+    type Error;
+
+    /// The row that this source stands at; `None` at its end.
+    fn peek(&self) -> Option<Entry<'_>>;
+    /// Goes to the next row.
+    ///
+    /// # Errors
+    /// The source cannot be read on; it stays where it is.
+    fn advance(&mut self) -> Result<(), Self::Error>;
+}
+
+/// Which rows of different sources belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// Those of one key: for sources with at most one version a key.
+    Keys,
+    /// Equal versions of one key: for history, where a key has many.
+    Versions,
+}
+
+/// Sources merged, newest source first.
+pub struct Merge<S> {
+    sources: Vec<S>,
+    together: Together,
+    /// Sources that stand at the present group, in their order.
+    group: Vec<usize>,
+}
+
+impl<S: Source> Merge<S> {
+    /// Stands before the first group. Each source stands at its first row.
+    pub fn new(sources: Vec<S>, together: Together) -> Self {
+        Self { sources, together, group: Vec::new() }
+    }
+
+    /// Goes to the next group; `false` at the end.
+    ///
+    /// # Errors
+    /// Those of a source; the merge is of no use afterwards.
+    pub fn next_group(&mut self) -> Result<bool, S::Error> {
+        for at in std::mem::take(&mut self.group) {
+            self.sources[at].advance()?;
+        }
+        for (at, source) in self.sources.iter().enumerate() {
+            let Some(row) = source.peek() else { continue };
+            let least = self.group.first().and_then(|first| self.sources[*first].peek());
+            match least.map_or(Ordering::Less, |least| compare(&row, &least, self.together)) {
+                Ordering::Less => self.group = vec![at],
+                Ordering::Equal => self.group.push(at),
+                Ordering::Greater => {}
+            }
+        }
+        Ok(!self.group.is_empty())
+    }
+
+    /// The versions of the present group, the one of the newest source first.
+    pub fn group(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.group.iter().filter_map(|at| self.sources[*at].peek())
+    }
+}
+
+/// Table order, as far as it decides what belongs together.
+fn compare(a: &Entry<'_>, b: &Entry<'_>, together: Together) -> Ordering {
+    let by_key = (a.0, a.1, a.2.key).cmp(&(b.0, b.1, b.2.key));
+    match together {
+        Together::Keys => by_key,
+        Together::Versions => by_key.then(b.2.order().cmp(&a.2.order())),
+    }
+}
+
+/// What becomes of a version when tables are rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Stays in the tree it is in.
+    Keep,
+    /// Goes from `latest` to `history`.
+    ToHistory,
+    /// Is removed.
+    Drop,
+}
+
+/// What becomes of `version` of a key, tombstones like any other. `is_newest`: of all inputs, this is
+/// the key's newest version. `is_last_run`: no table older than the inputs may hold the key.
+/// `watermark` is the newest event time of its partition that is durable.
+///
+/// The newest version shadows whatever older tables hold of its key. So even past `keep_for` it goes
+/// only together with the last run: dropped earlier, it would uncover an older version, which is a
+/// resurrection as soon as `keep_for` is raised, and for a row whose expiry made room for one of an
+/// earlier event time even before. A superseded version shadows nothing that the newest does not shadow
+/// too, and may go at any time.
+pub fn fate(
+    version: &Version<'_>,
+    is_newest: bool,
+    policy: &TierPolicy,
+    watermark: Option<i64>,
+    owns_partition: bool,
+    is_last_run: bool,
+) -> Fate {
+    if !owns_partition {
+        return Fate::Drop;
+    }
+    let is_past = is_past(version.event_time, policy.keep_for_us, watermark);
+    match (is_newest, is_past, policy.history) {
+        (true, true, _) if is_last_run => Fate::Drop,
+        (true, _, _) => Fate::Keep,
+        (false, false, History::Full) => Fate::ToHistory,
+        (false, _, _) => Fate::Drop,
+    }
+}
+
+/// Whether a row is past `keep_for_us` (0 is without limit) at a watermark.
+pub fn is_past(event_time: i64, keep_for_us: i64, watermark: Option<i64>) -> bool {
+    let cut = watermark.filter(|_| keep_for_us != 0).map(|mark| mark.saturating_sub(keep_for_us));
+    cut.is_some_and(|cut| event_time != NO_TIME && event_time < cut)
+}
+
+#[cfg(test)]
+mod tests;

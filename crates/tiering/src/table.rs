@@ -1,0 +1,21 @@
+//! Sorted tables: written once from the front to the back, then read. Bytes: `docs/formats/warm.md`.
+
+mod check;
+mod filter;
+mod order;
+mod pack;
+mod path;
+mod read;
+mod scan;
+mod search;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use check::{TableCheck, verify_table};
+pub use pack::Packing;
+pub use path::{table_path, temporary_path};
+pub use read::{Extent, Table};
+pub use scan::{Row, TableScan};
+pub use search::Scratch;
+pub use write::{TableSpec, TableWriter};

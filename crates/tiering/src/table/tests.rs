@@ -1,0 +1,8 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod damage;
+mod faults;
+mod filters;
+mod golden;
+mod round_trip;
+mod support;

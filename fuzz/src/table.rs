@@ -1,0 +1,131 @@
+//! The target over the parts of a warm table, each entered behind its checksum.
+
+use thermae_formats::ViewId;
+use thermae_formats::table::{
+    Codec, PAGE_BYTES, Rows, Section, TableFilter, TableFooter, TableId, TableIndex, TableKind,
+    open_block, padded,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The table that the parts belong to.
+pub const ID: TableId = TableId {
+    kind: TableKind::Latest,
+    store_id: [7; 16],
+    file_id: 3,
+    salt: 0x1234_5678_9abc_def0,
+    hash_seed: 11,
+};
+/// Where a section or block lies.
+pub const OFFSET: u64 = 1 << 20;
+/// Most bytes of a part that the target makes of its input.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The first byte picks the part: header, footer, index, filter or block.
+pub fn table(data: &[u8]) {
+    let Some((pick, part)) = data.split_first() else { return };
+    match pick % 5 {
+        0 => header(part),
+        1 => footer(part),
+        2 => index(part),
+        3 => filter(part),
+        _ => block(part),
+    }
+}
+
+/// `data` as one page under its checksum.
+fn page(data: &[u8]) -> Vec<u8> {
+    let mut page = data.to_vec();
+    page.resize(PAGE_BYTES, 0);
+    let checksum = xxh3_64(&page[..PAGE_BYTES - 8]);
+    page[PAGE_BYTES - 8..].copy_from_slice(&checksum.to_le_bytes());
+    page
+}
+
+fn header(data: &[u8]) {
+    let _ = TableId::parse_header(data);
+    let page = page(data);
+    // A version below this build's would be read, and written as its own.
+    if let Ok(id) = TableId::parse_header(&page) {
+        assert_eq!(id.header_page()[..], page[..]);
+    }
+}
+
+fn footer(data: &[u8]) {
+    let page = page(data);
+    let number = |at: usize| u64::from_le_bytes(page[at..at + 8].try_into().unwrap_or_default());
+    let end = number(96).saturating_add(number(104).div_ceil(4096).saturating_mul(4096));
+    if let Ok((footer, named)) = TableFooter::parse(&page, end.saturating_add(4096)) {
+        assert_eq!(footer.to_page().0[..], page[..]);
+        assert_eq!(footer.to_page().1, named);
+    }
+}
+
+/// A footer whose counts the first bytes give: kind, views or parts, blocks, rows.
+fn around(data: &[u8]) -> Option<(TableFooter, &[u8])> {
+    let (counts, rest) = data.split_first_chunk::<8>()?;
+    let section = Section { offset_bytes: OFFSET, bytes: 0, checksum: 0 };
+    let kind = if counts[0] & 1 == 0 { TableKind::Latest } else { TableKind::History };
+    let rows = u64::from(u32::from_le_bytes([counts[4], counts[5], counts[6], counts[7]]));
+    let footer = TableFooter {
+        id: TableId { kind, ..ID },
+        blocks: u32::from(u16::from_le_bytes([counts[2], counts[3]])),
+        views: u32::from(counts[1]),
+        filter_parts: u32::from(counts[1]),
+        index: section,
+        filter: section,
+        rows,
+        tombstones: 0,
+        entities: rows,
+        min_event_time: 0,
+        max_event_time: 0,
+    };
+    Some((footer, rest))
+}
+
+fn index(data: &[u8]) {
+    let Some((mut footer, rest)) = around(data) else { return };
+    footer.index.bytes = TableFooter::index_bytes(footer.views, footer.blocks);
+    let mut pages = rest.to_vec();
+    pages.resize(padded(footer.index.bytes) as usize, 0);
+    footer.index.checksum = footer.id.checksum(&pages, OFFSET);
+    let Ok(index) = TableIndex::parse(&pages, &footer) else { return };
+    assert_eq!(index.to_bytes(), pages);
+    for view in index.views() {
+        for hash in [0, 1, 1 << 32, u64::MAX] {
+            let Some(blocks) = index.locate(footer.id.kind, view.view, hash) else { continue };
+            assert!(blocks.start < blocks.end && blocks.end <= footer.blocks);
+            assert!(footer.id.kind == TableKind::History || blocks.len() == 1);
+            let place = index.place(blocks);
+            assert!(place.start >= 4096 && place.start < place.end && place.end <= OFFSET);
+        }
+    }
+}
+
+fn filter(data: &[u8]) {
+    let Some((mut footer, rest)) = around(data) else { return };
+    footer.filter.bytes = (rest.len() as u64).min(MOST_BYTES).next_multiple_of(8);
+    let mut pages = rest.to_vec();
+    pages.resize(padded(footer.filter.bytes) as usize, 0);
+    footer.filter.checksum = footer.id.checksum(&pages, OFFSET);
+    let Ok(filter) = TableFilter::parse(&pages, &footer) else { return };
+    for hash in (0..64).map(|bit| 0x5555_5555_5555_5555 ^ 1_u64 << bit) {
+        filter.may_hold(ViewId(1), hash);
+        filter.may_hold(ViewId(u32::MAX), hash);
+    }
+    assert!(filter.memory_bytes() <= pages.len() as u64);
+}
+
+fn block(data: &[u8]) {
+    let mut block = data.to_vec();
+    let bytes = padded((block.len() as u64).min(MOST_BYTES)).max(PAGE_BYTES as u64);
+    block.resize(bytes as usize, 0);
+    let checksum = ID.checksum(&block[8..], OFFSET);
+    block[..8].copy_from_slice(&checksum.to_le_bytes());
+    let Ok((header, stored)) = open_block(&block, &ID, OFFSET) else { return };
+    assert_eq!(stored.len(), header.stored_bytes as usize);
+    if header.codec == Codec::Raw {
+        let rows: Vec<_> = Rows::new(stored, header.rows).collect();
+        let sound = rows.iter().filter(|row| row.is_ok()).count();
+        assert!(sound <= header.rows as usize && rows.len() <= header.rows as usize + 1);
+    }
+}
