@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thermae_env::{Env, File, OpenHow};
 use thermae_formats::catalogue::CatalogueEntry;
-use thermae_formats::checkpoint::{Checkpoint, CheckpointSchema};
+use thermae_formats::checkpoint::{Checkpoint, CheckpointSchema, checkpoint_name};
 use thermae_formats::manifest::Tree;
 use thermae_formats::schema::FeatureView;
 
@@ -16,7 +16,7 @@ const BYTES_MAX: u64 = 8 << 30;
 
 /// The file of checkpoint `file_id`.
 pub fn path(warm_dir: &Path, file_id: u64) -> PathBuf {
-    warm_dir.join(format!("{file_id:016x}.ckp"))
+    warm_dir.join(checkpoint_name(file_id))
 }
 
 /// Reads the checkpoint that a tree of the manifest names.

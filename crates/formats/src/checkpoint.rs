@@ -15,6 +15,11 @@ pub const CHECKPOINT_MAGIC: [u8; 8] = *b"THRMCKPT";
 /// Version of the checkpoint format.
 pub const CHECKPOINT_VERSION: u16 = 1;
 
+/// File name of a checkpoint in the directory of tables.
+pub fn checkpoint_name(file_id: u64) -> String {
+    format!("{file_id:016x}.ckp")
+}
+
 /// State of a shard as of its tables: replaying the log goes on behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {

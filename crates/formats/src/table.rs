@@ -24,6 +24,11 @@ pub use id::TableId;
 pub use index::{TableIndex, ViewBlocks};
 pub use sizes::{FILTER_PART_BYTES, PAGE_BYTES, TABLE_VERSION, padded};
 
+/// File name of a table in the directory of tables.
+pub fn table_name(file_id: u64) -> String {
+    format!("{file_id:016x}.tbl")
+}
+
 /// What a table holds.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use thermae_env::{Env, File, OpenHow};
-use thermae_formats::table::TableKind;
+use thermae_formats::checkpoint::checkpoint_name;
+use thermae_formats::table::{TableKind, table_name};
 
 use crate::WarmError;
 use crate::table::{Table, TableSpec, TableWriter};
@@ -100,14 +101,4 @@ impl<E: Env> WarmFiles<E> {
         }
         Ok(())
     }
-}
-
-/// File name of a table.
-fn table_name(file_id: u64) -> String {
-    format!("{file_id:016x}.tbl")
-}
-
-/// File name of a checkpoint.
-fn checkpoint_name(file_id: u64) -> String {
-    format!("{file_id:016x}.ckp")
 }

@@ -1,5 +1,6 @@
 //! The manifest of an open directory, as the workers of all shards replace it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use thermae_env::Env;
+use thermae_formats::checkpoint::checkpoint_name;
 use thermae_formats::manifest::{LogStart, Manifest, SealedLog};
+use thermae_formats::table::table_name;
 
 use super::super::LogError;
 use super::super::recover::closed;
@@ -88,14 +91,11 @@ impl<E: Env> ManifestStore<E> {
     pub fn remove_unnamed(&self) -> Result<(), LogError> {
         let (warm, manifest) = (self.warm_dir(), self.current());
         let entries = self.env.list(&warm).map_err(|e| LogError::io("list", &warm, e))?;
-        let is_named = |name: &str| {
-            let table = manifest.tables.iter().map(|table| format!("{:016x}.tbl", table.file_id));
-            let checkpoint =
-                manifest.trees.iter().map(|tree| format!("{:016x}.ckp", tree.checkpoint));
-            table.chain(checkpoint).any(|known| known == name)
-        };
-        let is_ours = |name: &str| file_id(name).is_some();
-        for entry in entries.iter().filter(|entry| is_ours(&entry.name) && !is_named(&entry.name)) {
+        let tables = manifest.tables.iter().map(|table| table_name(table.file_id));
+        let checkpoints = manifest.trees.iter().map(|tree| checkpoint_name(tree.checkpoint));
+        let named: BTreeSet<String> = tables.chain(checkpoints).collect();
+        let is_unnamed = |name: &str| file_id(name).is_some() && !named.contains(name);
+        for entry in entries.iter().filter(|entry| is_unnamed(&entry.name)) {
             let _ = self.env.remove(&warm.join(&entry.name));
         }
         Ok(())
