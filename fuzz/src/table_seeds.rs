@@ -3,7 +3,7 @@
 use crate::table::{ID, OFFSET};
 use thermae_formats::table::{
     BLOCK_HEADER_BYTES, BlockHeader, Codec, FilterPart, PAGE_BYTES, Section, TableFooter,
-    TableIndex, encode_filter, seal_block,
+    TableIndex, append_columns, encode_filter, seal_block,
 };
 use thermae_formats::version::Version;
 use thermae_formats::{NO_TIME, SchemaId, ViewId};
@@ -77,7 +77,7 @@ fn block(codec: Codec, rows: u32) -> Vec<u8> {
     let mut raw = Vec::new();
     (0..rows).for_each(|_| version.encode(&mut raw));
     let mut block = vec![0; BLOCK_HEADER_BYTES];
-    block.extend_from_slice(&raw);
+    append_columns(&raw, rows as usize, &mut block);
     block.resize(PAGE_BYTES, 0);
     let bytes = raw.len() as u32;
     let header = BlockHeader { stored_bytes: bytes, raw_bytes: bytes, rows, pages: 1, codec };

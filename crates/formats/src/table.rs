@@ -3,6 +3,7 @@
 //! Compression and I/O are the tiering crate's; here are the parts before and after them.
 
 mod block;
+mod columns;
 mod error;
 mod filter;
 mod footer;
@@ -17,6 +18,7 @@ pub use block::{
     BLOCK_HEADER_BYTES, BlockHeader, Codec, MAX_BLOCK_PAGES, MAX_RAW_BYTES, Rows, open_block,
     seal_block,
 };
+pub use columns::{Columns, append_columns};
 pub use error::TableError;
 pub use filter::{FilterPart, TableFilter, encode_filter};
 pub use footer::{Section, TableFooter};

@@ -10,7 +10,7 @@ use crate::{NO_TIME, SchemaId};
 /// Bytes before the optional times.
 pub const VERSION_FIXED_BYTES: usize = 24;
 /// Flag beside those of the row: a created time is there.
-const HAS_CREATED: u8 = 0x80;
+pub(crate) const HAS_CREATED: u8 = 0x80;
 
 /// A row as it was at one time. Times are microseconds UTC; `NO_TIME` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use thermae_formats::table::TableError;
+use thermae_formats::table::{TABLE_VERSION, TableError};
 use thiserror::Error;
 
 /// Why the warm tier could not do what it was asked.
@@ -43,9 +43,13 @@ pub enum WarmError {
         /// What is wrong there.
         what: String,
     },
-    /// A file was written by a later build.
-    #[error("{} has table format version {version}: open it with a later build", path.display())]
-    NewerVersion {
+    /// A file was written by another build.
+    #[error(
+        "{} has table format version {version}, this build knows {TABLE_VERSION}: open it with a {} build",
+        path.display(),
+        if *version > TABLE_VERSION { "later" } else { "former" }
+    )]
+    Version {
         /// The file.
         path: PathBuf,
         /// Its version.
@@ -80,9 +84,7 @@ impl WarmError {
     /// Bytes of `path` that are no table, at `offset_bytes`.
     pub(crate) fn format(path: &Path, offset_bytes: u64, error: &TableError) -> Self {
         match *error {
-            TableError::NewerVersion(version) => {
-                Self::NewerVersion { path: path.to_owned(), version }
-            }
+            TableError::Version(version) => Self::Version { path: path.to_owned(), version },
             _ => Self::damaged(path, offset_bytes, error),
         }
     }

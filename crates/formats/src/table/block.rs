@@ -1,4 +1,4 @@
-//! A data block: a checked header, and rows that may be compressed.
+//! A data block: a checked header, and columns of rows that may be compressed.
 
 use super::error::{TableError, impossible};
 use super::id::TableId;
@@ -16,7 +16,7 @@ pub const MAX_RAW_BYTES: u32 = 64 << 20;
 
 const BLOCK: &str = "table block";
 
-/// How the rows of a block are stored.
+/// How the columns of a block are stored.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
@@ -29,9 +29,9 @@ pub enum Codec {
 /// What a block says of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockHeader {
-    /// Bytes of the rows as stored.
+    /// Bytes of the columns as stored.
     pub stored_bytes: u32,
-    /// Bytes of the rows decompressed, at most [`MAX_RAW_BYTES`].
+    /// Bytes of the columns decompressed, and of the rows, at most [`MAX_RAW_BYTES`].
     pub raw_bytes: u32,
     /// Rows, at least one.
     pub rows: u32,
@@ -53,7 +53,7 @@ pub fn seal_block(block: &mut [u8], header: &BlockHeader, id: &TableId, offset_b
     put(block, 0, &checksum.to_le_bytes());
 }
 
-/// Verifies a block that lies at `offset_bytes`; returns what it says and its rows as stored.
+/// Verifies a block that lies at `offset_bytes`; returns what it says and its columns as stored.
 ///
 /// # Errors
 /// It is not the block that was written there.
@@ -99,7 +99,7 @@ pub fn open_block<'a>(
     }
 }
 
-/// The rows of a block, decompressed, one after the other.
+/// The rows of a block, decompressed and restored, one after the other.
 #[derive(Clone, Debug)]
 pub struct Rows<'a> {
     raw: &'a [u8],

@@ -21,9 +21,9 @@ pub enum TableError {
     /// Not a table.
     #[error("the {0} has not the magic of a table")]
     Magic(&'static str),
-    /// A table of a later format.
+    /// A table of another format.
     #[error("table format version {0}, this build knows {TABLE_VERSION}")]
-    NewerVersion(u16),
+    Version(u16),
     /// The bytes are not what was written there.
     #[error("the {0}'s checksum does not hold")]
     Checksum(&'static str),

@@ -58,7 +58,7 @@ impl TableId {
     /// Verifies and reads a header page.
     ///
     /// # Errors
-    /// It is none, of a later version, or damaged.
+    /// It is none, of another version, or damaged.
     pub fn parse_header(page: &[u8]) -> Result<Self, TableError> {
         let id = Self::read(page, HEADER, HEADER_MAGIC)?;
         match page[ID_BYTES..CHECKSUM_AT].iter().any(|&byte| byte != 0) {
@@ -91,11 +91,11 @@ impl TableId {
             return Err(TableError::Checksum(part));
         }
         let version = u16_at(page, 8);
-        if version > TABLE_VERSION {
-            return Err(TableError::NewerVersion(version));
-        }
         if version == 0 {
             return Err(impossible(part, "version", 8));
+        }
+        if version != TABLE_VERSION {
+            return Err(TableError::Version(version));
         }
         let kind = TableKind::from_code(page[10]).ok_or(impossible(part, "kind", 10))?;
         if page[11..16] != [0; 5] {

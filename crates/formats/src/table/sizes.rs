@@ -1,7 +1,7 @@
 //! The numbers of the format that more than one part needs.
 
 /// Version of the table format.
-pub const TABLE_VERSION: u16 = 1;
+pub const TABLE_VERSION: u16 = 2;
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
 /// Bytes of one view in the index.

@@ -3,7 +3,9 @@
 use std::io;
 
 use thermae_env::AlignedBuf;
-use thermae_formats::table::{BLOCK_HEADER_BYTES, BlockHeader, Codec, MAX_RAW_BYTES, PAGE_BYTES};
+use thermae_formats::table::{
+    BLOCK_HEADER_BYTES, BlockHeader, Codec, MAX_RAW_BYTES, PAGE_BYTES, append_columns,
+};
 use thermae_formats::version::Version;
 use zstd::bulk::Compressor;
 
@@ -23,7 +25,7 @@ pub struct Packing {
 
 impl Default for Packing {
     fn default() -> Self {
-        Self { block_pages: 1, level: 1 }
+        Self { block_pages: 1, level: -1 }
     }
 }
 
@@ -42,6 +44,8 @@ pub(super) struct Packer {
     groups: Vec<Group>,
     /// Compressed bytes a raw byte, of the blocks before.
     ratio: f64,
+    /// Columns of the rows last tried.
+    columns: Vec<u8>,
     best: Vec<u8>,
     trial: Vec<u8>,
 }
@@ -61,6 +65,7 @@ impl Packer {
             raw: Vec::new(),
             groups: Vec::new(),
             ratio: 0.5,
+            columns: Vec::new(),
             best: Vec::new(),
             trial: Vec::new(),
         })
@@ -120,9 +125,12 @@ impl Packer {
             fitting => fitting,
         };
         let raw_bytes = self.groups[groups - 1].end;
+        if codec == Codec::Raw {
+            self.arrange(groups);
+        }
         let stored = match codec {
-            Codec::Raw => &self.raw[..raw_bytes],
-            Codec::Zstd => &self.best[..],
+            Codec::Raw => &self.columns,
+            Codec::Zstd => &self.best,
         };
         let start = out.len();
         out.resize(start + BLOCK_HEADER_BYTES, 0);
@@ -132,7 +140,7 @@ impl Packer {
         let header = BlockHeader {
             stored_bytes: stored.len() as u32,
             raw_bytes: raw_bytes as u32,
-            rows: self.groups[..groups].iter().map(|group| group.rows).sum(),
+            rows: self.rows_of(groups),
             // In range: a group has at most MAX_RAW_BYTES.
             pages: pages as u16,
             codec,
@@ -155,7 +163,7 @@ impl Packer {
             }
             wanted = wanted.clamp(fitting + 1, too_many - 1);
             let raw_bytes = self.groups[wanted - 1].end;
-            let Some(stored_bytes) = self.compress(raw_bytes, capacity) else {
+            let Some(stored_bytes) = self.compress(wanted, capacity) else {
                 too_many = wanted;
                 self.ratio = (self.ratio * 1.03).min(1.0);
                 wanted = self.groups_within(raw_bytes - raw_bytes / 16);
@@ -182,7 +190,7 @@ impl Packer {
         // Compressed only where that saves a page.
         let pages = (raw_bytes + BLOCK_HEADER_BYTES).div_ceil(PAGE_BYTES);
         let most = (pages - 1) * PAGE_BYTES - BLOCK_HEADER_BYTES;
-        match self.compress(raw_bytes, most) {
+        match self.compress(1, most) {
             Some(_) => {
                 std::mem::swap(&mut self.best, &mut self.trial);
                 Codec::Zstd
@@ -191,13 +199,24 @@ impl Packer {
         }
     }
 
-    /// Compresses the first `raw_bytes` into `trial`, if they fit into `most` bytes.
-    fn compress(&mut self, raw_bytes: usize, most: usize) -> Option<usize> {
+    /// Compresses the first `groups` into `trial`, if they fit into `most` bytes.
+    fn compress(&mut self, groups: usize, most: usize) -> Option<usize> {
+        self.arrange(groups);
         self.trial.resize(most, 0);
-        let raw = &self.raw[..raw_bytes];
-        let stored = self.compressor.compress_to_buffer(raw, &mut self.trial[..]).ok()?;
+        let stored = self.compressor.compress_to_buffer(&self.columns, &mut self.trial[..]).ok()?;
         self.trial.truncate(stored);
         Some(stored)
+    }
+
+    /// Puts the columns of the first `groups` into `columns`.
+    fn arrange(&mut self, groups: usize) {
+        self.columns.clear();
+        let raw = &self.raw[..self.groups[groups - 1].end];
+        append_columns(raw, self.rows_of(groups) as usize, &mut self.columns);
+    }
+
+    fn rows_of(&self, groups: usize) -> u32 {
+        self.groups[..groups].iter().map(|group| group.rows).sum()
     }
 
     fn forget(&mut self, groups: usize, raw_bytes: usize) {

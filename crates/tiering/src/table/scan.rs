@@ -78,7 +78,7 @@ impl<F: File> TableScan<F> {
     }
 }
 
-/// Blocks of a table one after the other, read in runs and decompressed.
+/// Blocks of a table one after the other, read in runs, their rows restored.
 pub(super) struct Blocks<F> {
     pub(super) table: Arc<Table<F>>,
     pub(super) scratch: Scratch,
@@ -101,7 +101,7 @@ impl<F: File> Blocks<F> {
         Self { table, scratch, next: 0, run, run_at: 0 }
     }
 
-    /// Decompresses the next block; after an error, the one after it.
+    /// Restores the rows of the next block; after an error, the one after it.
     pub(super) fn next(&mut self) -> Result<Option<Block>, WarmError> {
         self.scratch.raw.clear();
         let number = self.next;
@@ -115,8 +115,7 @@ impl<F: File> Blocks<F> {
         }
         let start = (place.offset_bytes - self.run_at) as usize;
         let block = self.run.get(start..start + place.bytes as usize).unwrap_or_default();
-        let decompressed = self.table.decompress(place.offset_bytes, block, &mut self.scratch);
-        let rows = decompressed.inspect_err(|_| self.scratch.raw.clear())?;
+        let rows = self.table.restore(place.offset_bytes, block, &mut self.scratch)?;
         let view = self.table.index.view_of(number).unwrap_or_default();
         Ok(Some(Block { number, view, offset_bytes: place.offset_bytes, rows }))
     }

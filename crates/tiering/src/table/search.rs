@@ -1,18 +1,26 @@
 //! Finds a row in a block that was read.
 
 use thermae_env::File;
-use thermae_formats::table::{BlockHeader, Codec, Rows, open_block};
+use thermae_formats::table::{BlockHeader, Codec, Columns, open_block};
 use thermae_formats::version::Version;
 use zstd::bulk::Decompressor;
 
 use super::read::{Extent, Table};
 use crate::error::WarmError;
 
-/// Memory that look-ups reuse: the rows of one block, decompressed.
+/// Memory that look-ups and scans reuse.
 #[derive(Default)]
 pub struct Scratch {
-    decompressor: Option<Decompressor<'static>>,
+    unpacker: Unpacker,
+    /// Versions restored from a block: the one found, or all of them.
     pub(super) raw: Vec<u8>,
+}
+
+/// The columns of one block.
+#[derive(Default)]
+struct Unpacker {
+    decompressor: Option<Decompressor<'static>>,
+    columns: Vec<u8>,
 }
 
 impl Scratch {
@@ -20,22 +28,23 @@ impl Scratch {
     pub fn new() -> Self {
         Self::default()
     }
+}
 
-    /// Puts the rows of a verified block into `raw`; false: they are not what the header says.
-    fn fill(&mut self, header: &BlockHeader, stored: &[u8]) -> bool {
-        self.raw.clear();
+impl Unpacker {
+    /// The columns of a verified block; none: they are not what the header says.
+    fn unpack<'a>(&'a mut self, header: &BlockHeader, stored: &'a [u8]) -> Option<&'a [u8]> {
         if header.codec == Codec::Raw {
-            self.raw.extend_from_slice(stored);
-            return true;
+            return Some(stored);
         }
         if self.decompressor.is_none() {
             self.decompressor = Decompressor::new().ok();
         }
-        let Some(decompressor) = &mut self.decompressor else { return false };
+        let decompressor = self.decompressor.as_mut()?;
+        self.columns.clear();
         // What is reserved bounds what a hostile frame may write.
-        self.raw.reserve(header.raw_bytes as usize);
-        let raw_bytes = decompressor.decompress_to_buffer(stored, &mut self.raw);
-        raw_bytes.is_ok_and(|raw_bytes| raw_bytes == header.raw_bytes as usize)
+        self.columns.reserve(header.raw_bytes as usize);
+        let raw_bytes = decompressor.decompress_to_buffer(stored, &mut self.columns).ok()?;
+        (raw_bytes == header.raw_bytes as usize).then_some(&self.columns)
     }
 }
 
@@ -53,16 +62,24 @@ impl<F: File> Table<F> {
         scratch: &'s mut Scratch,
     ) -> Result<Option<Version<'s>>, WarmError> {
         let (mut offset_bytes, mut rest) = (extent.offset_bytes, block);
-        let mut found = None;
-        while found.is_none() && !rest.is_empty() {
+        scratch.raw.clear();
+        while scratch.raw.is_empty() && !rest.is_empty() {
             let (one, after) = self.first_block(offset_bytes, rest)?;
-            let rows = self.decompress(offset_bytes, one, scratch)?;
-            found = self.find(offset_bytes, Rows::new(&scratch.raw, rows), key)?;
+            self.unpack(offset_bytes, one, scratch, |columns, raw| {
+                if let Some(row) = columns.find(key) {
+                    columns.append_row(row, raw);
+                }
+            })?;
             offset_bytes += one.len() as u64;
             rest = after;
         }
-        let row = found.and_then(|at| scratch.raw.get(at..));
-        Ok(row.and_then(|row| Version::split_first(row).ok()).map(|(version, _)| version))
+        if scratch.raw.is_empty() {
+            return Ok(None);
+        }
+        match Version::split_first(&scratch.raw) {
+            Ok((version, _)) => Ok(Some(version)),
+            Err(error) => Err(self.damaged(extent.offset_bytes, &error)),
+        }
     }
 
     /// Splits what was read from `offset_bytes` behind its first block.
@@ -78,39 +95,33 @@ impl<F: File> Table<F> {
             .ok_or_else(|| self.damaged(offset_bytes, &"the bytes given are no block of the table"))
     }
 
-    /// Verifies a block and puts its rows into `scratch`; returns how many there are.
-    pub(super) fn decompress(
+    /// Puts all rows of a block into `scratch`; returns how many there are.
+    pub(super) fn restore(
         &self,
         offset_bytes: u64,
         block: &[u8],
         scratch: &mut Scratch,
     ) -> Result<u32, WarmError> {
-        let opened = open_block(block, &self.id, offset_bytes);
-        let (header, stored) =
-            opened.map_err(|error| WarmError::format(self.path(), offset_bytes, &error))?;
-        match scratch.fill(&header, stored) {
-            true => Ok(header.rows),
-            false => Err(self.damaged(offset_bytes, &"a block's rows do not decompress")),
-        }
+        scratch.raw.clear();
+        self.unpack(offset_bytes, block, scratch, |columns, raw| columns.append_rows(raw))
     }
 
-    /// Where the first version of `key` begins in the rows of a block.
-    fn find(
+    /// Verifies a block and hands its columns on, with the memory for rows; returns how many rows
+    /// there are.
+    fn unpack(
         &self,
         offset_bytes: u64,
-        mut rows: Rows<'_>,
-        key: &[u8],
-    ) -> Result<Option<usize>, WarmError> {
-        loop {
-            let at = rows.offset();
-            match rows.next() {
-                Some(Ok(version)) if version.key == key => return Ok(Some(at)),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    return Err(WarmError::format(self.path(), offset_bytes, &error));
-                }
-                None => return Ok(None),
-            }
-        }
+        block: &[u8],
+        scratch: &mut Scratch,
+        take: impl FnOnce(&Columns<'_>, &mut Vec<u8>),
+    ) -> Result<u32, WarmError> {
+        let format = |error| WarmError::format(self.path(), offset_bytes, &error);
+        let (header, stored) = open_block(block, &self.id, offset_bytes).map_err(format)?;
+        let columns = scratch.unpacker.unpack(&header, stored);
+        let columns = columns
+            .ok_or_else(|| self.damaged(offset_bytes, &"a block's rows do not decompress"))?;
+        let columns = Columns::parse(columns, header.rows).map_err(format)?;
+        take(&columns, &mut scratch.raw);
+        Ok(header.rows)
     }
 }

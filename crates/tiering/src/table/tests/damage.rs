@@ -128,16 +128,21 @@ fn another_table_than_the_named_one_is_refused() {
 }
 
 #[test]
-fn a_later_version_is_told_from_damage() {
+fn another_version_is_told_from_damage() {
     let (env, dir, what, _) = small();
     let path = table_path(&dir, what.file_id);
-    let mut bytes = env.file_bytes(&path).unwrap();
-    bytes[8] = 2;
-    let checksum = xxhash_rust::xxh3::xxh3_64(&bytes[..4088]);
-    bytes[4088..4096].copy_from_slice(&checksum.to_le_bytes());
-    env.set_file_bytes(&path, &bytes).unwrap();
-    let found = read(&env, &dir, &what);
-    assert!(matches!(found, Err(WarmError::NewerVersion { version: 2, .. })), "{found:?}");
+    for (other, build) in [(3, "later"), (1, "former")] {
+        let mut bytes = env.file_bytes(&path).unwrap();
+        bytes[8] = other;
+        let checksum = xxhash_rust::xxh3::xxh3_64(&bytes[..4088]);
+        bytes[4088..4096].copy_from_slice(&checksum.to_le_bytes());
+        env.set_file_bytes(&path, &bytes).unwrap();
+        let found = read(&env, &dir, &what).unwrap_err();
+        let (WarmError::Version { version, .. }, text) = (&found, found.to_string()) else {
+            panic!("{found}");
+        };
+        assert!(*version == u16::from(other) && text.contains(build), "{text}");
+    }
 }
 
 #[test]
