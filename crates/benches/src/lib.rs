@@ -1,5 +1,6 @@
 //! The ladder of benchmarks and the peers they run beside.
 
+pub mod beside;
 pub mod compare;
 pub mod files;
 pub mod floor;
@@ -11,6 +12,7 @@ pub mod ours;
 pub mod peers;
 pub mod pin;
 pub mod policy;
+pub mod recovery;
 pub mod report;
 pub mod resp;
 pub mod runtime;

@@ -1,7 +1,7 @@
 //! The bench program. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use thermae_benches::{policy, runtime, warm, wire};
+use thermae_benches::{beside, policy, recovery, runtime, warm, wire};
 
 /// Benchmarks, side by side with the peers.
 #[derive(Parser)]
@@ -21,6 +21,10 @@ enum Which {
     Policy(policy::Options),
     /// More rows than memory: load, every row read back, look-ups on disk beside the device's own rate.
     Warm(warm::Options),
+    /// Hot reads on a schedule, with and without a load of writes that flushes, merges and evicts.
+    Beside(beside::Options),
+    /// How long a server with many GB takes from kill -9, or a planned stop, to its first answer.
+    Recovery(recovery::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -29,5 +33,7 @@ fn main() -> anyhow::Result<()> {
         Which::Runtime(options) => runtime::run(&options),
         Which::Policy(options) => policy::run(&options),
         Which::Warm(options) => warm::run(&options),
+        Which::Beside(options) => beside::run(&options),
+        Which::Recovery(options) => recovery::run(&options),
     }
 }

@@ -6,6 +6,7 @@ use crate::socket::Waiting;
 use crate::target::{Pipeline, Reader};
 use crate::workload::{VALUE_BYTES, blob};
 use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -47,6 +48,23 @@ impl Server {
     /// # Errors
     /// It did not start, or did not answer within 30 s.
     pub fn start(binary: &Path, folder: &Path, memory: &str) -> anyhow::Result<Self> {
+        pin::started_on(pin::SERVER_CORE, || Self::start_anywhere(binary, folder, memory))
+    }
+
+    /// As [`Self::start`] on whatever cores there are, and over what `folder` holds already.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_anywhere(binary: &Path, folder: &Path, memory: &str) -> anyhow::Result<Self> {
+        let mut server = Self::spawn(binary, folder, memory)?;
+        server.wait().with_context(|| {
+            let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+            format!("{} serve: {log}", binary.display())
+        })?;
+        Ok(server)
+    }
+
+    fn spawn(binary: &Path, folder: &Path, memory: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let listen = format!("127.0.0.1:{}", free_port()?);
         let socket = folder.join("socket");
@@ -56,14 +74,9 @@ impl Server {
         command.arg("--unix").arg(&socket).arg("--data").arg(folder.join("data"));
         let log = std::fs::File::create(folder.join("server.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = pin::started_on(pin::SERVER_CORE, || Ok(command.spawn()?))
-            .with_context(|| format!("cannot start {}", binary.display()))?;
-        let mut server = Self { child, tcp: Address::Tcp(listen), unix: Address::Unix(socket) };
-        server.wait().with_context(|| {
-            let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
-            format!("{} serve: {log}", binary.display())
-        })?;
-        Ok(server)
+        let child =
+            command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
+        Ok(Self { child, tcp: Address::Tcp(listen), unix: Address::Unix(socket) })
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {
@@ -78,8 +91,19 @@ impl Server {
             if started.elapsed() > Duration::from_secs(30) {
                 bail!("no answer within 30 s");
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Stops it as planned (SIGTERM) and waits until it is gone.
+    ///
+    /// # Errors
+    /// It could not be told, or ended with an error.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
     }
 
     /// Connects by TCP.
@@ -90,14 +114,34 @@ impl Server {
         connect(&self.tcp, waiting)
     }
 
+    /// Defines a view.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn define(&self, view: &FeatureView) -> anyhow::Result<()> {
+        let view = String::from_utf8(view.to_json()?)?;
+        self.client(Waiting::Block)?.apply(&format!("{{\"views\":[{view}]}}"))?;
+        Ok(())
+    }
+
+    /// Figures of its only shard's tiers.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub fn tiers(&self) -> anyhow::Result<serde_json::Value> {
+        let stats: serde_json::Value =
+            serde_json::from_str(&self.client(Waiting::Block)?.stats()?)?;
+        let tiers = stats.pointer("/engine/shards/0/tiers").context("no tiers in the figures")?;
+        Ok(tiers.clone())
+    }
+
     /// Defines the view and writes rows `0..rows`, durable.
     ///
     /// # Errors
     /// A refusal.
     pub fn load(&self, rows: u64) -> anyhow::Result<()> {
+        self.define(&definition())?;
         let client = self.client(Waiting::Block)?;
-        let view = String::from_utf8(definition().to_json()?)?;
-        client.apply(&format!("{{\"views\":[{view}]}}"))?;
         let mut puts = Puts::new(client)?;
         let ids: Vec<u64> = (0..rows).collect();
         let mut waiting = 0;

@@ -51,6 +51,10 @@ const BYTES_IN_FLIGHT_MAX: usize = 256 << 20;
 /// Memory that remembers which rows were asked for lately, and for how long.
 const DOORKEEPER_BYTES: usize = 256 << 10;
 const DOORKEEPER_WINDOW_NS: u64 = 60_000_000_000;
+/// Rows admitted, and rows applied, in one turn of the shard at most: about a millisecond of work, for
+/// which the reads that have come in meanwhile wait.
+const ROWS_PER_TURN: usize = 512;
+
 /// Counters that the owner keeps for `ShardStats`.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -121,6 +125,8 @@ pub struct Owner<E: Env> {
     pending: Pending,
     applies: VecDeque<PendingApply>,
     apply_queue: VecDeque<(Vec<FeatureView>, ApplyOrigin)>,
+    /// A turn ended with rows that could have been admitted or applied.
+    has_more: bool,
     /// The open batch holds a row that asked for durability.
     open_is_durable: bool,
     /// The log has failed: rows that were under way are in doubt.
@@ -152,6 +158,7 @@ impl<E: Env> Owner<E> {
             pending: Pending::default(),
             applies: VecDeque::new(),
             apply_queue: VecDeque::new(),
+            has_more: false,
             open_is_durable: false,
             is_failed: false,
         }
@@ -212,7 +219,7 @@ impl<E: Env> Owner<E> {
         self.queue.push_back(part);
     }
 
-    /// Admits what is queued, up to where the log wants time.
+    /// Admits what is queued, up to where the log wants time or [`ROWS_PER_TURN`].
     pub(crate) fn admit(
         &mut self,
         now_us: i64,
@@ -222,12 +229,19 @@ impl<E: Env> Owner<E> {
     ) {
         self.now_ns = self.env.monotonic_ns();
         self.admit_applies(catalogue, outside);
+        let mut left = ROWS_PER_TURN;
+        self.has_more = false;
         while let Some(part) = self.queue.pop_front() {
             let mut decided = Gathered::new();
             let mut waits = false;
             let waiting =
                 Arc::new(Waiting { batch: Arc::clone(&part.batch), origin: part.origin.clone() });
             while let Some(&index) = part.rows.get(self.queue_at) {
+                if left == 0 {
+                    (self.has_more, waits) = (true, true);
+                    break;
+                }
+                left -= 1;
                 match self.admit_row(&waiting, index, now_us, catalogue, ring, &mut decided) {
                     Step::Next => self.queue_at += 1,
                     Step::Wait => {
@@ -404,8 +418,8 @@ impl<E: Env> Owner<E> {
         }
     }
 
-    /// Applies and answers everything that the log has made safe. A new catalogue is published
-    /// before the answer leaves, so that whoever was answered sees it.
+    /// Applies and answers what the log has made safe, up to [`ROWS_PER_TURN`] rows. A new catalogue is
+    /// published before the answer leaves, so that whoever was answered sees it.
     pub(crate) fn complete(
         &mut self,
         catalogue: &Arc<Catalogue>,
@@ -420,7 +434,13 @@ impl<E: Env> Owner<E> {
         self.is_failed |= progress.failed.is_some();
         let mut answers: Vec<(Arc<Waiting>, Gathered)> = Vec::new();
         let mut pending = std::mem::take(&mut self.pending);
+        let mut left = ROWS_PER_TURN;
         while let Some(row) = pending.front_safe(progress.written, progress.durable) {
+            if left == 0 {
+                self.has_more = true;
+                break;
+            }
+            left -= 1;
             match self.is_judgeable(row, catalogue, ring) {
                 Ok(()) => {}
                 Err(None) => break,
@@ -486,6 +506,11 @@ impl<E: Env> Owner<E> {
             && self.pending.len() == 0
             && self.applies.is_empty()
             && self.apply_queue.is_empty()
+    }
+
+    /// Whether the next turn has something to do at once.
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// Rows on their way.

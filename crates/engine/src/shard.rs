@@ -146,6 +146,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         let busy = self.phase == Phase::New
             || mailbox_waits
             || self.outside.has_backlog()
+            || self.owner.has_more()
             || now_ns.saturating_sub(self.active_ns) < self.spin_ns;
         if busy {
             return Wait::Poll;

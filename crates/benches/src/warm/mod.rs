@@ -20,9 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thermae_engine::{Options as StoreOptions, Store};
 
-/// Keys of one fetch.
-const BATCHES: [usize; 3] = [1, 32, 256];
-/// Reads in flight on the device.
+/// Keys in flight, and as many reads of the device.
 const DEPTHS: [usize; 3] = [1, 32, 256];
 /// How many hot budgets the data must be, in rows.
 const TIMES_HOT: f64 = 10.0;
@@ -131,14 +129,14 @@ fn uniform(
     time: Duration,
 ) -> anyhow::Result<()> {
     let mut device_rates = vec![Vec::new(); DEPTHS.len()];
-    let mut hits: Vec<Vec<Round>> = vec![Vec::new(); BATCHES.len()];
-    let mut misses: Vec<Vec<Round>> = vec![Vec::new(); BATCHES.len()];
+    let mut hits: Vec<Vec<Round>> = vec![Vec::new(); DEPTHS.len()];
+    let mut misses: Vec<Vec<Round>> = vec![Vec::new(); DEPTHS.len()];
     for round in 0..report.rounds {
-        for at in 0..BATCHES.len() {
+        for at in 0..DEPTHS.len() {
             device_rates[at].push(device.rate(DEPTHS[at], time)?);
-            let seed = (round * BATCHES.len() + at) as u64;
-            hits[at].push(reading.round(&Asked::Uniform, BATCHES[at], time, seed)?);
-            misses[at].push(reading.round(&Asked::Missing, BATCHES[at], time, seed)?);
+            let seed = (round * DEPTHS.len() + at) as u64;
+            hits[at].push(reading.round(&Asked::Uniform, DEPTHS[at], time, seed)?);
+            misses[at].push(reading.round(&Asked::Missing, DEPTHS[at], time, seed)?);
         }
     }
     for (depth, rates) in DEPTHS.iter().zip(&device_rates) {
@@ -147,7 +145,7 @@ fn uniform(
     }
     for (what, found) in [("hit", hits), ("miss", misses)] {
         for (at, rounds) in found.into_iter().enumerate() {
-            let line = ReadLine::of(what, BATCHES[at], rounds, Some(&device_rates[at]));
+            let line = ReadLine::of(what, DEPTHS[at], rounds, Some(&device_rates[at]));
             report.reads.push(line.context("no rounds")?);
         }
     }

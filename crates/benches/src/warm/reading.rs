@@ -6,6 +6,7 @@ use crate::policy::trace::Zipf;
 use crate::stats::{Latency, histogram};
 use crate::workload::Dice;
 use anyhow::ensure;
+use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ pub struct Round {
     pub latency: Latency,
     /// Processor time of the whole process for a look-up, microseconds.
     pub cpu_us: f64,
-    /// Of it that of the thread that asks, microseconds.
+    /// Of it that of the threads that ask, microseconds.
     pub asker_cpu_us: f64,
     /// Share that the hot table answered.
     pub hot_share: f64,
@@ -96,31 +97,35 @@ impl Reading<'_> {
         Ok(ids.len() as u64)
     }
 
-    /// Fetches of `batch` keys, one after the other. One row of each is compared.
+    /// Look-ups of `in_flight` keys at a time, in fetches of a part of them each by [`askers`] threads.
+    /// One row of each fetch is compared.
     ///
     /// # Errors
     /// A wrong answer.
     pub fn round(
         &self,
         asked: &Asked<'_>,
-        batch: usize,
+        in_flight: usize,
         time: Duration,
         seed: u64,
     ) -> anyhow::Result<Round> {
-        let mut dice = Dice::new(seed);
         let before = self.settled_reads()?;
-        let (process, asker) = (cpu(ClockId::ProcessCPUTime), cpu(ClockId::ThreadCPUTime));
-        let (started, mut recorded, mut look_ups) = (Instant::now(), histogram()?, 0u64);
-        while started.elapsed() < time {
-            let ids: Vec<u64> = (0..batch).map(|_| asked.id(&mut dice, self.count)).collect();
-            let sent = Instant::now();
-            self.fetch(&ids, (dice.next_u64() % batch as u64) as usize)?;
-            recorded.record(sent.elapsed().as_nanos() as u64)?;
-            look_ups += batch as u64;
-        }
+        let (process, started) = (cpu(ClockId::ProcessCPUTime), Instant::now());
+        let shares = std::thread::scope(|scope| {
+            let ask = |asker| move || self.ask(asked, in_flight, time, seed << 8 | asker);
+            let asking: Vec<_> = (0..askers(in_flight)).map(|n| scope.spawn(ask(n))).collect();
+            asking.into_iter().map(|share| share.join()).collect::<Vec<_>>()
+        });
         let seconds = started.elapsed().as_secs_f64();
         let process = cpu(ClockId::ProcessCPUTime) - process;
-        let asker = cpu(ClockId::ThreadCPUTime) - asker;
+        let (mut recorded, mut look_ups, mut asker) = (histogram()?, 0, 0.0);
+        for share in shares {
+            let share =
+                share.map_err(|_| anyhow::anyhow!("a thread that asked has panicked"))??;
+            recorded.add(share.recorded)?;
+            look_ups += share.look_ups;
+            asker += share.cpu_s;
+        }
         let after = self.settled_reads()?;
         let warm_hits = after.warm_hits - before.warm_hits;
         let misses = (after.misses_filtered + after.misses_read)
@@ -136,6 +141,27 @@ impl Reading<'_> {
             misses,
             blocks_per_look_up: blocks as f64 / (warm_hits + misses).max(1) as f64,
         })
+    }
+
+    /// What one of the askers does: one fetch after the other.
+    fn ask(
+        &self,
+        asked: &Asked<'_>,
+        in_flight: usize,
+        time: Duration,
+        seed: u64,
+    ) -> anyhow::Result<Share> {
+        let keys = in_flight / askers(in_flight) as usize;
+        let (mut dice, before) = (Dice::new(seed), cpu(ClockId::ThreadCPUTime));
+        let (started, mut recorded, mut look_ups) = (Instant::now(), histogram()?, 0);
+        while started.elapsed() < time {
+            let ids: Vec<u64> = (0..keys).map(|_| asked.id(&mut dice, self.count)).collect();
+            let sent = Instant::now();
+            self.fetch(&ids, (dice.next_u64() % keys as u64) as usize)?;
+            recorded.record(sent.elapsed().as_nanos() as u64)?;
+            look_ups += keys as u64;
+        }
+        Ok(Share { recorded, look_ups, cpu_s: cpu(ClockId::ThreadCPUTime) - before })
     }
 
     /// Reads `ids`, and compares the one at `checked`.
@@ -161,6 +187,18 @@ impl Reading<'_> {
         ensure!(reads.failed == 0, "{} look-ups failed", reads.failed);
         Ok(reads)
     }
+}
+
+/// What one asker found.
+struct Share {
+    recorded: Histogram<u64>,
+    look_ups: u64,
+    cpu_s: f64,
+}
+
+/// Threads that ask, so that one's fetch drains while those of the others are in flight.
+pub fn askers(in_flight: usize) -> u64 {
+    if in_flight < 4 { 1 } else { 4 }
 }
 
 fn cpu(clock: ClockId) -> f64 {

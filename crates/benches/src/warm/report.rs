@@ -11,9 +11,10 @@ use std::fmt::Write;
 /// How the figures came about, for the JSON and the page alike.
 pub const SETTING: &str = "One shard in the asking process, with a worker on threads of its own; nothing is pinned, and \
      the shard sleeps whenever it has nothing to do (`spin_us` 0), so that processor time is work. A row is an int64 key, \
-     ten float32 and two short strings. One thread asks, one fetch at a time, and compares one row of each; so a fetch \
-     of n keys has at most n reads in flight and fewer towards its end, while the device's own rate is taken with n in \
-     flight throughout, of the same files, through the same ring, past the page cache.";
+     ten float32 and two short strings. For n keys in flight four threads ask, each for a quarter of them in one fetch \
+     after the other, and compare one row of each (one thread for a single key); so at most n reads are in flight, and \
+     fewer where a fetch drains, while the device's own rate is taken with n in flight throughout, of the same files, \
+     through the same ring, past the page cache.";
 
 /// What limits the load.
 const LOAD_NOTE: &str = "\nWrites wait while two full memtables wait for the worker, so that the load is as quick as sorting and \
@@ -27,8 +28,7 @@ const DEVICE_SHARE_MIN: f64 = 0.9;
 /// What look-ups cost that the device's own reads do not.
 const GOALS_NOTE: &str = "\nWhere the device's rate is missed, the likely cause is the processor: one shard's thread submits, \
      decompresses and searches every block ([decisions/0008](../decisions/0008-warm-engine.md)), so a second \
-     has no more look-ups than it divided by their processor time, and less where other work shares the cores; and a \
-     fetch drains before the next begins.\n";
+     has no more look-ups than it divided by their processor time, and less where other work shares the cores.\n";
 
 /// Everything that one run found.
 #[derive(Debug, Clone, Serialize)]
@@ -68,12 +68,12 @@ pub struct DeviceLine {
     pub reads_per_s: Spread,
 }
 
-/// Look-ups of one kind and size of fetch.
+/// Look-ups of one kind with as many in flight.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReadLine {
     /// Which keys.
     pub what: String,
-    /// Keys of a fetch.
+    /// Keys in flight.
     pub keys: usize,
     /// Each round.
     pub rounds: Vec<Round>,
@@ -141,9 +141,7 @@ impl Report {
         out.push_str("\n## Skewed look-ups (zipf 0.99)\n\n");
         read_table(&mut out, &self.skewed);
         self.goals(&mut out);
-        out.push_str(
-            "\n## Not measured yet\n\nThe peers fjall and RocksDB on the same load and reads.\n",
-        );
+        out.push_str("\nThe peers fjall and RocksDB: [warm-peers.md](warm-peers.md).\n");
         out
     }
 
@@ -192,7 +190,7 @@ impl Report {
                 let verdict = if found <= most { "reached" } else { "**missed**" };
                 let _ = writeln!(
                     out,
-                    "* Blocks a {what} at most {most}, {} keys a fetch: {found:.4}, {verdict}.",
+                    "* Blocks a {what} at most {most}, {} in flight: {found:.4}, {verdict}.",
                     line.keys
                 );
             }
@@ -214,7 +212,7 @@ impl Report {
 }
 
 fn read_table(out: &mut String, lines: &[ReadLine]) {
-    out.push_str("| keys | keys a fetch | look-ups/s | blocks a look-up in tables | answered hot | CPU us a look-up ");
+    out.push_str("| keys | in flight | look-ups/s | blocks a look-up in tables | answered hot | CPU us a look-up ");
     out.push_str("| fetch p50 us | fetch p99 us | of the device's rate |\n");
     out.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     for line in lines {

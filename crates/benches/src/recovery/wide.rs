@@ -1,0 +1,81 @@
+//! Wide rows, so that many GB are few enough rows to be loaded in minutes: 250 float32 under an int64 key.
+
+use crate::ours::Server;
+use crate::socket::Waiting;
+use crate::workload::value;
+use anyhow::{Context, ensure};
+use std::collections::VecDeque;
+use std::ops::Range;
+use thermae_client::{PendingWrite, ReadOptions, ViewFeatures, WriteBatch};
+use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, NO_TIME, Scalar};
+
+const FEATURES: usize = 250;
+/// Bytes of a row's values.
+pub const VALUE_BYTES: usize = 4 * FEATURES;
+const PROJECT: &str = "bench";
+const VIEW: &str = "wide";
+const TIME_US: i64 = 1_700_000_000_000_000;
+const BATCH_ROWS: usize = 200;
+const IN_FLIGHT: usize = 16;
+
+/// The view.
+pub fn definition() -> FeatureView {
+    let features =
+        (0..FEATURES).map(|at| Feature::new(format!("f{at}"), Scalar::Float32)).collect();
+    FeatureView::new(PROJECT, VIEW, vec![JoinKey::new("id", KeyType::Int64)], features)
+}
+
+fn blob(id: u64) -> Vec<u8> {
+    (0..FEATURES).flat_map(|at| value(id, at).to_le_bytes()).collect()
+}
+
+/// Writes rows `ids`, durable.
+///
+/// # Errors
+/// A refusal.
+pub fn write(server: &Server, ids: Range<u64>) -> anyhow::Result<()> {
+    let client = server.client(Waiting::Block)?;
+    let (view, mut sent) = (client.view(PROJECT, VIEW)?, VecDeque::new());
+    let ids: Vec<u64> = ids.collect();
+    for chunk in ids.chunks(BATCH_ROWS) {
+        let mut batch = WriteBatch::put(&view);
+        for id in chunk {
+            batch.push_encoded(&id.to_le_bytes(), &blob(*id), true, [TIME_US, NO_TIME, NO_TIME]);
+        }
+        sent.push_back(client.send_write(&mut batch)?);
+        if sent.len() == IN_FLIGHT {
+            landed(sent.pop_front())?;
+        }
+    }
+    while !sent.is_empty() {
+        landed(sent.pop_front())?;
+    }
+    Ok(())
+}
+
+fn landed(write: Option<PendingWrite>) -> anyhow::Result<()> {
+    let written = write.context("nothing was sent")?.wait()?;
+    ensure!(written.all_ok(), "a row was not written: {}", written.message);
+    Ok(())
+}
+
+/// Reads each `step`-th of rows `0..rows` from the last one down, and compares it. Returns how many.
+///
+/// # Errors
+/// A row is not there, or is another.
+pub fn check(server: &Server, rows: u64, step: u64) -> anyhow::Result<u64> {
+    let client = server.client(Waiting::Block)?;
+    let wanted = ViewFeatures { project: PROJECT, view: VIEW, version: 0, features: Vec::new() };
+    let plan = client.prepare(&[wanted])?;
+    let options = ReadOptions { matrix: true, ..ReadOptions::default() };
+    let mut checked = 0;
+    for id in (0..rows).rev().step_by(step.max(1) as usize) {
+        let mut keys = plan.keys(0)?;
+        keys.push_packed(&id.to_le_bytes(), 1);
+        let answer = client.read(&plan, &[&keys], &options)?;
+        let found: Vec<u8> = answer.matrix(0)?.iter().flat_map(|f| f.to_le_bytes()).collect();
+        ensure!(found == blob(id), "row {id} is not as written");
+        checked += 1;
+    }
+    Ok(checked)
+}
