@@ -4,11 +4,10 @@
 //! nor a memtable has that row, it is read from the tables and kept here until the record has been
 //! applied. A cache: what is let go too early is read again.
 
-use std::collections::HashMap;
-
 use thermae_formats::catalogue::ViewId;
 
 use crate::fetch::Fetched;
+use crate::row_hash_map::RowHashMap;
 
 /// Rows kept at most; beyond them all are let go.
 const ROWS_MAX: usize = 1 << 16;
@@ -23,7 +22,7 @@ struct Entry {
 /// The fetched rows, by row hash.
 #[derive(Debug, Default)]
 pub struct Bases {
-    entries: HashMap<u64, Vec<Entry>>,
+    entries: RowHashMap<Vec<Entry>>,
     len: usize,
 }
 

@@ -28,6 +28,7 @@ mod pending;
 pub mod planted;
 pub mod reads;
 mod replay;
+mod row_hash_map;
 pub mod runtime;
 pub mod service;
 mod shard;

@@ -29,6 +29,11 @@ impl Memtables {
             .find_map(|memtable| memtable.newest(row_hash, key, view))
     }
 
+    /// Asks for the memory where rows of these hashes are about to be noted.
+    pub fn ask_for(&self, row_hashes: impl Iterator<Item = u64>) {
+        self.active.ask_for(row_hashes);
+    }
+
     /// Whether the one that is written holds no row.
     pub fn is_active_empty(&self) -> bool {
         self.active.is_empty()

@@ -19,6 +19,7 @@ use thermae_formats::NO_TIME;
 use thermae_formats::batch::{Record, RecordKind};
 use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use thermae_formats::schema::FeatureView;
+use thermae_hot::ASKED_ROWS;
 use thermae_tiering::admit::Doorkeeper;
 use thermae_tiering::compact::plan::CompactionPolicy;
 use thermae_tiering::files::WarmFiles;
@@ -241,6 +242,9 @@ impl<E: Env> Owner<E> {
                     (self.has_more, waits) = (true, true);
                     break;
                 }
+                if left.is_multiple_of(ASKED_ROWS) {
+                    self.ask_for(&part);
+                }
                 left -= 1;
                 match self.admit_row(&waiting, index, now_us, catalogue, ring, &mut decided) {
                     Step::Next => self.queue_at += 1,
@@ -260,6 +264,16 @@ impl<E: Env> Owner<E> {
             self.queue_at = 0;
             self.queue_bytes -= part.batch.bytes.len();
         }
+    }
+
+    /// Asks for the memory of the rows of a part that are admitted next.
+    fn ask_for(&self, part: &Part) {
+        let rows = part.rows.iter().skip(self.queue_at).take(ASKED_ROWS);
+        let rows = rows.filter_map(|&index| part.batch.rows.get(index as usize));
+        self.state.ask_for(rows.map(|row| {
+            let entity_hash = self.state.entity_hash(part.batch.key(row));
+            self.state.row_hash(entity_hash, row.view_id)
+        }));
     }
 
     fn admit_row(
@@ -439,6 +453,9 @@ impl<E: Env> Owner<E> {
             if left == 0 {
                 self.has_more = true;
                 break;
+            }
+            if left.is_multiple_of(ASKED_ROWS) {
+                self.state.ask_for(pending.row_hashes());
             }
             left -= 1;
             match self.is_judgeable(row, catalogue, ring) {

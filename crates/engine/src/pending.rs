@@ -1,6 +1,6 @@
 //! Rows that the log has and the hot table not yet, in log order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use thermae_formats::batch::{Record, RecordKind};
@@ -8,6 +8,7 @@ use thermae_formats::catalogue::SchemaId;
 
 use crate::merge::Base;
 use crate::message::{Gathered, Origin};
+use crate::row_hash_map::RowHashMap;
 use crate::state::version_of;
 use crate::write::{Ack, WriteBatch};
 use thermae_hot::Reservation;
@@ -118,13 +119,18 @@ pub struct Pending {
     /// Rows popped so far: the absolute number of the first in `rows`.
     popped: u64,
     /// The last pending row of each row hash; earlier ones hang on `Head::previous`.
-    latest: HashMap<u64, u64>,
+    latest: RowHashMap<u64>,
 }
 
 impl Pending {
     /// Rows on their way, duplicates included.
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Hashes of the rows that wait, oldest first.
+    pub fn row_hashes(&self) -> impl Iterator<Item = u64> + Clone {
+        self.rows.iter().filter_map(|row| Some(row.head.as_ref()?.row_hash))
     }
 
     /// The log batch of the oldest row, if any waits.

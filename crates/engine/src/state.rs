@@ -12,7 +12,7 @@ use thermae_formats::checkpoint::CheckpointPartition;
 use thermae_formats::hash;
 use thermae_formats::schema::History;
 use thermae_formats::version::Version;
-use thermae_hot::{HotError, HotWriter, Lookup, Reservation, RowBuf};
+use thermae_hot::{ASKED_ROWS, HotError, HotWriter, Lookup, Reservation, RowBuf};
 use thermae_tiering::merge::is_past;
 use thermae_tiering::residency;
 
@@ -165,6 +165,13 @@ impl ShardState {
             .map_or(0, Partition::applied)
     }
 
+    /// Asks for the memory of rows that are about to be admitted or applied one by one; of the first
+    /// [`ASKED_ROWS`](thermae_hot::ASKED_ROWS).
+    pub fn ask_for(&self, row_hashes: impl Iterator<Item = u64> + Clone) {
+        self.hot.ask_for(row_hashes.clone());
+        self.memtables.ask_for(row_hashes.take(ASKED_ROWS));
+    }
+
     /// Looks for the newest applied row of a key in memory.
     pub fn with_newest<R>(
         &mut self,
@@ -175,6 +182,7 @@ impl ShardState {
     ) -> R {
         match self.hot.get(row_hash, view.schema_ids(), key, &mut self.buf) {
             Lookup::Found(row) => return look(Newest::Row(reads::version_of(&row))),
+            Lookup::Absent if self.hot.is_complete() => return look(Newest::Absent),
             Lookup::Absent => {}
             Lookup::Corrupt(_) | Lookup::Busy => {
                 // Memory went bad under this row: it is taken from below.
@@ -190,7 +198,6 @@ impl ShardState {
             Some(Fetched::Row(row)) => look(row.get().map_or(Newest::Absent, Newest::Row)),
             Some(Fetched::Absent) => look(Newest::Absent),
             Some(Fetched::Failed(why)) => look(Newest::Unreadable(why)),
-            None if self.hot.is_complete() => look(Newest::Absent),
             None => look(Newest::Below),
         }
     }

@@ -15,6 +15,7 @@ use thermae_tiering::worker::Damage;
 
 use crate::fetch::{Fetched, FetchedKeys, OwnedVersion};
 use crate::message::Origin;
+use crate::row_hash_map::RowHashMap;
 use crate::tiers::{TreeFigures, WarmReadStats};
 
 /// Ring tokens with this value under [`TOKEN_MASK`] belong to look-ups.
@@ -76,7 +77,7 @@ pub struct LookUps<E: Env> {
     under_way: HashMap<u64, LookUp<E>>,
     next_token: u64,
     /// Rows that a write waits for, by row hash.
-    for_writes: HashMap<u64, u32>,
+    for_writes: RowHashMap<u32>,
     spares: Vec<AlignedBuf>,
     scratch: Scratch,
     stats: WarmReadStats,
@@ -92,7 +93,7 @@ impl<E: Env> LookUps<E> {
             tree,
             under_way: HashMap::new(),
             next_token: 0,
-            for_writes: HashMap::new(),
+            for_writes: RowHashMap::default(),
             spares: Vec::new(),
             scratch: Scratch::default(),
             stats: WarmReadStats::default(),

@@ -41,7 +41,7 @@ mod writer;
 pub use error::{Corruption, Full, FullCause, HotError, MapError};
 pub use lookup::{Lookup, Probe};
 pub use map::HotConfig;
-pub use multi::multi_get;
+pub use multi::{ASKED_ROWS, multi_get};
 pub use reader::{Completeness, Expect, HotReader, Liveness, State};
 pub use row::{NewRow, RowBuf, RowView};
 pub use stats::HotStats;

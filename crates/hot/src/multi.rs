@@ -26,6 +26,8 @@ use crate::words::{RowCopy, copy_row};
 const AHEAD: usize = 8;
 /// Probes between the first and the last pass.
 const WINDOW: usize = 4 * AHEAD;
+/// Rows that one [`HotWriter::ask_for`](crate::HotWriter::ask_for) asks for at most.
+pub const ASKED_ROWS: usize = WINDOW;
 const LINE_WORDS: usize = 8;
 
 /// A probe between passes, and what is known of it. Positions are 0 while unknown.
@@ -62,17 +64,24 @@ pub fn multi_get<'k>(
     for step in 0..count + 3 * ahead {
         if let Some(probe) = probes.next() {
             let track = &mut tracks[step % WINDOW];
-            track.bucket = find_bucket(readers, &probe);
+            track.bucket =
+                map_of(readers, &probe).map_or(0, |map| find_bucket(map, probe.row_hash));
             track.row = 0;
             track.probe = probe;
         }
         let second = step.wrapping_sub(ahead);
         if second < count {
-            match_home(readers, &mut tracks[second % WINDOW]);
+            let track = &mut tracks[second % WINDOW];
+            if let Some(map) = map_of(readers, &track.probe) {
+                match_home(map, track);
+            }
         }
         let third = step.wrapping_sub(2 * ahead);
         if third < count {
-            match_alternate(readers, &mut tracks[third % WINDOW]);
+            let track = &mut tracks[third % WINDOW];
+            if let Some(map) = map_of(readers, &track.probe) {
+                match_alternate(map, track);
+            }
         }
         let last = step.wrapping_sub(3 * ahead);
         if last < count {
@@ -88,6 +97,19 @@ pub fn multi_get<'k>(
     }
 }
 
+/// Asks for the lines of up to [`ASKED_ROWS`] rows.
+pub(crate) fn ask_for(map: &Map, row_hashes: impl Iterator<Item = u64>) {
+    let mut tracks = [Track::NONE; ASKED_ROWS];
+    let mut asked = 0;
+    for (track, row_hash) in tracks.iter_mut().zip(row_hashes) {
+        track.probe.row_hash = row_hash;
+        track.bucket = find_bucket(map, row_hash);
+        asked += 1;
+    }
+    tracks[..asked].iter_mut().for_each(|track| match_home(map, track));
+    tracks[..asked].iter_mut().for_each(|track| match_alternate(map, track));
+}
+
 #[inline]
 fn map_of<'a>(readers: &'a [HotReader], probe: &Probe<'_>) -> Option<&'a Map> {
     readers.get(probe.table as usize).map(HotReader::map)
@@ -96,13 +118,12 @@ fn map_of<'a>(readers: &'a [HotReader], probe: &Probe<'_>) -> Option<&'a Map> {
 /// The home bucket by what depth word and directory cell say now. Nothing is checked: where they are
 /// damaged or changing the row is not found, and the careful path finds out why.
 #[inline]
-fn find_bucket(readers: &[HotReader], probe: &Probe<'_>) -> usize {
-    let Some(map) = map_of(readers, probe) else { return 0 };
+fn find_bucket(map: &Map, row_hash: u64) -> usize {
     let words = map.words();
     let depth = load(words, DEPTH_WORD) as u32 % u64::BITS;
-    let cell = map.geometry.directory_word + cell_of(fragment_of(probe.row_hash), depth);
+    let cell = map.geometry.directory_word + cell_of(fragment_of(row_hash), depth);
     let segment = sealed_value(load(words, cell)) as usize;
-    let bucket = segment + home_of(probe.row_hash) * BUCKET_WORDS;
+    let bucket = segment + home_of(row_hash) * BUCKET_WORDS;
     prefetch(words, bucket);
     bucket
 }
@@ -113,9 +134,8 @@ fn load(words: &[AtomicU64], word: usize) -> u64 {
 }
 
 #[inline]
-fn match_home(readers: &[HotReader], track: &mut Track<'_>) {
+fn match_home(map: &Map, track: &mut Track<'_>) {
     let probe = &track.probe;
-    let Some(map) = map_of(readers, probe) else { return };
     let Some((header, row)) = match_bucket(map.words(), track.bucket, probe.row_hash) else {
         return;
     };
@@ -134,12 +154,11 @@ fn match_home(readers: &[HotReader], track: &mut Track<'_>) {
 }
 
 #[inline]
-fn match_alternate(readers: &[HotReader], track: &mut Track<'_>) {
+fn match_alternate(map: &Map, track: &mut Track<'_>) {
     let probe = &track.probe;
     if track.row != 0 || track.bucket == 0 {
         return;
     }
-    let Some(map) = map_of(readers, probe) else { return };
     if let Some((_, row)) = match_bucket(map.words(), track.bucket, probe.row_hash) {
         track.row = row;
         prefetch_row(map, row);

@@ -29,6 +29,7 @@ use crate::error::{Corruption, Full, FullCause, HotError, MapError};
 use crate::index::{Index, Located};
 use crate::lookup::{Lookup, Probe, look_up};
 use crate::map::{self, HotConfig, Map};
+use crate::multi;
 use crate::reader::HotReader;
 use crate::row::{NewRow, RowBuf};
 use crate::stats::HotStats;
@@ -377,6 +378,12 @@ impl HotWriter {
     ) -> Lookup<'a> {
         let probe = Probe { table: 0, row_hash, key, schema_ids: same_view };
         look_up(&self.map, &probe, &mut buffer.words).with(&buffer.words, key.len())
+    }
+
+    /// Asks for the memory of the first [`ASKED_ROWS`](crate::ASKED_ROWS) rows of these hashes, which are about to be looked up
+    /// or written one by one, so that their waits for it overlap.
+    pub fn ask_for(&self, row_hashes: impl Iterator<Item = u64>) {
+        multi::ask_for(&self.map, row_hashes);
     }
 
     /// Tells readers that the writer is alive. `now_us` is microseconds UTC.

@@ -15,6 +15,9 @@ use crate::tree::{Commit, Outputs};
 /// Row bytes that one step hands to a table: about what fills one block on disk.
 pub(crate) const STEP_BYTES: usize = 16 << 10;
 
+/// Rows whose memory is asked for before a step: as many as it usually takes.
+const ASKED_ROWS: usize = 128;
+
 /// Makes a checkpoint's bytes and their checksum for the file number that it gets.
 pub type MakeCheckpoint = Box<dyn Fn(u64) -> (Vec<u8>, u64) + Send>;
 
@@ -128,6 +131,8 @@ impl<E: Env> Rows<E> {
     /// Adds some rows; the bytes that they have, 0 at the end.
     fn step(&mut self, memtable: &Memtable) -> Result<u64, WarmError> {
         let mut bytes = 0;
+        let ahead = self.next..self.places.len().min(self.next + ASKED_ROWS);
+        memtable.ask_for_versions(self.places.get(ahead).unwrap_or_default());
         while let Some(place) = self.places.get(self.next).filter(|_| bytes < STEP_BYTES) {
             let (view, entity_hash, version) = memtable.version(*place);
             self.writer.add(view, entity_hash, &version)?;

@@ -88,6 +88,19 @@ impl Memtable {
         Some(self.version(place).2)
     }
 
+    /// Asks for the memory of the index where rows of these hashes are about to be noted, so that the
+    /// waits for it overlap.
+    pub fn ask_for(&self, row_hashes: impl Iterator<Item = u64>) {
+        self.index.ask_for(row_hashes);
+    }
+
+    /// Asks for the memory of versions that are about to be read one by one.
+    pub fn ask_for_versions(&self, places: &[Place]) {
+        // Loads that nothing depends on overlap by themselves.
+        let heads = places.iter().map(|place| self.arena.at(*place)[STANDING_AT]);
+        std::hint::black_box(heads.fold(0, |all, head| all ^ head));
+    }
+
     /// Notes a version that is now the newest of its key. The one that was becomes history, or nothing
     /// where the view keeps none.
     pub fn put_newest(

@@ -41,6 +41,16 @@ impl Index {
         sub.slots[slot].map(|(_, place)| place)
     }
 
+    /// Asks for the memory of the slots of these hashes: loads that nothing depends on overlap.
+    pub fn ask_for(&self, row_hashes: impl Iterator<Item = u64>) {
+        let places = row_hashes.map(|row_hash| {
+            let slots = &self.subs[sub_of(row_hash)].slots;
+            let mask = slots.len().wrapping_sub(1);
+            slots.get(row_hash as u32 as usize & mask).is_some_and(Option::is_some)
+        });
+        std::hint::black_box(places.fold(false, |all, is_taken| all ^ is_taken));
+    }
+
     /// Notes where the row is now; returns where it was.
     pub fn set(
         &mut self,
