@@ -1,5 +1,4 @@
-//! Project tasks: `cargo xtask test`, `simulate`, `crash`, `powercut`, `stress`, `fuzz`, `loom`,
-//! `bench wire`, `bench runtime`.
+//! Project tasks: `cargo xtask test`, the long campaigns, and `cargo xtask bench`.
 
 mod bench;
 mod campaigns;
@@ -37,7 +36,7 @@ enum Task {
     FuzzSeeds,
     /// Try the lock-free protocols in every order that the memory model allows (loom).
     Loom(models::Options),
-    /// Measure, side by side with the peers: `wire` or `runtime`, each with `--help`.
+    /// Measure, side by side with the peers; `cargo xtask bench --help` lists what.
     #[command(disable_help_flag = true)]
     Bench {
         /// Handed to the bench program as they are.

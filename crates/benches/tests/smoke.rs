@@ -65,3 +65,21 @@ fn warm_runs_small_and_every_row_is_right() {
     assert_eq!((names("device"), names("reads"), names("skewed")), (3, 6, 1));
     assert!(table.contains("| hit | 256 |"), "{table}");
 }
+
+#[test]
+fn beside_runs_small_and_the_load_arrives() {
+    let (result, table) = run_small("beside", &[]);
+    let phase = |name: &str| result[name][0].clone();
+    assert_eq!(phase("idle")["latency"]["requests"], phase("loading")["latency"]["requests"]);
+    assert!(phase("loading")["rows_added"].as_u64().unwrap() > 100);
+    assert!(table.contains("| beside the load |"), "{table}");
+}
+
+#[test]
+fn recovery_runs_small_and_the_newest_row_is_there() {
+    let folder = std::env::temp_dir();
+    let (result, table) = run_small("recovery", &["--folder", folder.to_str().unwrap()]);
+    assert!(result["killed"][0]["records"].as_u64().unwrap() > 0);
+    assert!(result["checked"].as_u64().unwrap() > 500);
+    assert!(table.contains("| SIGTERM |"), "{table}");
+}

@@ -3,7 +3,8 @@
 //!
 //! Merges may take as long as they like while nobody waits for them, so they run on a thread of lowest
 //! priority. On a busy machine such a thread hardly runs at all. So when writers wait for the worker
-//! ([`Worker::is_behind`]), another thread takes it over, at the usual priority, until it has caught up.
+//! ([`Worker::is_behind`]), another thread takes it over, until it has caught up, at a priority that
+//! leaves three quarters of a core to a shard that it must share it with.
 //! (One thread could not do both: an unprivileged one that has lowered its priority cannot raise it again.)
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,9 +67,19 @@ struct Exchange<E: Env> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Priority {
     /// Works while nobody waits.
-    Low,
+    Idle,
     /// Works while writers wait.
-    Usual,
+    Behind,
+}
+
+impl Priority {
+    /// Steps of [`lower_priority`].
+    const fn steps(self) -> i32 {
+        match self {
+            Priority::Idle => 19,
+            Priority::Behind => 5,
+        }
+    }
 }
 
 impl<E: Env> Working<E> {
@@ -95,7 +106,7 @@ impl<E: Env> Working<E> {
             threads: [OnceLock::new(), OnceLock::new()],
         });
         let mut working = WorkerThreads { exchange, threads: Vec::new() };
-        for (priority, name) in [(Priority::Low, "idle"), (Priority::Usual, "warm")] {
+        for (priority, name) in [(Priority::Idle, "idle"), (Priority::Behind, "warm")] {
             let (exchange, env) = (Arc::clone(&working.exchange), env.clone());
             let waker = waker.clone();
             let thread = std::thread::Builder::new()
@@ -164,10 +175,8 @@ impl<E: Env> Exchange<E> {
     /// Works when it is this thread's turn, until told to stop. What is half done then is garbage for
     /// the next open.
     fn work(&self, priority: Priority, env: &E, waker: &WakerOf<E>) {
-        if priority == Priority::Low {
-            // At the usual priority the work is done, too.
-            let _ = lower_priority();
-        }
+        // At the usual priority the work is done, too.
+        let _ = lower_priority(priority.steps());
         while !self.is_stopping.load(Ordering::Acquire) {
             match self.step(priority) {
                 None | Some(Step::Idle) => std::thread::park(),
@@ -208,5 +217,5 @@ impl<E: Env> Exchange<E> {
 }
 
 fn turn_of<E: Env>(worker: &Worker<E, Manifests<E>>) -> Priority {
-    if worker.is_behind() { Priority::Usual } else { Priority::Low }
+    if worker.is_behind() { Priority::Behind } else { Priority::Idle }
 }
