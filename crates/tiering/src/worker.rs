@@ -9,6 +9,7 @@ mod back_off;
 mod merges;
 mod quarantine;
 mod scrub;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -24,12 +25,13 @@ use crate::files::{Garbage, Made, WarmFiles};
 use crate::flush::{Flush, FlushJob, Progress};
 use crate::memtable::Memtable;
 use crate::rules::Rules;
-use crate::tree::{Commit, Tree, TreeEdit, Unnamed};
+use crate::tree::{Commit, Run, Tree, TreeEdit, Unnamed};
 use back_off::BackOff;
 pub use quarantine::Damage;
 use quarantine::Quarantine;
 pub use scrub::ScrubPace;
 use scrub::{Scrub, Scrubbed};
+use shares::Shares;
 
 /// Runs more than settle with which the worker counts as behind.
 const RUNS_BEHIND: usize = 2;
@@ -110,6 +112,7 @@ pub struct Worker<E: Env, C: Commit> {
     merges: Vec<Merging<E>>,
     /// The tree changed since the last plan.
     must_plan: bool,
+    shares: Shares,
     garbage: VecDeque<Garbage>,
     flush_rest: BackOff,
     merge_rest: BackOff,
@@ -141,6 +144,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
             flush_made: Vec::new(),
             merges: Vec::new(),
             must_plan: true,
+            shares: Shares::default(),
             garbage: VecDeque::new(),
             flush_rest: BackOff::default(),
             merge_rest: BackOff::default(),
@@ -182,10 +186,19 @@ impl<E: Env, C: Commit> Worker<E, C> {
         &self.tree
     }
 
-    /// Does one bounded piece of work: flushes before merges, merges of new runs before those of old.
+    /// Does one bounded piece of work: merges of new runs before those of old, and flushes before merges
+    /// but for what [`Shares`] says.
     pub fn step(&mut self) -> Step<E> {
         let now_ns = self.files.env.monotonic_ns();
-        if self.flush_rest.is_over(now_ns) {
+        let may_merge = self.merge_rest.is_over(now_ns);
+        if may_merge && self.must_plan {
+            return self.step_plan(now_ns);
+        }
+        let can_merge = may_merge && !self.merges.is_empty();
+        if !can_merge {
+            self.shares.forgive();
+        }
+        if self.flush_rest.is_over(now_ns) && !self.shares.is_merges_turn() {
             if self.flush.is_none() {
                 self.flush = self.waiting.pop_front().map(Flush::new);
             }
@@ -198,13 +211,8 @@ impl<E: Env, C: Commit> Worker<E, C> {
         {
             return self.remove(garbage, now_ns);
         }
-        if self.merge_rest.is_over(now_ns) {
-            if self.must_plan {
-                return self.step_plan(now_ns);
-            }
-            if let Some(merging) = self.merges.pop() {
-                return self.step_merge(merging, now_ns);
-            }
+        if can_merge && let Some(merging) = self.merges.pop() {
+            return self.step_merge(merging, now_ns);
         }
         let scrub = self.scrub.as_mut();
         match scrub.and_then(|scrub| scrub.step(now_ns, &self.tree, &self.quarantine)) {
@@ -231,6 +239,8 @@ impl<E: Env, C: Commit> Worker<E, C> {
         match flush.step(&self.files, &mut made) {
             Ok(Progress::Worked(bytes)) => {
                 self.flush = Some(flush);
+                let (runs, settled_runs) = (self.free_runs(), self.policy.settled_runs);
+                self.shares.flushed(bytes, runs, settled_runs);
                 Step::Worked { bytes }
             }
             Ok(Progress::Ready) => self.commit_flush(flush, now_ns),
@@ -241,6 +251,14 @@ impl<E: Env, C: Commit> Worker<E, C> {
                 self.failed(error)
             }
         }
+    }
+
+    /// Runs of `latest` that are newer than all in work.
+    fn free_runs(&self) -> usize {
+        let in_work = |run: &&Run<E>| {
+            self.merges.iter().any(|merge| merge.inputs().any(|id| id == run.table_ref.file_id))
+        };
+        self.tree.latest.iter().take_while(|run| !in_work(run)).count()
     }
 
     fn commit_flush(&mut self, flush: Flush<E, C::LogStart>, now_ns: u64) -> Step<E> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use thermae_env::Env;
+use thermae_tiering::compact::plan::CompactionPolicy;
 use thermae_tiering::pace::{Load, Pace, PaceLimits, pace};
 use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::Step;
@@ -14,9 +15,10 @@ use super::Owner;
 
 /// Frozen memtables at most: a flush takes one while the other waits.
 const FROZEN_MAX: usize = 2;
-/// Runs of tables at which writers are slowed, and at which they are refused.
-const SLOW_RUNS: usize = 8;
-const STOP_RUNS: usize = 16;
+/// Runs of tables beyond those that merges at work may hold, at which writers are slowed, and at which
+/// they are refused. The worker's own shares keep it from coming to that.
+const SLOW_RUNS_MORE: usize = 2;
+const STOP_RUNS_MORE: usize = 8;
 /// Bytes a second that a shard admits at most once the worker is behind.
 const BEHIND_BYTES_PER_S: u64 = 400 << 20;
 /// What a worker is taken to write a second, for the hint to a refused writer.
@@ -167,15 +169,16 @@ impl<E: Env> Owner<E> {
             frozen_bytes: self.state.memtables.bytes() as u64 - active_bytes,
             runs: self.warm.tree().latest.len(),
         };
+        let most_runs = CompactionPolicy::default().most_runs();
         let limits = PaceLimits {
             memory_bytes: (1 + FROZEN_MAX) as u64 * self.memtable_bytes as u64,
-            slow_runs: SLOW_RUNS,
-            stop_runs: STOP_RUNS,
+            slow_runs: most_runs + SLOW_RUNS_MORE,
+            stop_runs: most_runs + STOP_RUNS_MORE,
             full_bytes_per_s: BEHIND_BYTES_PER_S,
             drain_bytes_per_s: DRAIN_BYTES_PER_S,
         };
         let is_behind = 2 * (load.active_bytes + load.frozen_bytes) > limits.memory_bytes
-            || load.runs > SLOW_RUNS;
+            || load.runs > limits.slow_runs;
         (self.brake.is_stuck, self.brake.left_bytes) = (false, None);
         if is_behind {
             let left_bytes = match pace(&load, &limits, passed_ns / 1_000) {

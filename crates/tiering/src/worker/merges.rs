@@ -80,6 +80,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
         match merging.step(&self.files, &self.commit) {
             Ok(Progress::Worked(bytes)) => {
                 self.merges.push(merging);
+                self.shares.merged(bytes);
                 return Step::Worked { bytes };
             }
             Ok(Progress::Ready) => {}
