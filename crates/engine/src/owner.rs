@@ -314,8 +314,12 @@ impl<E: Env> Owner<E> {
         }
         let key = batch.key(row);
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
-        self.base(view, entity_hash, key, ring)?;
         let watermark = self.state.logged_watermark(entity_hash);
+        let is_partial = matches!(row.kind, WriteKind::Partial { .. });
+        // Whole rows are judged when they are applied: this only begins to read for them.
+        if is_partial || !self.state.is_complete() {
+            self.base(view, entity_hash, key, ring)?;
+        }
         let merged = match &row.kind {
             WriteKind::Partial { features } => {
                 let (base, value) =
