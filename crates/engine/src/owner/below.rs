@@ -155,7 +155,8 @@ impl<E: Env> Owner<E> {
         }
     }
 
-    /// Whether what a row will be judged against is in memory; begins to read it where it is not.
+    /// Whether what a row will be judged against is in memory; begins to read it where it is not. Before
+    /// it is logged, a whole row needs that only to begin early: it is judged when it is applied.
     ///
     /// # Errors
     /// `None` when it is on its way, `CorruptBase` when it cannot be read.
