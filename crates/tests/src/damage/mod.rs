@@ -90,7 +90,8 @@ impl Report {
     }
 }
 
-/// Tries damages of a sample; `tell` hears of each.
+/// Tries damages of a sample; `tell` hears of each. A panic counts as a broken promise; where panics
+/// abort, as in a release build, it ends the campaign.
 pub fn run<'a>(
     sample: &Sample,
     damages: impl Iterator<Item = &'a Damage>,

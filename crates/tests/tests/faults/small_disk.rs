@@ -35,13 +35,12 @@ impl Ballast {
     pub fn leaving(disk: &Path, free_bytes: u64) -> Ballast {
         let path = disk.join("ballast");
         let file = File::create(&path).unwrap();
+        let mode = rustix::fs::FallocateFlags::empty();
         let mut taken = 0;
-        // What describes the ballast takes room, too.
-        while let more = free(disk).saturating_sub(free_bytes) / 4096 * 4096
-            && more > 0
-        {
-            let mode = rustix::fs::FallocateFlags::empty();
-            if rustix::fs::fallocate(&file, mode, taken, more).is_err() {
+        // In steps: what describes the ballast takes room, too.
+        loop {
+            let more = free(disk).saturating_sub(free_bytes) / 4096 * 4096;
+            if more == 0 || rustix::fs::fallocate(&file, mode, taken, more).is_err() {
                 break;
             }
             taken += more;
