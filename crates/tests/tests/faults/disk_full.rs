@@ -25,7 +25,7 @@ fn options() -> Options {
 }
 
 fn open(disk: &Path) -> Result<Store, Error> {
-    Store::open_with(&disk.join("data"), options())
+    Store::open_with(disk.join("data"), options())
 }
 
 fn defined(disk: &Path) -> Store {
@@ -157,7 +157,7 @@ fn a_disk_without_room_for_an_open_refuses_it_and_loses_nothing() {
     for _ in 0..2 {
         // The log begins with a segment that is whole, 64 MiB here.
         let large = Options { segment_bytes: 64 << 20, ..options() };
-        let Err(error) = Store::open_with(&disk.path().join("data"), large) else {
+        let Err(error) = Store::open_with(disk.path().join("data"), large) else {
             panic!("it opens without room")
         };
         let text = error.to_string();
