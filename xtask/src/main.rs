@@ -2,6 +2,7 @@
 
 mod bench;
 mod campaigns;
+mod damage;
 mod fuzz;
 mod models;
 mod powercut;
@@ -28,6 +29,8 @@ enum Task {
     Crash(campaigns::Crash),
     /// Cut the power of the disk under the real server (needs root, loop devices, e2fsprogs, xfsprogs).
     Powercut(powercut::Options),
+    /// Damage every byte of small stores: the same answers, or an error that names the file.
+    Damage(damage::Options),
     /// Read the mapped tables from other processes while the server is written to and killed.
     Stress(campaigns::Stress),
     /// Run every fuzz target with libFuzzer (needs nightly and cargo-fuzz; says how to get them).
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         Task::Simulate(options) => campaigns::simulate(&options),
         Task::Crash(options) => campaigns::crash(&options),
         Task::Powercut(options) => powercut::run(&options),
+        Task::Damage(options) => damage::run(&options),
         Task::Stress(options) => campaigns::stress(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::FuzzSeeds => fuzz::seeds(),

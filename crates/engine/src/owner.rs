@@ -116,6 +116,8 @@ pub struct Owner<E: Env> {
     trouble: Option<String>,
     /// The worker failed since the last flush.
     cannot_flush: bool,
+    /// The disk has too little room for any merge.
+    is_compaction_paused: bool,
     /// Monotonic time of this turn, nanoseconds.
     now_ns: u64,
     future_skew_us: i64,
@@ -151,6 +153,7 @@ impl<E: Env> Owner<E> {
             swept_ns: 0,
             trouble: None,
             cannot_flush: false,
+            is_compaction_paused: false,
             now_ns: 0,
             future_skew_us: options.future_skew_us,
             queue: VecDeque::new(),
@@ -342,7 +345,9 @@ impl<E: Env> Owner<E> {
         }
         let key = batch.key(row);
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
-        self.base(view, entity_hash, key, ring)?;
+        if matches!(row.kind, WriteKind::Partial { .. }) || !self.state.is_complete() {
+            self.base(view, entity_hash, key, ring)?;
+        }
         let watermark = self.state.logged_watermark(entity_hash);
         let merged = match &row.kind {
             WriteKind::Partial { features } => {

@@ -2,6 +2,7 @@
 pub mod agreement;
 pub mod bar;
 pub mod campaign;
+pub mod damage;
 pub mod house;
 pub mod kill;
 pub mod ledger;

@@ -1,159 +1,98 @@
-//! A damaged byte on disk gives an error that names the file, never another answer.
+//! A damaged byte on disk gives an error that names the file, never another answer. The whole campaign
+//! is `cargo xtask damage`.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 
-use thermae_engine::Ack;
-use thermae_engine::log::Severity;
+use thermae_engine::planted::{Bug, plant};
 use thermae_engine::verify::verify_directory;
-use thermae_env::{Env, SimEnv};
-use thermae_tests::campaign::{PartitionHistory, Tiers, World};
-use thermae_tests::model::{Operation, Rng};
+use thermae_tests::damage::{
+    DIR, Damage, DamageKind, Ending, FileKind, PAGE_BYTES, Place, Report, Sample, cases, machine,
+    run,
+};
 
-const DIR: &str = "/data";
-/// Every so manieth byte is flipped, of which every bit comes up.
-const STRIDE: usize = 149;
-
-type Image = Vec<(PathBuf, Vec<u8>)>;
-
-/// The files of a store that has everything in tables, and what was written to it.
-fn written() -> (Image, Vec<PartitionHistory>) {
-    let tiers = Tiers { flush_bytes: 16 << 10, preload_bytes: 0 };
-    let mut world = World::open(SimEnv::new(21), 1, tiers, World::no_history()).unwrap();
-    assert!(world.define().unwrap());
-    let mut rng = Rng::new(3);
-    for n in 0..20 {
-        let rows: Vec<_> = (0..20).map(|at| Operation::draw(&mut rng, 20 * n + at, 24)).collect();
-        world.send(&rows, None, Ack::Durable);
-        assert!(world.settle().unwrap());
-    }
-    assert!(world.rest().unwrap());
-    let env = world.env.clone();
-    let (histories, _) = world.into_past();
-    // The next open puts the rest of the log into tables.
-    let env = env.kill();
-    drop(World::open(env.clone(), 1, tiers, histories.clone()).unwrap());
-    (image(&env.kill()), histories)
-}
-
-fn image(env: &SimEnv) -> Image {
-    let mut files = vec![PathBuf::from(DIR).join("MANIFEST")];
-    for dir in ["log", "warm"].map(|name| Path::new(DIR).join(name)) {
-        files.extend(env.list(&dir).unwrap().into_iter().map(|entry| dir.join(entry.name)));
-    }
-    let bytes = |path: PathBuf| (path.clone(), env.file_bytes(&path).unwrap());
-    files.into_iter().map(bytes).collect()
-}
-
-fn machine(image: &Image) -> SimEnv {
-    let env = SimEnv::new(5);
-    for dir in ["log", "warm"] {
-        env.create_dir_all(&Path::new(DIR).join(dir)).unwrap();
-    }
-    for (path, bytes) in image {
-        env.set_file_bytes(path, bytes).unwrap();
-    }
-    env
-}
-
-/// What became of a damaged store.
-#[derive(Debug, Default)]
-struct Report {
-    cases: u64,
-    refused: u64,
-    unreadable: u64,
-    scrubbed: u64,
-}
-
-impl Report {
-    /// Opens a store whose file `name` is damaged.
-    fn judge(&mut self, image: &Image, path: &Path, preload_bytes: u64, past: &[PartitionHistory]) {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        self.cases += 1;
-        let env = machine(image);
-        let report = verify_directory(&env, Path::new(DIR), &mut |_, _| ()).unwrap();
-        let mut found = report.findings.iter().filter(|found| found.severity == Severity::Damage);
-        assert!(found.any(|finding| finding.file == path), "{name}: {report:?}");
-        let tiers = Tiers { flush_bytes: 16 << 10, preload_bytes };
-        let mut world = match World::open(env, 1, tiers, past.to_vec()) {
-            Ok(world) => world,
-            Err(error) => {
-                assert!(error.to_string().contains(name), "{name}: {error}");
-                self.refused += 1;
-                return;
-            }
-        };
-        let unreadable = world.unreadable_rows().unwrap();
-        self.unreadable += unreadable.len() as u64;
-        assert!(unreadable.iter().all(|why| why.contains(name)), "{name}: {unreadable:?}");
-        assert!(world.rest().unwrap());
-        // Whoever met it first: a look-up, a merge or the scrub.
-        let damaged = world.damaged_tables();
-        let is_named = damaged.iter().all(|table| table.path == path) && !damaged.is_empty();
-        assert!(is_named, "{name}: {damaged:?}");
-        self.scrubbed += u64::from(unreadable.is_empty());
-        let unreadable = world.unreadable_rows().unwrap();
-        assert!(unreadable.iter().all(|why| why.contains(name)), "{name}: {unreadable:?}");
-    }
-}
-
-fn flipped_bytes(preload_bytes: u64) -> Report {
-    let (image, past) = written();
-    let mut report = Report::default();
-    for (file, (path, bytes)) in image.iter().enumerate() {
-        if !path.starts_with(Path::new(DIR).join("warm")) {
-            continue;
-        }
-        for at in (0..bytes.len()).step_by(STRIDE) {
-            let mut image = image.clone();
-            image[file].1[at] ^= 1 << (at % 8);
-            report.judge(&image, path, preload_bytes, &past);
-        }
-    }
+/// Tries one of `every` damages to the kinds of files that are wanted.
+fn slice(ending: Ending, preload: u64, every: usize, wanted: fn(FileKind) -> bool) -> Report {
+    let sample = Sample::write(ending).unwrap();
+    let kind = |damage: &Damage| FileKind::of(&sample.files[damage.file()].0);
+    let cases: Vec<_> =
+        cases(&sample, every).into_iter().filter(|damage| wanted(kind(damage))).collect();
+    let report = run(&sample, cases.iter(), preload, || ());
+    assert_eq!((report.broken, &report.first_broken[..]), (0, &[][..]));
     report
 }
 
+/// Tries flips of some bytes of a file.
+fn flips(sample: &Sample, file: usize, bytes: Range<usize>) -> Report {
+    let flips: Vec<_> = bytes.step_by(97).map(|at| Damage::Flip(Place { file, at })).collect();
+    run(sample, flips.iter(), 0, || ())
+}
+
+fn is_warm(file: FileKind) -> bool {
+    matches!(file, FileKind::Table | FileKind::Checkpoint)
+}
+
 #[test]
-fn every_flipped_byte_of_the_tables_gives_the_same_answers_or_names_the_file() {
-    let report = flipped_bytes(0);
-    assert!(report.refused > 20 && report.unreadable > 20 && report.scrubbed > 5, "{report:?}");
+fn every_damage_to_tables_gives_the_same_answers_or_names_the_file() {
+    let report = slice(Ending::Tables, 0, 149, is_warm);
+    let flips = report.sum(|file, damage| is_warm(file) && damage == DamageKind::Flipped);
+    assert!(flips.refused > 20 && flips.unreadable > 20 && flips.told > 5, "{report:?}");
+    assert_eq!(flips.named(), flips.cases, "{report:?}");
+    let rest = report.sum(|file, damage| is_warm(file) && damage != DamageKind::Flipped);
+    assert!(rest.named() == rest.cases && rest.cases > 50, "{report:?}");
 }
 
 #[test]
 fn a_small_store_opens_over_a_damaged_block_too() {
-    let report = flipped_bytes(1 << 30);
-    assert!(report.refused > 20 && report.refused < report.cases, "{report:?}");
-    assert!(report.unreadable > 20, "{report:?}");
+    let report = slice(Ending::Tables, 1 << 30, 149, is_warm);
+    let flips = report.sum(|file, damage| file == FileKind::Table && damage == DamageKind::Flipped);
+    assert!(flips.refused > 20 && flips.refused < flips.cases, "{report:?}");
+    assert!(flips.unreadable > 20, "{report:?}");
 }
 
 #[test]
-fn a_missing_or_cut_file_of_the_tables_is_named() {
-    let (image, past) = written();
-    let mut report = Report::default();
-    for file in 0..image.len() {
-        let (path, bytes) = image[file].clone();
-        if !path.starts_with(Path::new(DIR).join("warm")) {
-            continue;
-        }
-        let mut image = image.clone();
-        image.remove(file);
-        report.judge(&image, &path, 0, &past);
-        for part in [0, bytes.len() / 2, bytes.len() - 1] {
-            image.push((path.clone(), bytes[..part].to_vec()));
-            report.judge(&image, &path, 0, &past);
-            image.pop();
-        }
-    }
-    assert_eq!((report.refused, report.cases > 8), (report.cases, true));
+fn every_damage_to_logs_and_manifest_loses_nothing_or_names_the_file() {
+    let report = slice(Ending::Rested, 0, 499, |file| !is_warm(file));
+    let log = report.sum(|file, _| file == FileKind::Log);
+    assert!(log.same > 100 && log.refused > 50 && log.last_batch == 0, "{report:?}");
+    let manifest = report.sum(|file, _| file == FileKind::Manifest);
+    assert!(manifest.refused > 3, "{report:?}");
+}
+
+#[test]
+fn damage_to_the_last_batch_before_a_crash_is_a_torn_write_and_no_other_is() {
+    let sample = Sample::write(Ending::CutOff).unwrap();
+    let last = sample.last_batch.as_ref().unwrap();
+    let seen = |bytes| {
+        let report = flips(&sample, last.file, bytes);
+        assert_eq!((report.broken, &report.first_broken[..]), (0, &[][..]));
+        report.sum(|_, _| true)
+    };
+    let inside = seen(last.bytes.clone());
+    assert_eq!((inside.last_batch, inside.cases > 40), (inside.cases, true), "{inside:?}");
+    let before = seen(last.bytes.start - PAGE_BYTES..last.bytes.start);
+    assert_eq!((before.refused, before.cases > 40), (before.cases, true), "{before:?}");
+}
+
+#[test]
+fn a_recovery_that_takes_damage_for_the_end_of_a_log_is_found() {
+    let sample = Sample::write(Ending::CutOff).unwrap();
+    let last = sample.last_batch.as_ref().unwrap();
+    plant(Some(Bug::CutAtFirstBadChecksum));
+    let report = flips(&sample, last.file, last.bytes.start - PAGE_BYTES..last.bytes.start);
+    plant(None);
+    assert!(report.broken > 40, "{report:?}");
 }
 
 #[test]
 fn a_whole_store_verifies_and_a_file_that_nothing_names_is_noted() {
-    let (mut image, _) = written();
+    let mut image = Sample::write(Ending::Tables).unwrap().files;
     let stray = Path::new(DIR).join("warm/00000000000000ff.tbl");
     let foreign = Path::new(DIR).join("warm/notes.txt");
     image.extend([&stray, &foreign].map(|path| (path.clone(), b"text".to_vec())));
     let mut told = Vec::new();
-    let verified = verify_directory(&machine(&image), Path::new(DIR), &mut |done, of| {
+    let env = machine(&image).unwrap();
+    let verified = verify_directory(&env, Path::new(DIR), &mut |done, of| {
         told.push((done, of));
     });
     let report = verified.unwrap();

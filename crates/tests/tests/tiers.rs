@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use thermae_engine::background::Background;
+use thermae_engine::handle::Found;
 use thermae_engine::options::HotMemory;
 use thermae_engine::reads::RowBuf;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::service::NoService;
 use thermae_engine::tiers::TierStats;
 use thermae_engine::{Ack, Key, Options, Outcome, RowWrite, WriteBatch, WriteKind};
-use thermae_env::{SimEnv, SimOp};
+use thermae_env::{Env, SimEnv, SimOp};
 use thermae_formats::{
     Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, encode_key,
 };
@@ -21,6 +22,8 @@ const TURNS_MAX: usize = 200_000;
 struct Small {
     env: SimEnv,
     stepped: Stepped<SimEnv, NoService>,
+    /// Why rows of the last read could not be read.
+    failed: Vec<String>,
 }
 
 fn join_keys() -> Vec<JoinKey> {
@@ -45,7 +48,8 @@ impl Small {
             ..Options::default()
         };
         let opened = open(env.clone(), Path::new("/data"), options).unwrap();
-        let mut small = Small { env, stepped: opened.into_shards(|_| NoService).unwrap() };
+        let stepped = opened.into_shards(|_| NoService).unwrap();
+        let mut small = Small { env, stepped, failed: Vec::new() };
         let data = Feature::new("data", Scalar::Bytes);
         let view = FeatureView::new("test", "big", join_keys(), vec![data]);
         let waiter = small.stepped.handle.submit_apply(&[view]).unwrap();
@@ -115,9 +119,11 @@ impl Small {
         let hash = |bytes: &[u8]| handle.reads().hash(bytes);
         let keys: Vec<Key<'_>> =
             bytes.iter().map(|bytes| Key { entity_hash: hash(bytes), bytes }).collect();
-        let mut found = 0;
-        let mut sink = |_: usize, row: thermae_engine::handle::Found<'_, '_>| {
-            found += usize::from(matches!(row, thermae_engine::handle::Found::Row(_)));
+        let (mut found, mut failed) = (0, Vec::new());
+        let mut sink = |_: usize, row: Found<'_, '_>| match row {
+            Found::Row(_) => found += 1,
+            Found::Failed(why) => failed.push(why.to_owned()),
+            Found::Absent => {}
         };
         let mut rest = handle.read_hot(view, &keys, &mut RowBuf::default(), &mut sink);
         let mut ticket = Some(handle.submit_fetch(std::mem::take(&mut rest.batch)).unwrap());
@@ -133,6 +139,7 @@ impl Small {
             }
         });
         rest.take(&fetched, sink);
+        self.failed = failed;
         found
     }
 }
@@ -198,4 +205,24 @@ fn a_disk_that_refuses_shows_in_the_figures() {
     assert!(stats.memtable.frozen > 0 && stats.movement.failures > 0, "{stats:?}");
     small.env.fail_randomly(SimOp::Create, 0);
     small.turn_until(|s| s.trouble.is_none() && s.memtable.frozen == 0);
+}
+
+#[test]
+fn a_block_that_can_not_be_read_fails_its_own_row_alone() {
+    let mut small = Small::open();
+    // Rows that fill blocks of their own.
+    small.put(0..200, 1_000);
+    small.turn_until(|s| s.memtable.frozen == 0 && s.movement.merges > 0);
+    let warm = Path::new("/data/warm");
+    let tables = small.env.list(warm).unwrap().into_iter();
+    let tables = tables.filter(|entry| entry.name.ends_with(".tbl"));
+    let largest = tables.max_by_key(|entry| entry.len_bytes).unwrap();
+    assert!(largest.len_bytes > 1 << 20, "{largest:?}");
+    let middle = largest.len_bytes / 2;
+    small.env.set_unreadable(&warm.join(&largest.name), middle..middle + 1).unwrap();
+    assert_eq!(small.read(0..200), 199);
+    let [why] = &small.failed[..] else { panic!("{:?}", small.failed) };
+    assert!(why.contains(&largest.name) && why.contains("os error 5"), "{why}");
+    small.env.set_unreadable(&warm.join(&largest.name), 0..0).unwrap();
+    assert_eq!((small.read(0..200), small.failed.len()), (200, 0));
 }

@@ -155,7 +155,8 @@ impl<E: Env> Owner<E> {
         }
     }
 
-    /// Whether what a row will be judged against is in memory; begins to read it where it is not.
+    /// Whether what a row will be judged against is in memory; begins to read it where it is not. Before
+    /// it is logged, a whole row needs that only to begin early: it is judged when it is applied.
     ///
     /// # Errors
     /// `None` when it is on its way, `CorruptBase` when it cannot be read.
@@ -166,9 +167,6 @@ impl<E: Env> Owner<E> {
         key: &[u8],
         ring: &mut E::Ring,
     ) -> Result<(), Option<Refusal>> {
-        if self.state.is_complete() {
-            return Ok(());
-        }
         let row_hash = self.state.row_hash(entity_hash, view.id);
         match self.in_memory_is(view, row_hash, key) {
             Standing::Known => Ok(()),
@@ -190,16 +188,15 @@ impl<E: Env> Owner<E> {
         }
     }
 
-    /// Whether a logged row may be applied now; begins to read what it must be judged against.
+    /// Whether a logged row may be applied now; begins to read what it must be judged against. Looked
+    /// for even if the hot table holds every row: its memory may have gone bad under this one.
     pub(super) fn is_judgeable(
         &mut self,
         row: &PendingRow,
         catalogue: &Catalogue,
         ring: &mut E::Ring,
     ) -> Result<(), Option<Refusal>> {
-        let Some(head) = row.head.as_ref().filter(|_| !self.state.is_complete()) else {
-            return Ok(());
-        };
+        let Some(head) = row.head.as_ref() else { return Ok(()) };
         let Some(record) = head.record(&row.waiting.batch, row.index) else { return Ok(()) };
         let view = catalogue.view_of_schema(record.schema_id);
         let entity_hash = self.state.entity_hash(record.key);

@@ -35,7 +35,7 @@ const PACE_EVERY_NS: u64 = 1_000_000;
 pub(super) struct Brake {
     /// Bytes left of this interval; `None` without a limit.
     left_bytes: Option<u64>,
-    /// The memtables are full and the worker cannot empty them.
+    /// The memtables are full, or the tables too many, and the worker can do nothing about it.
     is_stuck: bool,
     set_ns: u64,
 }
@@ -102,10 +102,14 @@ impl<E: Env> Owner<E> {
             }
             Step::Compacted { tree } => {
                 self.trouble = None;
+                self.is_compaction_paused = false;
                 self.set_tree(tree);
             }
             Step::Damaged(damage) => self.warm.note_damage(damage),
-            Step::Paused(pause) => self.trouble = Some(pause.to_string()),
+            Step::Paused(pause) => {
+                self.trouble = Some(pause.to_string());
+                self.is_compaction_paused = true;
+            }
             Step::Failed(error) => {
                 self.trouble = Some(error.to_string());
                 self.cannot_flush = true;
@@ -184,7 +188,8 @@ impl<E: Env> Owner<E> {
             let left_bytes = match pace(&load, &limits, passed_ns / 1_000) {
                 Pace::Admit { bytes } => bytes,
                 Pace::Refuse { .. } => {
-                    self.brake.is_stuck = self.cannot_flush;
+                    let cannot_compact = self.is_compaction_paused && load.runs >= limits.stop_runs;
+                    self.brake.is_stuck = self.cannot_flush || cannot_compact;
                     0
                 }
             };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use super::rng::Rng;
 
@@ -41,6 +42,8 @@ pub(super) struct Faults {
     /// Per kind: how many more operations pass before one fails with this errno.
     planted: BTreeMap<SimOp, Vec<(u64, i32)>>,
     per_million: BTreeMap<SimOp, u64>,
+    /// Bytes of a file, by its inode, that no read gets past.
+    unreadable: Vec<(u64, Range<u64>)>,
     pub(super) crash_after: Option<u64>,
     pub(super) frozen: bool,
     pub(super) lie_sync: bool,
@@ -56,6 +59,21 @@ impl Faults {
 
     pub(super) fn set_probability(&mut self, op: SimOp, per_million: u32) {
         self.per_million.insert(op, u64::from(per_million));
+    }
+
+    pub(super) fn set_unreadable(&mut self, inode: u64, bytes: Range<u64>) {
+        self.unreadable.retain(|(other, _)| *other != inode);
+        self.unreadable.push((inode, bytes));
+    }
+
+    /// Fails a read that touches unreadable bytes.
+    pub(super) fn check_readable(&mut self, inode: u64, bytes: Range<u64>) -> io::Result<()> {
+        let is_hit = |bad: &Range<u64>| bad.start < bytes.end && bytes.start < bad.end;
+        if self.unreadable.iter().any(|(other, bad)| *other == inode && is_hit(bad)) {
+            self.injected += 1;
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        Ok(())
     }
 
     /// Counts `op` and decides its fate.

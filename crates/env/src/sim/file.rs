@@ -39,6 +39,7 @@ impl State {
     /// Reads, with its fault.
     pub(super) fn read(&mut self, file: &SimFile, buf: &mut [u8], at: u64) -> io::Result<usize> {
         file.check_access(buf, at, false)?;
+        self.faults.check_readable(file.id, at..at + buf.len() as u64)?;
         match self.judge(SimOp::Read) {
             Verdict::Go => Ok(self.disk.inode(file.id)?.read(buf, at, file.how.direct)),
             Verdict::Fail(error) => Err(error),

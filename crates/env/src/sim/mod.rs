@@ -16,6 +16,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -153,6 +154,15 @@ impl SimEnv {
     /// Fails operations of this kind with EIO, `per_million` of a million; 0 stops that.
     pub fn fail_randomly(&self, op: SimOp, per_million: u32) {
         self.state().faults.set_probability(op, per_million);
+    }
+
+    /// Makes bytes of a file unreadable, as a bad sector does: a read that touches them fails with EIO,
+    /// always. In place of those before; an empty range ends it.
+    pub fn set_unreadable(&self, path: &Path, bytes: Range<u64>) -> io::Result<()> {
+        let mut state = self.state();
+        let id = state.disk.lookup(path)?;
+        state.faults.set_unreadable(id, bytes);
+        Ok(())
     }
 
     /// Size of the disk: past it, creating data fails with ENOSPC. `None` lifts the limit.

@@ -235,6 +235,27 @@ fn planted_faults_hit_the_named_operation_only() {
 }
 
 #[test]
+fn unreadable_bytes_fail_every_read_that_touches_them_and_no_other() {
+    let env = machine(1);
+    let file = settled_file(&env, "a", 12_288);
+    let other = settled_file(&env, "b", 12_288);
+    env.set_unreadable(Path::new("/data/a"), 4096..4097).unwrap();
+    for _ in 0..2 {
+        assert_eq!(file.read_at(&mut [0; 10], 4090).unwrap_err().raw_os_error(), Some(5));
+        file.read_at(&mut [0; 10], 4086).unwrap();
+        file.read_at(&mut [0; 10], 4097).unwrap();
+        other.read_at(&mut [0; 10], 4090).unwrap();
+    }
+    let mut ring = env.ring().unwrap();
+    ring.read(1, &file, 4096, block(0, 1));
+    let events = turn_until_event(&mut ring);
+    assert!(matches!(&events[..], [Event::Read { result: Err(_), .. }]), "{events:?}");
+    assert_eq!(env.faults_injected(), 3);
+    env.set_unreadable(Path::new("/data/a"), 0..0).unwrap();
+    file.read_at(&mut [0; 10], 4090).unwrap();
+}
+
+#[test]
 fn a_full_disk_refuses_growth_and_nothing_else() {
     let env = machine(1);
     env.set_capacity_bytes(Some(10_000));

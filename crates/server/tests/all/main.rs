@@ -10,4 +10,5 @@ mod life;
 mod peer;
 mod process;
 mod reads;
+mod scarce;
 mod writes;

@@ -214,8 +214,7 @@ impl World {
         &mut self,
         log_order: &[Vec<(u16, u64)>],
     ) -> Result<Vec<(Operation, u64)>, String> {
-        let survivors: Vec<u64> =
-            (0..PARTITIONS).map(|partition| self.handle.reads().applied(partition)).collect();
+        let survivors = self.applied();
         for (shard, order) in log_order.iter().enumerate() {
             let survived = |(partition, sequence): &(u16, u64)| {
                 *sequence <= survivors[usize::from(*partition)]
@@ -256,6 +255,11 @@ impl World {
             }
         }
         Err("a fetch was never answered".to_owned())
+    }
+
+    /// The highest sequence that is there, of every partition.
+    pub fn applied(&self) -> Vec<u64> {
+        (0..PARTITIONS).map(|partition| self.handle.reads().applied(partition)).collect()
     }
 
     /// Tables that the store knows to be damaged.

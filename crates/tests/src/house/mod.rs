@@ -5,6 +5,7 @@ pub mod banned;
 pub mod circles;
 pub mod committed;
 pub mod dependencies;
+pub mod faults;
 pub mod layering;
 pub mod lengths;
 pub mod mask;

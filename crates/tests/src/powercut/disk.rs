@@ -75,20 +75,24 @@ impl CutDisk {
     /// # Errors
     /// The command that failed, and what it said.
     pub fn new(file_system: FileSystem, drive: Drive) -> Result<CutDisk, String> {
+        Self::of_size(file_system, drive, IMAGE_BYTES)
+    }
+
+    /// The same, of a size.
+    ///
+    /// # Errors
+    /// The command that failed, and what it said.
+    pub fn of_size(file_system: FileSystem, drive: Drive, bytes: u64) -> Result<CutDisk, String> {
         let dir = tempfile::Builder::new().prefix("thermae-powercut-").tempdir();
         let dir = dir.map_err(|e| format!("no temporary directory: {e}"))?;
         let (image, mount) = (dir.path().join("image"), dir.path().join("mount"));
         let (drive, file_system) = match drive {
-            Drive::WriteThrough => {
-                (None, Volume::make(file_system, image, mount, IMAGE_BYTES, true)?)
-            }
+            Drive::WriteThrough => (None, Volume::make(file_system, image, mount, bytes, true)?),
             Drive::WriteBack => {
                 let drive_mount = dir.path().join("drive");
                 let image_inside = drive_mount.join("image");
-                let drive =
-                    Volume::make(FileSystem::Xfs, image, drive_mount, 2 * IMAGE_BYTES, true)?;
-                let file_system =
-                    Volume::make(file_system, image_inside, mount, IMAGE_BYTES, false)?;
+                let drive = Volume::make(FileSystem::Xfs, image, drive_mount, 2 * bytes, true)?;
+                let file_system = Volume::make(file_system, image_inside, mount, bytes, false)?;
                 (Some(drive), file_system)
             }
         };
@@ -103,6 +107,15 @@ impl CutDisk {
     /// A place beside the file system, which no cut touches.
     pub fn outside(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Mounts it again, read-only or not.
+    ///
+    /// # Errors
+    /// What `mount` said: somebody writes to it, for one.
+    pub fn set_read_only(&self, is_read_only: bool) -> Result<(), String> {
+        let how = if is_read_only { "remount,ro" } else { "remount,rw" };
+        run(program("mount").args(["-o", how]).arg(self.path())).map(|_| ())
     }
 
     /// Begins to cut the power: nothing more reaches the disk from some moment before the child ends.

@@ -6,7 +6,7 @@ mod disk;
 mod needs;
 
 pub use disk::{CutDisk, Drive, FileSystem};
-pub use needs::missing;
+pub use needs::{missing, missing_for_mounts};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

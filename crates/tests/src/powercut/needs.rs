@@ -20,6 +20,26 @@ const ROOT_PATHS: [&str; 2] = ["/usr/sbin", "/sbin"];
 /// What is missing for power cuts of these disks, each with what to do; empty if they work here, which
 /// one trial cut of each has shown.
 pub fn missing(disks: &[(FileSystem, Drive)]) -> Vec<String> {
+    let mut missing = missing_programs(PROGRAMS);
+    if missing.is_empty() {
+        for &(file_system, drive) in disks {
+            if let Err(error) = try_cut(file_system, drive) {
+                missing.push(format!("{file_system}, {drive}, cannot be cut here: {error}"));
+            }
+        }
+    }
+    missing
+}
+
+/// What is missing for an ext4 of our own that is only mounted, each with what to do.
+pub fn missing_for_mounts() -> Vec<String> {
+    let is_for_xfs = |program: &str| program.contains("xfs");
+    let programs: Vec<_> =
+        PROGRAMS.iter().copied().filter(|(program, _)| !is_for_xfs(program)).collect();
+    missing_programs(&programs)
+}
+
+fn missing_programs(programs: &[(&str, &str)]) -> Vec<String> {
     let mut missing = Vec::new();
     if !rustix::process::geteuid().is_root() {
         missing.push("loop mounts need root (run as root)".to_owned());
@@ -27,16 +47,9 @@ pub fn missing(disks: &[(FileSystem, Drive)]) -> Vec<String> {
     if !Path::new("/dev/loop-control").exists() {
         missing.push("no loop devices: /dev/loop-control is not there (modprobe loop)".to_owned());
     }
-    for (program, package) in PROGRAMS {
+    for (program, package) in programs {
         if !is_installed(program) {
             missing.push(format!("{program} is not installed (apt-get install {package})"));
-        }
-    }
-    if missing.is_empty() {
-        for &(file_system, drive) in disks {
-            if let Err(error) = try_cut(file_system, drive) {
-                missing.push(format!("{file_system}, {drive}, cannot be cut here: {error}"));
-            }
         }
     }
     missing

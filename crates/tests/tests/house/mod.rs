@@ -3,8 +3,8 @@
 mod planted;
 
 use thermae_tests::house::{
-    Violation, banned, circles, committed, dependencies, layering, lengths, report, sources,
-    unsafety,
+    Violation, banned, circles, committed, dependencies, faults, layering, lengths, report,
+    sources, unsafety,
 };
 use toml::Table;
 
@@ -114,4 +114,13 @@ fn every_dependency_is_used() {
         found.extend(dependencies::unused(path, manifest, &sources));
     }
     assert_clean(&found);
+}
+
+#[test]
+fn every_test_that_the_table_of_faults_names_is_there() {
+    let root = sources::root();
+    let document = std::fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    assert!(faults::named_tests(&document).len() > 50);
+    let source = |path: &str| std::fs::read_to_string(root.join(path)).ok();
+    assert_clean(&faults::check("docs/faults.md", &document, source));
 }

@@ -2,7 +2,8 @@
 
 use thermae_tests::house::sources::Source;
 use thermae_tests::house::{
-    banned, circles, committed, dependencies, layering, lengths, mask::mask, unsafety,
+    banned, circles, committed, dependencies, faults, layering, lengths, mask::mask, report,
+    unsafety,
 };
 
 fn source(path: &str, text: &str) -> Source {
@@ -172,4 +173,18 @@ fn unused_dependencies_go_red() {
     let names = ["a-b".to_owned(), "d".to_owned()];
     let manifests = [("crates/x/Cargo.toml".to_owned(), manifest)];
     assert_eq!(dependencies::untaken(&names, &manifests).len(), 1);
+}
+
+#[test]
+fn a_table_of_faults_goes_red_without_a_row_or_a_test() {
+    let rows: Vec<_> = faults::FAULTS.iter().map(|fault| format!("| {fault} | what |\n")).collect();
+    let text = "#[test]\n#[cfg(unix)]\nfn is_there() {}\nfn is_no_test() {}\n";
+    let source = |path: &str| (path == "a/b.rs").then(|| text.to_owned());
+    let check = |cell: &str| faults::check("t.md", &format!("{}| {cell} |", rows.concat()), source);
+    assert!(check("`a/b.rs::is_there`").is_empty());
+    for red in ["`a/b.rs::is_no_test`", "`a/b.rs::gone`", "`a/c.rs::is_there`"] {
+        assert_eq!(check(red).len(), 1, "{red}");
+    }
+    let missing = faults::check("t.md", &rows[1..].concat(), source);
+    assert_eq!(missing.len(), 1, "{}", report(&missing));
 }

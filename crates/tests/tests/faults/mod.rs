@@ -1,0 +1,10 @@
+//! The faults of docs/faults.md that need the whole of the engine, simulated and real.
+
+mod access;
+mod clock;
+mod disk_full;
+mod foreign;
+mod memory;
+mod shards;
+mod small_disk;
+mod unreadable;
