@@ -30,13 +30,16 @@ use crate::catalogue::{Catalogue, View};
 use crate::flush;
 use crate::log::{AppendError, LogWriter, ManifestStore};
 use crate::manifests::Manifests;
+use crate::memory::MemoryPlan;
+use crate::memtables::memtable_bytes;
 use crate::merge::{self, Base};
-use crate::message::{Gathered, Part};
+use crate::message::{FetchPart, Gathered, Part};
 use crate::options::Options;
 use crate::outside::{Outside, WakerOf};
 use crate::partition::Admission;
 use crate::pending::{Pending, PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
+use crate::room::Room;
 use crate::state::{Effect, Newest, ShardState};
 use crate::warm::LookUps;
 use define::{ApplyOrigin, PendingApply};
@@ -44,10 +47,6 @@ use tend::{Brake, Leave};
 
 use crate::write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
 
-/// Rows that may wait for the log in one shard; more are refused as `Overloaded`.
-const ROWS_IN_FLIGHT_MAX: usize = 1 << 18;
-/// Bytes of parts that may wait in one shard.
-const BYTES_IN_FLIGHT_MAX: usize = 256 << 20;
 /// Memory that remembers which rows were asked for lately, and for how long.
 const DOORKEEPER_BYTES: usize = 256 << 10;
 const DOORKEEPER_WINDOW_NS: u64 = 60_000_000_000;
@@ -89,6 +88,8 @@ pub struct Parts<E: Env> {
     pub tree: Tree<E>,
     /// The manifest of the directory.
     pub manifests: Arc<ManifestStore<E>>,
+    /// How its memory is divided.
+    pub plan: MemoryPlan,
 }
 
 /// The owning side of one shard.
@@ -102,22 +103,25 @@ pub struct Owner<E: Env> {
     manifests: Arc<ManifestStore<E>>,
     /// None until the shard's thread runs.
     working: Option<Working<E>>,
-    /// Size at which a memtable is flushed.
-    memtable_bytes: usize,
+    plan: MemoryPlan,
+    /// What writes on their way take.
+    room: Arc<Room>,
+    /// Keys that others ask for and that wait for their look-ups, and the next of the first.
+    fetches: VecDeque<FetchPart>,
+    fetch_at: usize,
     brake: Brake,
     /// When the hot table was last swept, monotonic nanoseconds.
     swept_ns: u64,
-    /// Why the worker does not get on, if it does not.
-    trouble: Option<String>,
-    /// The worker failed since the last flush.
-    cannot_flush: bool,
+    /// Why the worker did not get on when it last failed or paused.
+    worker_trouble: Option<String>,
+    /// Why the last memtable could not be handed to it.
+    freeze_trouble: Option<String>,
     /// Monotonic time of this turn, nanoseconds.
     now_ns: u64,
     future_skew_us: i64,
     /// Parts being admitted, and the next row of the first.
     queue: VecDeque<Part>,
     queue_at: usize,
-    queue_bytes: usize,
     pending: Pending,
     applies: VecDeque<PendingApply>,
     apply_queue: VecDeque<(Vec<FeatureView>, ApplyOrigin)>,
@@ -129,7 +133,7 @@ pub struct Owner<E: Env> {
 
 impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
-        let Parts { env, state, log, tree, manifests } = parts;
+        let Parts { env, state, log, tree, manifests, plan } = parts;
         Owner {
             state,
             log,
@@ -139,16 +143,18 @@ impl<E: Env> Owner<E> {
             env,
             manifests,
             working: None,
-            memtable_bytes: options.memtable_bytes(),
+            room: Arc::new(Room::new(plan.queue_bytes)),
+            plan,
+            fetches: VecDeque::new(),
+            fetch_at: 0,
             brake: Brake::default(),
             swept_ns: 0,
-            trouble: None,
-            cannot_flush: false,
+            worker_trouble: None,
+            freeze_trouble: None,
             now_ns: 0,
             future_skew_us: options.future_skew_us,
             queue: VecDeque::new(),
             queue_at: 0,
-            queue_bytes: 0,
             pending: Pending::default(),
             applies: VecDeque::new(),
             apply_queue: VecDeque::new(),
@@ -173,6 +179,7 @@ impl<E: Env> Owner<E> {
             dir: self.manifests.warm_dir(),
             store_id: manifest.store_id,
             hash_seed: manifest.hash_seed,
+            buffers: self.plan.buffers(),
         };
         let commit = Manifests(Arc::clone(&self.manifests));
         let (shard, tree) = (self.state.shard(), Tree::clone(self.warm.tree()));
@@ -184,7 +191,12 @@ impl<E: Env> Owner<E> {
         Ok(())
     }
 
-    /// Takes a part to write, or refuses it whole when too much waits.
+    /// What writes on their way to this shard take.
+    pub(crate) fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.room)
+    }
+
+    /// Takes a part to write, or refuses it whole when there was no room for it.
     pub(crate) fn take(
         &mut self,
         part: Part,
@@ -192,14 +204,12 @@ impl<E: Env> Owner<E> {
         ring: &mut E::Ring,
         outside: &mut Outside<E>,
     ) {
-        let full = part.batch.is_refused
-            || self.pending.len() > ROWS_IN_FLIGHT_MAX
-            || self.queue_bytes + part.batch.bytes.len() > BYTES_IN_FLIGHT_MAX;
-        if full {
+        if part.room.is_none() {
+            let overloaded = Refusal::Overloaded { retry_ms: self.room.retry_ms() };
             let outcomes = part.rows.iter().map(|&index| {
                 let outcome = match part.batch.rows.get(index as usize) {
-                    Some(row) => self.refuse(&part.batch, row, Refusal::Overloaded),
-                    None => Outcome::NotApplied(Refusal::Overloaded),
+                    Some(row) => self.refuse(&part.batch, row, overloaded),
+                    None => Outcome::NotApplied(overloaded),
                 };
                 (index, outcome)
             });
@@ -208,7 +218,6 @@ impl<E: Env> Owner<E> {
             return;
         }
         self.ask_ahead(&part, catalogue, ring);
-        self.queue_bytes += part.batch.bytes.len();
         self.queue.push_back(part);
     }
 
@@ -225,8 +234,11 @@ impl<E: Env> Owner<E> {
         while let Some(part) = self.queue.pop_front() {
             let mut decided = Gathered::new();
             let mut waits = false;
-            let waiting =
-                Arc::new(Waiting { batch: Arc::clone(&part.batch), origin: part.origin.clone() });
+            let waiting = Arc::new(Waiting {
+                batch: Arc::clone(&part.batch),
+                origin: part.origin.clone(),
+                _room: part.room.clone(),
+            });
             while let Some(&index) = part.rows.get(self.queue_at) {
                 match self.admit_row(&waiting, index, now_us, catalogue, ring, &mut decided) {
                     Step::Next => self.queue_at += 1,
@@ -244,7 +256,6 @@ impl<E: Env> Owner<E> {
                 return;
             }
             self.queue_at = 0;
-            self.queue_bytes -= part.batch.bytes.len();
         }
     }
 
@@ -279,7 +290,7 @@ impl<E: Env> Owner<E> {
         };
         let step = match refusal {
             Some(refusal) => Err(Some(refusal)),
-            None => match self.brake.ask(batch.key(row).len() + batch.value(row).len()) {
+            None => match self.brake.ask(memtable_bytes(row.key.len(), row.value.len())) {
                 Leave::Now => self.log_row(waiting, index, now_us, hash, catalogue, ring),
                 // What waits too long fills the queue, which then refuses.
                 Leave::Later => Err(None),
@@ -360,7 +371,10 @@ impl<E: Env> Owner<E> {
         partition.note_logged(batch.producer_id, row.producer_sequence, row.event_time);
         self.open_is_durable |= batch.ack == Ack::Durable;
         let mut head = PendingRow::head(&record, row_hash, watermark, reservation);
-        head.set_merged(merged.map(|merged| merged.value));
+        if let Some(merged) = merged {
+            let room = self.room.take_anyway(merged.value.len());
+            head.set_merged(merged.value, room);
+        }
         self.pending.push_row(head, log_batch, waiting, index);
         Ok(())
     }
@@ -486,6 +500,7 @@ impl<E: Env> Owner<E> {
             && self.pending.len() == 0
             && self.applies.is_empty()
             && self.apply_queue.is_empty()
+            && self.fetches.is_empty()
     }
 
     /// Rows on their way.

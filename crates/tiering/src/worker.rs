@@ -92,6 +92,10 @@ pub struct WorkerStats {
     pub scrubs: u64,
     /// Tables found damaged.
     pub damaged_tables: u64,
+    /// The flush at work has failed and is tried again.
+    pub is_flush_failing: bool,
+    /// Something failed, or waits for room on the disk, and has not got on since.
+    pub is_troubled: bool,
 }
 
 /// Flushes and compacts the trees of one shard.
@@ -110,6 +114,8 @@ pub struct Worker<E: Env, C: Commit> {
     merges: Vec<Merging<E>>,
     /// The tree changed since the last plan.
     must_plan: bool,
+    /// By the last plan, merges wait for room on the disk.
+    is_paused: bool,
     garbage: VecDeque<Garbage>,
     flush_rest: BackOff,
     merge_rest: BackOff,
@@ -141,6 +147,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
             flush_made: Vec::new(),
             merges: Vec::new(),
             must_plan: true,
+            is_paused: false,
             garbage: VecDeque::new(),
             flush_rest: BackOff::default(),
             merge_rest: BackOff::default(),
@@ -184,6 +191,16 @@ impl<E: Env, C: Commit> Worker<E, C> {
 
     /// Does one bounded piece of work: flushes before merges, merges of new runs before those of old.
     pub fn step(&mut self) -> Step<E> {
+        let step = self.work();
+        let is_failing = [&self.flush_rest, &self.merge_rest, &self.garbage_rest]
+            .iter()
+            .any(|rest| rest.is_failing());
+        self.stats.is_flush_failing = self.flush_rest.is_failing();
+        self.stats.is_troubled = is_failing || self.is_paused;
+        step
+    }
+
+    fn work(&mut self) -> Step<E> {
         let now_ns = self.files.env.monotonic_ns();
         if self.flush_rest.is_over(now_ns) {
             if self.flush.is_none() {

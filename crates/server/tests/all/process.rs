@@ -30,7 +30,7 @@ impl Server {
     pub fn start_with(data: &Path, options: &[&str]) -> Self {
         let mut child = thermae()
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .args(["--memory", "64MiB", "--data"])
+            .args(["--memory", "128MiB", "--data"])
             .arg(data)
             .args(options)
             .stdout(Stdio::piped())
