@@ -61,6 +61,8 @@ pub struct Counters {
     pub duplicate: u64,
     /// Rows refused.
     pub refused: u64,
+    /// Times that admission stood still because the background is behind.
+    pub slowed: u64,
     /// Keys that readers asked for because hot tables could not tell.
     pub asked: u64,
     /// Those of them that memory answered.
@@ -293,7 +295,10 @@ impl<E: Env> Owner<E> {
             None => match self.brake.ask(memtable_bytes(row.key.len(), row.value.len())) {
                 Leave::Now => self.log_row(waiting, index, now_us, hash, catalogue, ring),
                 // What waits too long fills the queue, which then refuses.
-                Leave::Later => Err(None),
+                Leave::Later => {
+                    self.counters.slowed += 1;
+                    Err(None)
+                }
                 Leave::Never => Err(Some(Refusal::DiskFull)),
             },
         };

@@ -42,6 +42,8 @@ pub struct MemoryFigures {
     pub queue_bytes: u64,
     /// What they may take; writes beyond it are refused as overloaded.
     pub queue_max_bytes: u64,
+    /// Times that writes were made to wait because the background is behind.
+    pub slowed: u64,
     /// What filters and indices of tables may take, with the merges that rewrite them.
     pub index_max_bytes: u64,
     /// What they may take more than that, by the tables that there are: the process may exceed its memory

@@ -42,6 +42,7 @@ impl<E: Env> Owner<E> {
             memory: MemoryFigures {
                 queue_bytes: self.room.taken_bytes(),
                 queue_max_bytes: self.room.limit_bytes(),
+                slowed: counters.slowed,
                 index_max_bytes: self.plan.index_bytes,
                 index_excess_bytes: self.plan.index_excess(self.warm.figures().memory_bytes()),
             },
