@@ -206,21 +206,30 @@ impl<E: Env> Owner<E> {
         ring: &mut E::Ring,
         outside: &mut Outside<E>,
     ) {
-        if part.room.is_none() {
-            let overloaded = Refusal::Overloaded { retry_ms: self.room.retry_ms() };
-            let outcomes = part.rows.iter().map(|&index| {
-                let outcome = match part.batch.rows.get(index as usize) {
-                    Some(row) => self.refuse(&part.batch, row, overloaded),
-                    None => Outcome::NotApplied(overloaded),
-                };
-                (index, outcome)
-            });
-            let outcomes: Gathered = outcomes.collect();
-            outside.answer(&part.origin, outcomes);
+        // A refusal takes its turn behind what was sent before it: noted earlier, it would be lifted by an
+        // earlier row of its producer, and what follows it would pass for newer.
+        if part.room.is_none() && self.queue.is_empty() {
+            self.refuse_part(&part, outside);
             return;
         }
-        self.ask_ahead(&part, catalogue, ring);
+        if part.room.is_some() {
+            self.ask_ahead(&part, catalogue, ring);
+        }
         self.queue.push_back(part);
+    }
+
+    /// Answers a part for which there was no room.
+    fn refuse_part(&mut self, part: &Part, outside: &mut Outside<E>) {
+        let overloaded = Refusal::Overloaded { retry_ms: self.room.retry_ms() };
+        let outcomes = part.rows.iter().map(|&index| {
+            let outcome = match part.batch.rows.get(index as usize) {
+                Some(row) => self.refuse(&part.batch, row, overloaded),
+                None => Outcome::NotApplied(overloaded),
+            };
+            (index, outcome)
+        });
+        let outcomes: Gathered = outcomes.collect();
+        outside.answer(&part.origin, outcomes);
     }
 
     /// Admits what is queued, up to where the log wants time.
@@ -234,6 +243,10 @@ impl<E: Env> Owner<E> {
         self.now_ns = self.env.monotonic_ns();
         self.admit_applies(catalogue, outside);
         while let Some(part) = self.queue.pop_front() {
+            if part.room.is_none() {
+                self.refuse_part(&part, outside);
+                continue;
+            }
             let mut decided = Gathered::new();
             let mut waits = false;
             let waiting = Arc::new(Waiting {

@@ -23,6 +23,13 @@ pub struct Met {
     pub without_hint: u64,
 }
 
+/// A batch under way, and the place of its first row among the writer's.
+struct Sent {
+    at: u64,
+    batch: WriteBatch,
+    pending: PendingWrite,
+}
+
 pub fn client(address: &str) -> Client {
     let address: Address = address.parse().unwrap();
     let request_timeout = std::time::Duration::from_secs(120);
@@ -47,9 +54,10 @@ pub fn write(address: &str, first: u64, rows: u64, done: &AtomicU64) -> Met {
     let view = client.view("load", "rows").unwrap();
     let mut met = Met::default();
     let mut next = 0;
-    let mut under_way: VecDeque<(WriteBatch, PendingWrite)> = VecDeque::new();
+    let mut under_way: VecDeque<Sent> = VecDeque::new();
     while next < rows || !under_way.is_empty() {
         while next < rows && under_way.len() < PIPELINE {
+            let at = next;
             let mut batch = WriteBatch::put(&view);
             for id in next..(next + BATCH_ROWS).min(rows) {
                 let id = first + id;
@@ -58,31 +66,28 @@ pub fn write(address: &str, first: u64, rows: u64, done: &AtomicU64) -> Met {
             }
             next = (next + BATCH_ROWS).min(rows);
             let pending = client.send_write(&mut batch).unwrap();
-            under_way.push_back((batch, pending));
+            under_way.push_back(Sent { at, batch, pending });
         }
-        let mut again = settle(&mut under_way, 1, done, &mut met);
+        let mut again = settle(&mut under_way, 1, &mut met);
         if !again.is_empty() {
             // Nothing newer may overtake what was refused.
             let rest = under_way.len();
-            again.extend(settle(&mut under_way, rest, done, &mut met));
+            again.extend(settle(&mut under_way, rest, &mut met));
         }
-        for mut batch in again {
+        for (at, mut batch) in again {
             let pending = client.send_write(&mut batch).unwrap();
-            under_way.push_back((batch, pending));
+            under_way.push_back(Sent { at, batch, pending });
         }
+        // A batch behind a refused one may have got in: what counts is that all before are.
+        done.store(under_way.iter().map(|sent| sent.at).min().unwrap_or(next), Ordering::Release);
     }
     met
 }
 
 /// Takes the answers to the oldest batches; those to send again.
-fn settle(
-    under_way: &mut VecDeque<(WriteBatch, PendingWrite)>,
-    batches: usize,
-    done: &AtomicU64,
-    met: &mut Met,
-) -> Vec<WriteBatch> {
+fn settle(under_way: &mut VecDeque<Sent>, batches: usize, met: &mut Met) -> Vec<(u64, WriteBatch)> {
     let mut again = Vec::new();
-    for (batch, pending) in under_way.drain(..batches.min(under_way.len())) {
+    for Sent { at, batch, pending } in under_way.drain(..batches.min(under_way.len())) {
         let written = pending.wait().unwrap();
         for outcome in &written.outcomes {
             if let RowOutcome::Overloaded { retry_after_ms } = outcome {
@@ -90,11 +95,8 @@ fn settle(
                 met.without_hint += u64::from(*retry_after_ms == 0);
             }
         }
-        if written.all_ok() {
-            // Batches are acknowledged in order, for a refused one stops those behind it.
-            done.fetch_add(batch.len() as u64, Ordering::Release);
-        } else {
-            again.push(batch);
+        if !written.all_ok() {
+            again.push((at, batch));
         }
     }
     again
@@ -147,7 +149,9 @@ fn check(client: &Client, from: u64, rows: u64) -> u64 {
     };
     for row in 0..rows {
         let found = answer.value(0, row as usize, 0).unwrap();
-        assert!(found == Value::Bytes(value(from + row)), "row {} is not as written", from + row);
+        let is_it = found == Value::Bytes(value(from + row));
+        let status = answer.status(0, row as usize, 0);
+        assert!(is_it, "row {} is not as written: {status:?}", from + row);
     }
     rows
 }
