@@ -9,7 +9,7 @@ use thermae_formats::{KeyValue, NO_TIME, Value};
 
 /// Rows of a batch, and batches that a writer has under way.
 pub const BATCH_ROWS: u64 = 500;
-const PIPELINE: usize = 16;
+const PIPELINE: usize = 6;
 /// Bytes of a row's value, most of which do not compress.
 pub const VALUE_BYTES: usize = 400;
 /// Rows of one read.
