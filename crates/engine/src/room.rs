@@ -101,6 +101,7 @@ fn bytes_of(batch: &WriteBatch, rows: &[u32]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use thermae_formats::NO_TIME;
     use thermae_formats::catalogue::{SchemaId, ViewId};
 
