@@ -20,13 +20,28 @@ struct Entry {
 }
 
 /// The fetched rows, by row hash.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bases {
     entries: RowHashMap<Vec<Entry>>,
     len: usize,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Entry {
+    /// Heap bytes, about.
+    fn bytes(&self) -> usize {
+        let row_bytes = if let Fetched::Row(row) = &self.found { row.len_bytes() } else { 0 };
+        size_of::<Self>() + size_of::<Vec<Self>>() + self.key.len() + row_bytes
+    }
 }
 
 impl Bases {
+    /// Nothing yet; beyond `bytes_max` all are let go.
+    pub fn new(bytes_max: usize) -> Self {
+        Bases { entries: RowHashMap::default(), len: 0, bytes: 0, bytes_max }
+    }
+
     /// What was fetched for a key, if anything was.
     pub fn get(&self, view: ViewId, row_hash: u64, key: &[u8]) -> Option<&Fetched> {
         let entries = self.entries.get(&row_hash)?;
@@ -36,17 +51,19 @@ impl Bases {
 
     /// Keeps what was fetched.
     pub fn put(&mut self, view: ViewId, row_hash: u64, key: &[u8], found: Fetched) {
-        if self.len >= ROWS_MAX {
+        let entry = Entry { view, key: key.into(), found };
+        if self.len >= ROWS_MAX || self.bytes + entry.bytes() > self.bytes_max {
             self.clear();
         }
         let entries = self.entries.entry(row_hash).or_default();
-        match entries.iter_mut().find(|entry| entry.view == view && *entry.key == *key) {
-            Some(entry) => entry.found = found,
-            None => {
-                entries.push(Entry { view, key: key.into(), found });
-                self.len += 1;
-            }
+        let is_it = |other: &Entry| other.view == view && *other.key == *key;
+        if let Some(at) = entries.iter().position(is_it) {
+            self.bytes -= entries.swap_remove(at).bytes();
+            self.len -= 1;
         }
+        self.bytes += entry.bytes();
+        self.len += 1;
+        entries.push(entry);
     }
 
     /// A key's newest row has changed: what was fetched before is not the newest any more.
@@ -55,6 +72,7 @@ impl Bases {
             && let Some(entries) = self.entries.remove(&row_hash)
         {
             self.len -= entries.len();
+            self.bytes -= entries.iter().map(Entry::bytes).sum::<usize>();
         }
     }
 
@@ -62,7 +80,7 @@ impl Bases {
     pub fn clear(&mut self) {
         if self.len > 0 {
             self.entries.clear();
-            self.len = 0;
+            (self.len, self.bytes) = (0, 0);
         }
     }
 }
@@ -74,18 +92,32 @@ mod tests {
     #[test]
     fn a_row_is_known_by_view_and_key_until_it_is_forgotten() {
         let view = ViewId(1);
-        let mut bases = Bases::default();
+        let mut bases = Bases::new(1 << 20);
+        bases.put(view, 7, b"k", Fetched::Absent);
         bases.put(view, 7, b"k", Fetched::Absent);
         bases.put(view, 7, b"other", Fetched::Absent);
         assert!(matches!(bases.get(view, 7, b"k"), Some(Fetched::Absent)));
         assert!(bases.get(ViewId(2), 7, b"k").is_none());
         bases.forget(7);
-        assert!(bases.get(view, 7, b"k").is_none() && bases.len == 0);
+        assert!(bases.get(view, 7, b"k").is_none());
+        assert_eq!((bases.len, bases.bytes), (0, 0));
     }
 
     #[test]
-    fn there_is_a_bound() {
-        let mut bases = Bases::default();
+    fn there_is_a_bound_of_bytes() {
+        let mut bases = Bases::new(1_000);
+        for row in 0..20 {
+            bases.put(ViewId(1), row, &[7; 100], Fetched::Absent);
+            assert!(bases.bytes <= 1_000 && bases.get(ViewId(1), row, &[7; 100]).is_some());
+        }
+        // One that is too large for the bound is kept alone.
+        bases.put(ViewId(1), 99, &[7; 2_000], Fetched::Absent);
+        assert!(bases.len == 1 && bases.get(ViewId(1), 99, &[7; 2_000]).is_some());
+    }
+
+    #[test]
+    fn there_is_a_bound_of_rows() {
+        let mut bases = Bases::new(usize::MAX);
         for row in 0..=ROWS_MAX as u64 {
             bases.put(ViewId(1), row, b"k", Fetched::Absent);
         }

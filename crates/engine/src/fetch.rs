@@ -70,6 +70,11 @@ impl OwnedVersion {
         OwnedVersion { bytes: bytes.into() }
     }
 
+    /// Its bytes.
+    pub fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The version. It was encoded by [`Self::new`], so that it is always there.
     pub fn get(&self) -> Option<Version<'_>> {
         Version::split_first(&self.bytes).ok().map(|(version, _)| version)

@@ -7,6 +7,15 @@ use thermae_formats::catalogue::ViewId;
 use thermae_formats::version::Version;
 use thermae_tiering::memtable::Memtable;
 
+/// What a memtable takes for a row beside its key and value: the head of its entry, times and flags of its
+/// version, its slots in the index.
+const ROW_BYTES: usize = 80;
+
+/// Bytes that a memtable takes for a row, about.
+pub fn memtable_bytes(key_bytes: usize, value_bytes: usize) -> usize {
+    key_bytes + value_bytes + ROW_BYTES
+}
+
 /// A shard's memtables. A key's newest version lies in the newest of them that has the key.
 #[derive(Default)]
 pub struct Memtables {

@@ -12,6 +12,7 @@ use thermae_formats::schema::FeatureView;
 use crate::catalogue::Applied;
 use crate::error::Error;
 use crate::fetch::{FetchBatch, FetchedKeys};
+use crate::room::Taken;
 use crate::write::{Outcome, WriteBatch};
 
 /// Messages that wait in one mailbox; a full one pushes back on the sender.
@@ -26,6 +27,8 @@ pub struct Part {
     pub rows: Vec<u32>,
     /// Who waits for the outcomes.
     pub origin: Origin<Gathered>,
+    /// The room that the rows take in the owner; none: they are refused for want of it.
+    pub room: Option<Arc<Taken>>,
 }
 
 /// The keys of a batch that one shard owns.

@@ -2,16 +2,15 @@
 
 use crate::background::Background;
 use crate::error::Error;
+use crate::memory::{Given, MemoryPlan};
 
-/// Default hot budget over all shards.
+/// Default memory over all shards.
 const MEMORY_DEFAULT_BYTES: u64 = 1 << 30;
 /// Below this a shard's table cannot hold its own index.
 const MEMORY_PER_SHARD_MIN_BYTES: u64 = 4 << 20;
 
 /// A fraction of a second's work.
 const PRELOAD_DEFAULT_BYTES: u64 = 64 << 20;
-/// Smallest memtable: an empty one takes half of that.
-const FLUSH_MIN_BYTES: usize = 16 << 10;
 
 /// Where the hot tables live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -28,9 +27,11 @@ pub enum HotMemory {
 pub struct Options {
     /// Shards, one pinned thread each; 0 means one a core. Any count may open any directory.
     pub cores: usize,
-    /// Memory of the store in bytes, over all shards: three quarters are hot tables, allocated whole at
-    /// start; memtables, filters and what is read from disk share the rest.
+    /// Memory in bytes, over all shards, for everything that the store allocates: [`crate::memory`] divides
+    /// it. With less than [`crate::memory::least_bytes`] it may take more than this.
     pub memory_bytes: u64,
+    /// Bytes of it that the caller takes itself: a server its connections.
+    pub reserved_bytes: u64,
     /// Partitions, fixed when the directory is created; ignored when it exists (1 to 4096).
     pub partitions: u16,
     /// Log segment size in bytes, a multiple of 4096.
@@ -58,6 +59,7 @@ impl Default for Options {
         Options {
             cores: 1,
             memory_bytes: MEMORY_DEFAULT_BYTES,
+            reserved_bytes: 0,
             partitions: 64,
             segment_bytes: 64 << 20,
             spin_us: 50,
@@ -72,18 +74,15 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Bytes of the hot tables, over all shards.
-    pub(crate) fn hot_bytes(&self) -> u64 {
-        self.memory_bytes / 4 * 3
-    }
-
-    /// Size at which a shard's memtable is flushed: with two on their way to disk, an eighth of the
-    /// memory.
-    pub(crate) fn memtable_bytes(&self) -> usize {
-        match self.flush_bytes {
-            0 => (self.memory_bytes / 24 / self.cores as u64).clamp(64 << 10, 64 << 20) as usize,
-            bytes => bytes.max(FLUSH_MIN_BYTES),
-        }
+    /// The shares of one shard whose tables pin `pinned_bytes`.
+    pub(crate) fn plan(&self, pinned_bytes: u64) -> MemoryPlan {
+        MemoryPlan::divide(&Given {
+            memory_bytes: self.memory_bytes,
+            reserved_bytes: self.reserved_bytes,
+            shards: self.cores as u64,
+            pinned_bytes,
+            flush_bytes: self.flush_bytes as u64,
+        })
     }
 
     /// Resolves `cores: 0` and checks every limit.
@@ -103,10 +102,11 @@ impl Options {
                 self.segment_bytes
             ));
         }
-        if self.memory_bytes / (self.cores as u64) < MEMORY_PER_SHARD_MIN_BYTES {
+        let least_bytes = self.reserved_bytes + self.cores as u64 * MEMORY_PER_SHARD_MIN_BYTES;
+        if self.memory_bytes < least_bytes {
             return refuse(format!(
-                "a memory budget of {} bytes for {} shards is too small: at least {} bytes a shard",
-                self.memory_bytes, self.cores, MEMORY_PER_SHARD_MIN_BYTES
+                "a memory budget of {} bytes for {} shards is too small: at least {least_bytes} bytes",
+                self.memory_bytes, self.cores
             ));
         }
         if self.future_skew_us < 0 {

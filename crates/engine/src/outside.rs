@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::fetch::{FetchBatch, Fetched, FetchedKeys};
 use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part};
 use crate::reads::Reads;
+use crate::room::Room;
 use crate::stats::{ShardStats, Stats, ViewStats};
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
 
@@ -27,6 +28,8 @@ pub struct Shared<E: Env> {
     pub catalogue: ArcSwap<Catalogue>,
     /// Hot reads.
     pub reads: Reads,
+    /// The room of each shard for writes on their way.
+    pub rooms: Vec<Arc<Room>>,
     /// The newest figures of each shard.
     pub stats: Vec<ArcSwap<ShardStats>>,
     /// Set once; nothing new is taken from then on.
@@ -55,17 +58,22 @@ impl<E: Env> Shared<E> {
         Stats { views: views.collect(), shards }
     }
 
-    /// Splits a batch into parts by owner.
+    /// Splits a batch into parts by owner, each with the room that it takes there, or without if there is
+    /// none.
     pub fn split(&self, batch: WriteBatch, origin: &Origin<Gathered>) -> Vec<(usize, Part)> {
         let hashes = batch.rows.iter().map(|row| self.reads.hash(batch.key(row)));
         let owners = self.by_owner(hashes);
-        let batch = Arc::new(batch);
-        owners
-            .into_iter()
-            .map(|(shard, rows)| {
-                (shard, Part { batch: Arc::clone(&batch), rows, origin: origin.clone() })
-            })
-            .collect()
+        let room = |shard: usize, rows: &[u32]| match self.rooms.get(shard) {
+            Some(room) if !batch.is_refused => room.take(&batch, rows).map(Arc::new),
+            _ => None,
+        };
+        let rooms: Vec<_> = owners.iter().map(|(shard, rows)| room(*shard, rows)).collect();
+        let is_refused = rooms.iter().all(Option::is_none);
+        let batch = Arc::new(if is_refused { batch.without_values() } else { batch });
+        let parts = owners.into_iter().zip(rooms).map(|((shard, rows), room)| {
+            (shard, Part { batch: Arc::clone(&batch), rows, origin: origin.clone(), room })
+        });
+        parts.collect()
     }
 
     /// Splits keys into parts by owner.

@@ -31,13 +31,16 @@ use crate::catalogue::{Catalogue, View};
 use crate::flush;
 use crate::log::{AppendError, LogWriter, ManifestStore};
 use crate::manifests::Manifests;
+use crate::memory::MemoryPlan;
+use crate::memtables::memtable_bytes;
 use crate::merge::{self, Base};
-use crate::message::{Gathered, Part};
+use crate::message::{FetchPart, Gathered, Part};
 use crate::options::Options;
 use crate::outside::{Outside, WakerOf};
 use crate::partition::Admission;
 use crate::pending::{Pending, PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
+use crate::room::Room;
 use crate::state::{Effect, Newest, ShardState};
 use crate::warm::LookUps;
 use define::{ApplyOrigin, PendingApply};
@@ -45,10 +48,6 @@ use tend::{Brake, Leave};
 
 use crate::write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
 
-/// Rows that may wait for the log in one shard; more are refused as `Overloaded`.
-const ROWS_IN_FLIGHT_MAX: usize = 1 << 18;
-/// Bytes of parts that may wait in one shard.
-const BYTES_IN_FLIGHT_MAX: usize = 256 << 20;
 /// Memory that remembers which rows were asked for lately, and for how long.
 const DOORKEEPER_BYTES: usize = 256 << 10;
 const DOORKEEPER_WINDOW_NS: u64 = 60_000_000_000;
@@ -67,6 +66,8 @@ pub struct Counters {
     pub duplicate: u64,
     /// Rows refused.
     pub refused: u64,
+    /// Times that admission stood still because the background is behind.
+    pub slowed: u64,
     /// Keys that readers asked for because hot tables could not tell.
     pub asked: u64,
     /// Those of them that memory answered.
@@ -94,6 +95,8 @@ pub struct Parts<E: Env> {
     pub tree: Tree<E>,
     /// The manifest of the directory.
     pub manifests: Arc<ManifestStore<E>>,
+    /// How its memory is divided.
+    pub plan: MemoryPlan,
 }
 
 /// The owning side of one shard.
@@ -107,24 +110,25 @@ pub struct Owner<E: Env> {
     manifests: Arc<ManifestStore<E>>,
     /// None until the shard's thread runs.
     working: Option<Working<E>>,
-    /// Size at which a memtable is flushed.
-    memtable_bytes: usize,
+    plan: MemoryPlan,
+    /// What writes on their way take.
+    room: Arc<Room>,
+    /// Keys that others ask for and that wait for their look-ups, and the next of the first.
+    fetches: VecDeque<FetchPart>,
+    fetch_at: usize,
     brake: Brake,
     /// When the hot table was last swept, monotonic nanoseconds.
     swept_ns: u64,
-    /// Why the worker does not get on, if it does not.
-    trouble: Option<String>,
-    /// The worker failed since the last flush.
-    cannot_flush: bool,
-    /// The disk has too little room for any merge.
-    is_compaction_paused: bool,
+    /// Why the worker did not get on when it last failed or paused.
+    worker_trouble: Option<String>,
+    /// Why the last memtable could not be handed to it.
+    freeze_trouble: Option<String>,
     /// Monotonic time of this turn, nanoseconds.
     now_ns: u64,
     future_skew_us: i64,
     /// Parts being admitted, and the next row of the first.
     queue: VecDeque<Part>,
     queue_at: usize,
-    queue_bytes: usize,
     pending: Pending,
     applies: VecDeque<PendingApply>,
     apply_queue: VecDeque<(Vec<FeatureView>, ApplyOrigin)>,
@@ -138,7 +142,7 @@ pub struct Owner<E: Env> {
 
 impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
-        let Parts { env, state, log, tree, manifests } = parts;
+        let Parts { env, state, log, tree, manifests, plan } = parts;
         Owner {
             state,
             log,
@@ -148,17 +152,18 @@ impl<E: Env> Owner<E> {
             env,
             manifests,
             working: None,
-            memtable_bytes: options.memtable_bytes(),
+            room: Arc::new(Room::new(plan.queue_bytes)),
+            plan,
+            fetches: VecDeque::new(),
+            fetch_at: 0,
             brake: Brake::default(),
             swept_ns: 0,
-            trouble: None,
-            cannot_flush: false,
-            is_compaction_paused: false,
+            worker_trouble: None,
+            freeze_trouble: None,
             now_ns: 0,
             future_skew_us: options.future_skew_us,
             queue: VecDeque::new(),
             queue_at: 0,
-            queue_bytes: 0,
             pending: Pending::default(),
             applies: VecDeque::new(),
             apply_queue: VecDeque::new(),
@@ -184,6 +189,7 @@ impl<E: Env> Owner<E> {
             dir: self.manifests.warm_dir(),
             store_id: manifest.store_id,
             hash_seed: manifest.hash_seed,
+            buffers: self.plan.buffers(),
         };
         let commit = Manifests(Arc::clone(&self.manifests));
         let (shard, tree) = (self.state.shard(), Tree::clone(self.warm.tree()));
@@ -195,7 +201,12 @@ impl<E: Env> Owner<E> {
         Ok(())
     }
 
-    /// Takes a part to write, or refuses it whole when too much waits.
+    /// What writes on their way to this shard take.
+    pub(crate) fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.room)
+    }
+
+    /// Takes a part to write, or refuses it whole when there was no room for it.
     pub(crate) fn take(
         &mut self,
         part: Part,
@@ -203,24 +214,30 @@ impl<E: Env> Owner<E> {
         ring: &mut E::Ring,
         outside: &mut Outside<E>,
     ) {
-        let full = part.batch.is_refused
-            || self.pending.len() > ROWS_IN_FLIGHT_MAX
-            || self.queue_bytes + part.batch.bytes.len() > BYTES_IN_FLIGHT_MAX;
-        if full {
-            let outcomes = part.rows.iter().map(|&index| {
-                let outcome = match part.batch.rows.get(index as usize) {
-                    Some(row) => self.refuse(&part.batch, row, Refusal::Overloaded),
-                    None => Outcome::NotApplied(Refusal::Overloaded),
-                };
-                (index, outcome)
-            });
-            let outcomes: Gathered = outcomes.collect();
-            outside.answer(&part.origin, outcomes);
+        // A refusal takes its turn behind what was sent before it: noted earlier, it would be lifted by an
+        // earlier row of its producer, and what follows it would pass for newer.
+        if part.room.is_none() && self.queue.is_empty() {
+            self.refuse_part(&part, outside);
             return;
         }
-        self.ask_ahead(&part, catalogue, ring);
-        self.queue_bytes += part.batch.bytes.len();
+        if part.room.is_some() {
+            self.ask_ahead(&part, catalogue, ring);
+        }
         self.queue.push_back(part);
+    }
+
+    /// Answers a part for which there was no room.
+    fn refuse_part(&mut self, part: &Part, outside: &mut Outside<E>) {
+        let overloaded = Refusal::Overloaded { retry_ms: self.room.retry_ms() };
+        let outcomes = part.rows.iter().map(|&index| {
+            let outcome = match part.batch.rows.get(index as usize) {
+                Some(row) => self.refuse(&part.batch, row, overloaded),
+                None => Outcome::NotApplied(overloaded),
+            };
+            (index, outcome)
+        });
+        let outcomes: Gathered = outcomes.collect();
+        outside.answer(&part.origin, outcomes);
     }
 
     /// Admits what is queued, up to where the log wants time or [`ROWS_PER_TURN`].
@@ -236,10 +253,17 @@ impl<E: Env> Owner<E> {
         let mut left = ROWS_PER_TURN;
         self.has_more = false;
         while let Some(part) = self.queue.pop_front() {
+            if part.room.is_none() {
+                self.refuse_part(&part, outside);
+                continue;
+            }
             let mut decided = Gathered::new();
             let mut waits = false;
-            let waiting =
-                Arc::new(Waiting { batch: Arc::clone(&part.batch), origin: part.origin.clone() });
+            let waiting = Arc::new(Waiting {
+                batch: Arc::clone(&part.batch),
+                origin: part.origin.clone(),
+                _room: part.room.clone(),
+            });
             while let Some(&index) = part.rows.get(self.queue_at) {
                 if left == 0 {
                     (self.has_more, waits) = (true, true);
@@ -265,7 +289,6 @@ impl<E: Env> Owner<E> {
                 return;
             }
             self.queue_at = 0;
-            self.queue_bytes -= part.batch.bytes.len();
         }
     }
 
@@ -310,10 +333,13 @@ impl<E: Env> Owner<E> {
         };
         let step = match refusal {
             Some(refusal) => Err(Some(refusal)),
-            None => match self.brake.ask(batch.key(row).len() + batch.value(row).len()) {
+            None => match self.brake.ask(memtable_bytes(row.key.len(), row.value.len())) {
                 Leave::Now => self.log_row(waiting, index, now_us, hash, catalogue, ring),
                 // What waits too long fills the queue, which then refuses.
-                Leave::Later => Err(None),
+                Leave::Later => {
+                    self.counters.slowed += 1;
+                    Err(None)
+                }
                 Leave::Never => Err(Some(Refusal::DiskFull)),
             },
         };
@@ -393,7 +419,10 @@ impl<E: Env> Owner<E> {
         partition.note_logged(batch.producer_id, row.producer_sequence, row.event_time);
         self.open_is_durable |= batch.ack == Ack::Durable;
         let mut head = PendingRow::head(&record, row_hash, watermark, reservation);
-        head.set_merged(merged.map(|merged| merged.value));
+        if let Some(merged) = merged {
+            let room = self.room.take_anyway(merged.value.len());
+            head.set_merged(merged.value, room);
+        }
         self.pending.push_row(head, log_batch, waiting, index);
         Ok(())
     }
@@ -528,6 +557,7 @@ impl<E: Env> Owner<E> {
             && self.pending.len() == 0
             && self.applies.is_empty()
             && self.apply_queue.is_empty()
+            && self.fetches.is_empty()
     }
 
     /// Whether the next turn has something to do at once.

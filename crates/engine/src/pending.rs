@@ -6,8 +6,10 @@ use std::sync::Arc;
 use thermae_formats::batch::{Record, RecordKind};
 use thermae_formats::catalogue::SchemaId;
 
+use crate::memtables::memtable_bytes;
 use crate::merge::Base;
 use crate::message::{Gathered, Origin};
+use crate::room::Taken;
 use crate::row_hash_map::RowHashMap;
 use crate::state::version_of;
 use crate::write::{Ack, WriteBatch};
@@ -20,6 +22,8 @@ pub struct Waiting {
     pub batch: Arc<WriteBatch>,
     /// Who gets the outcomes.
     pub origin: Origin<Gathered>,
+    /// The room that its rows take until they are answered.
+    pub _room: Option<Arc<Taken>>,
 }
 
 /// One row on its way.
@@ -33,6 +37,8 @@ pub struct PendingRow {
     pub index: u32,
     /// Its partition.
     pub partition: u16,
+    /// Bytes that the memtable will take for it; none for a duplicate.
+    bytes: usize,
     /// What was logged; none for a duplicate, which only waits until the original is safe.
     pub head: Option<Head>,
 }
@@ -57,7 +63,7 @@ pub struct Head {
     /// Room set aside in the hot table, if it had any; taken when the row is applied.
     pub reservation: Option<Reservation>,
     /// The value, where it is not the one of the request.
-    merged: Option<Vec<u8>>,
+    merged: Option<(Vec<u8>, Taken)>,
 }
 
 impl PendingRow {
@@ -87,9 +93,9 @@ impl PendingRow {
 }
 
 impl Head {
-    /// The value as it was logged, where it is not the one of the request.
-    pub fn set_merged(&mut self, value: Option<Vec<u8>>) {
-        self.merged = value;
+    /// The value as it was logged, where it is not the one of the request, and the room that it takes.
+    pub fn set_merged(&mut self, value: Vec<u8>, room: Taken) {
+        self.merged = Some((value, room));
     }
 
     /// The record as it was logged.
@@ -107,7 +113,7 @@ impl Head {
             producer_sequence: row.producer_sequence,
             expire_at: self.expire_at,
             key: batch.key(row),
-            value: self.merged.as_deref().unwrap_or_else(|| batch.value(row)),
+            value: self.merged.as_ref().map_or_else(|| batch.value(row), |(value, _)| value),
         })
     }
 }
@@ -120,9 +126,15 @@ pub struct Pending {
     popped: u64,
     /// The last pending row of each row hash; earlier ones hang on `Head::previous`.
     latest: RowHashMap<u64>,
+    bytes: usize,
 }
 
 impl Pending {
+    /// Bytes that memtables will take for the rows on their way.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Rows on their way, duplicates included.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -143,7 +155,12 @@ impl Pending {
         let number = self.popped + self.rows.len() as u64;
         head.previous = self.latest.insert(head.row_hash, number);
         let (partition, waiting) = (head.partition, Arc::clone(waiting));
-        self.rows.push_back(PendingRow { log_batch, waiting, index, partition, head: Some(head) });
+        let bytes = head
+            .record(&waiting.batch, index)
+            .map_or(0, |record| memtable_bytes(record.key.len(), record.value.len()));
+        self.bytes += bytes;
+        let head = Some(head);
+        self.rows.push_back(PendingRow { log_batch, waiting, index, partition, bytes, head });
     }
 
     /// Adds a duplicate, which is answered when `log_batch` is safe.
@@ -155,7 +172,8 @@ impl Pending {
         index: u32,
     ) {
         let waiting = Arc::clone(waiting);
-        self.rows.push_back(PendingRow { log_batch, waiting, index, partition, head: None });
+        let (bytes, head) = (0, None);
+        self.rows.push_back(PendingRow { log_batch, waiting, index, partition, bytes, head });
     }
 
     /// The newest row of a key once everything pending is applied to `applied`, by the rules of
@@ -206,6 +224,7 @@ impl Pending {
             self.latest.remove(&head.row_hash);
         }
         self.popped += 1;
+        self.bytes -= row.bytes;
         Some(row)
     }
 

@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::fetch::{Fetched, OwnedVersion};
 use crate::flush;
 use crate::log::{Replay, Trees, WARM};
+use crate::memory::{self, MemoryPlan};
 use crate::options::{HotMemory, Options};
 use crate::reads::Reads;
 use crate::state::{Newest, ShardState};
@@ -35,6 +36,7 @@ pub struct Rebuild<E: Env> {
     dir: PathBuf,
     warm_dir: PathBuf,
     options: Options,
+    plan: MemoryPlan,
     store_id: [u8; 16],
     hash_seed: u64,
     partitions: u16,
@@ -59,6 +61,8 @@ pub struct Rebuilt<E: Env> {
     pub catalogue: Catalogue,
     /// Readers of the hot tables.
     pub reads: Reads,
+    /// How the memory of each shard is divided.
+    pub plan: MemoryPlan,
 }
 
 impl<E: Env> Rebuild<E> {
@@ -68,6 +72,7 @@ impl<E: Env> Rebuild<E> {
             env,
             dir: dir.to_owned(),
             warm_dir: dir.join(WARM),
+            plan: options.plan(0),
             options: options.clone(),
             store_id: [0; 16],
             hash_seed: 0,
@@ -102,9 +107,12 @@ impl<E: Env> Rebuild<E> {
             )));
         }
         self.applied = (0..about.partitions).map(|_| AtomicU64::new(0)).collect();
+        let pinned = about.tables.iter().map(|table| memory::pinned_bytes(table.rows, table.bytes));
+        self.plan = self.options.plan(pinned.sum::<u64>() / shards as u64);
+        let base_bytes = self.plan.base_bytes();
         for shard in 0..shards {
             let config = HotConfig {
-                bytes: self.options.hot_bytes() / shards as u64,
+                bytes: self.plan.hot_bytes,
                 hash_seed: about.hash_seed,
                 store_id: u128::from_le_bytes(about.store_id),
                 epoch: u64::from(about.epoch) + 1,
@@ -119,7 +127,8 @@ impl<E: Env> Rebuild<E> {
             let hot =
                 hot.map_err(|e| Error::Invalid(format!("hot table of shard {shard}: {e}")))?;
             let applied = Arc::clone(&self.applied);
-            self.states.push(ShardState::new(shard, shards, hot, about.hash_seed, applied));
+            let hash_seed = about.hash_seed;
+            self.states.push(ShardState::new(shard, shards, hot, hash_seed, applied, base_bytes));
         }
         self.store_id = about.store_id;
         self.hash_seed = about.hash_seed;
@@ -193,7 +202,7 @@ impl<E: Env> Rebuild<E> {
         let reservation = reservation.map_err(|refusal| unfit(refusal.to_string()))?;
         let applied = state.apply(&self.catalogue, record, reservation);
         applied.map_err(|error| unfit(error.to_string()))?;
-        let is_full = state.memtables.active_bytes() >= self.options.memtable_bytes();
+        let is_full = state.memtables.active_bytes() >= self.plan.memtable_bytes as usize;
         self.note_change(shard);
         if is_full { self.flush(shard) } else { Ok(()) }
     }
@@ -258,7 +267,8 @@ impl<E: Env> Rebuild<E> {
         }
         let reads = Reads::new(tables, descriptors, self.applied, self.hash_seed);
         let trees = self.workers.iter().map(|worker| worker.tree().clone()).collect();
-        Ok(Rebuilt { states: self.states, trees, catalogue: self.catalogue, reads })
+        let Self { states, catalogue, plan, .. } = self;
+        Ok(Rebuilt { states, trees, catalogue, reads, plan })
     }
 }
 

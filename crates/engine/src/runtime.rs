@@ -52,7 +52,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     let recovered =
         open_directory_with(&env, dir, options.cores as u16, &log_options, &mut rebuild)
             .map_err(|error| rebuild.take_error().unwrap_or_else(|| Error::from_log(error)))?;
-    let Rebuilt { states, trees, catalogue, reads } = rebuild.finish()?;
+    let Rebuilt { states, trees, catalogue, reads, plan } = rebuild.finish()?;
     let manifests = ManifestStore::new(env.clone(), dir, recovered.manifest);
     let manifests = Arc::new(manifests.map_err(Error::from_log)?);
     manifests.remove_unnamed().map_err(Error::from_log)?;
@@ -62,7 +62,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         .zip(trees)
         .map(|((state, log), tree)| {
             let (env, manifests) = (env.clone(), Arc::clone(&manifests));
-            Owner::new(Parts { env, state, log, tree, manifests }, &options)
+            Owner::new(Parts { env, state, log, tree, manifests, plan }, &options)
         })
         .collect();
     Ok(Opened {
@@ -107,6 +107,7 @@ impl<E: Env> Opened<E> {
             mailboxes: wakers.into_iter().map(Mailbox::new).collect(),
             catalogue: ArcSwap::new(Arc::clone(&self.catalogue)),
             reads: self.reads.clone(),
+            rooms: self.owners.iter().map(Owner::room).collect(),
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })

@@ -114,6 +114,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         }
         self.events = events;
         active |= self.take_messages(now_us, now_ns);
+        self.owner.fetch_more(&self.catalogue, &mut self.ring, &mut self.outside);
         self.owner.admit(now_us, &self.catalogue, &mut self.ring, &mut self.outside);
         self.owner.submit(&mut self.ring);
         let log_deadline = self.owner.log.tick(now_ns, &mut self.ring);
@@ -189,7 +190,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                     self.outside.note_written(ticket, outcomes)
                 }
                 Message::Fetch(part) => {
-                    self.owner.fetch(&part, &self.catalogue, &mut self.ring, &mut self.outside);
+                    self.owner.fetch(part, &self.catalogue, &mut self.ring, &mut self.outside);
                 }
                 Message::Fetched { ticket, keys } => self.outside.note_fetched(ticket, keys),
                 Message::Apply { definitions, origin } => {

@@ -105,13 +105,15 @@ struct Current {
 }
 
 impl ShardState {
-    /// An empty state that owns the partitions of `shard`.
+    /// An empty state that owns the partitions of `shard`; `base_bytes` are for rows that writes are judged
+    /// against.
     pub fn new(
         shard: usize,
         shards: usize,
         hot: HotWriter,
         hash_seed: u64,
         applied: Arc<[AtomicU64]>,
+        base_bytes: usize,
     ) -> Self {
         let owns = |partition| usize::from(hash::shard_of(partition, shards as u16)) == shard;
         let partitions =
@@ -120,7 +122,7 @@ impl ShardState {
             hot,
             buf: RowBuf::default(),
             memtables: Memtables::default(),
-            bases: Bases::default(),
+            bases: Bases::new(base_bytes),
             partitions,
             applied,
             hash_seed,

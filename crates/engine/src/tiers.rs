@@ -29,8 +29,26 @@ pub struct TierStats {
     pub write_amplification: f64,
     /// Bytes of `latest` for one of its oldest run, 1 or more: at most 2 or so once merges have settled.
     pub space_amplification: f64,
+    /// What is held to shares of the memory beside the hot table and the memtables.
+    pub memory: MemoryFigures,
     /// Why flushes or compaction do not get on, if they do not.
     pub trouble: Option<String>,
+}
+
+/// What is held to shares of the memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MemoryFigures {
+    /// Taken by writes on their way to the log.
+    pub queue_bytes: u64,
+    /// What they may take; writes beyond it are refused as overloaded.
+    pub queue_max_bytes: u64,
+    /// Times that writes were made to wait because the background is behind.
+    pub slowed: u64,
+    /// What filters and indices of tables may take, with the merges that rewrite them.
+    pub index_max_bytes: u64,
+    /// What they may take more than that, by the tables that there are: the process may exceed its memory
+    /// by as much.
+    pub index_excess_bytes: u64,
 }
 
 /// The hot table.
@@ -150,6 +168,11 @@ pub struct TreeFigures {
 }
 
 impl TreeFigures {
+    /// Bytes of filters and indices in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.latest.memory_bytes + self.history.memory_bytes
+    }
+
     /// Sums over the tables of `tree`.
     pub fn of<E: Env>(tree: &Tree<E>) -> Self {
         let refs: Vec<TableRef> = tree.latest.iter().map(|run| run.table_ref).collect();

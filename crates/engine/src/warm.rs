@@ -21,8 +21,9 @@ use crate::tiers::{TreeFigures, WarmReadStats};
 /// Ring tokens with this value under [`TOKEN_MASK`] belong to look-ups.
 const TOKEN_SPACE: u64 = 0x57 << 56;
 const TOKEN_MASK: u64 = 0xFF << 56;
-/// Buffers kept for reuse.
-const SPARES: usize = 256;
+/// Buffers kept for reuse, and the largest that is kept, in bytes: most blocks are one page.
+const SPARES: usize = 128;
+const SPARE_BYTES_MAX: usize = 8 << 10;
 
 /// Whose look-up it is.
 #[derive(Clone, Debug)]
@@ -179,7 +180,7 @@ impl<E: Env> LookUps<E> {
             return Ok(None);
         };
         let found = self.search(&look_up, &buf, result);
-        if self.spares.len() < SPARES {
+        if self.spares.len() < SPARES && buf.capacity() <= SPARE_BYTES_MAX {
             self.spares.push(buf);
         }
         match found {

@@ -97,6 +97,19 @@ impl WriteBatch {
         self.slice(&row.value)
     }
 
+    /// What is left to do of a batch that is refused whole: its producer's later rows are to wait for it,
+    /// which takes the keys alone.
+    pub(crate) fn without_values(mut self) -> Self {
+        let mut bytes = Vec::new();
+        for row in &mut self.rows {
+            let (start, range) = (bytes.len() as u32, row.key.start as usize..row.key.end as usize);
+            bytes.extend_from_slice(self.bytes.get(range).unwrap_or_default());
+            (row.key, row.value) = (start..bytes.len() as u32, 0..0);
+        }
+        self.bytes = bytes;
+        self
+    }
+
     fn slice(&self, range: &Range<u32>) -> &[u8] {
         self.bytes.get(range.start as usize..range.end as usize).unwrap_or_default()
     }
@@ -146,9 +159,12 @@ pub enum Refusal {
     /// A write to the log failed; the shard takes no more.
     #[error("the log failed earlier: restart to recover from it")]
     ReadOnly,
-    /// A queue is full.
-    #[error("too many writes in flight: retry later")]
-    Overloaded,
+    /// Too many writes are on their way already.
+    #[error("too many writes are on their way: repeat this one in {retry_ms} ms")]
+    Overloaded {
+        /// When a repetition has a chance, in milliseconds; 0 where nothing is known.
+        retry_ms: u32,
+    },
     /// An earlier row of this producer was refused for a passing cause.
     #[error("an earlier row of this producer was refused: repeat that one first")]
     BlockedBehind,
@@ -177,7 +193,7 @@ impl Refusal {
             self,
             Refusal::DiskFull
                 | Refusal::ReadOnly
-                | Refusal::Overloaded
+                | Refusal::Overloaded { .. }
                 | Refusal::BlockedBehind
                 | Refusal::UnknownSchema
         )

@@ -19,7 +19,7 @@ const BUFFERS: u16 = 256;
 /// Most bytes of one `Received`.
 const BUFFER_BYTES: usize = 32 * 1024;
 /// Buffers kept for reuse.
-const SPARES: usize = 256;
+const SPARES: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct RecvBufs {

@@ -189,14 +189,20 @@ def write(payload, given, kind):
     return fields
 
 
+OVERLOADED = 35
+
+
 def written(payload, _):
     fields = {"level": LEVELS[payload.u8()]}
     form = payload.u8()
     payload.reserved(2)
     rows = payload.u32()
-    tokens = [token(payload.u64()) for _ in range(rows)]
+    words = [payload.u64() for _ in range(rows)]
     codes = list(payload.take(rows)) if form else [0] * rows
-    fields["outcomes"] = [[code, where] for code, where in zip(codes, tokens)]
+    # Of an overloaded row the word is no token but the milliseconds after which to repeat it.
+    fields["outcomes"] = [
+        [code, word if code == OVERLOADED else token(word)] for code, word in zip(codes, words)
+    ]
     fields["message"] = payload.text()
     return fields
 

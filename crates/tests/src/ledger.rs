@@ -117,7 +117,7 @@ impl Ledger {
             row.fate = match outcome {
                 RowOutcome::Ok { .. } if is_durable => Fate::Durable,
                 RowOutcome::Ok { .. } => Fate::Logged(now),
-                RowOutcome::NotApplied(_) => Fate::Refused,
+                RowOutcome::NotApplied(_) | RowOutcome::Overloaded { .. } => Fate::Refused,
                 RowOutcome::InDoubt => Fate::Open,
             };
             self.counts.count(row.fate);

@@ -30,7 +30,7 @@ impl Server {
         log: Stdio,
     ) -> Result<Server, String> {
         let child = Command::new(binary)
-            .args(["serve", "--listen", "none", "--memory", "64MiB", "--data"])
+            .args(["serve", "--listen", "none", "--memory", "128MiB", "--data"])
             .arg(data)
             .arg("--unix")
             .arg(&socket)

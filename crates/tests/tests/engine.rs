@@ -226,7 +226,8 @@ fn a_batch_refused_for_want_of_room_makes_its_producer_wait_for_it() {
         });
         store.handle().write(batch).unwrap()[0]
     };
-    assert_eq!(send(1, true), Outcome::NotApplied(Refusal::Overloaded));
+    let refused = send(1, true);
+    assert!(matches!(refused, Outcome::NotApplied(Refusal::Overloaded { .. })), "{refused:?}");
     assert_eq!(send(2, false), Outcome::NotApplied(Refusal::BlockedBehind));
     assert!(matches!(send(1, false), Outcome::Ok { duplicate: false, .. }));
     assert!(matches!(send(2, false), Outcome::Ok { duplicate: false, .. }));

@@ -19,7 +19,7 @@ fn serve(dir: &std::path::Path, cores: usize) -> thermae_server::serve::Running 
         unix: Some(dir.join("socket")),
         http: None,
         cores,
-        memory_bytes: cores as u64 * (16 << 20),
+        memory_bytes: cores as u64 * (64 << 20),
         ..ServeOptions::default()
     })
     .unwrap()

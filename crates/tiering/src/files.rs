@@ -9,6 +9,7 @@ use thermae_formats::checkpoint::checkpoint_name;
 use thermae_formats::table::{TableKind, table_name};
 
 use crate::WarmError;
+use crate::buffers::Buffers;
 use crate::table::{Table, TableSpec, TableWriter};
 use crate::tree::{Commit, Run};
 
@@ -23,6 +24,8 @@ pub struct WarmFiles<E> {
     pub store_id: [u8; 16],
     /// Seed of the entity hash.
     pub hash_seed: u64,
+    /// How large the buffers of the work on them are.
+    pub buffers: Buffers,
 }
 
 /// A file that is to go.
@@ -48,11 +51,8 @@ impl<C: Commit> Made<'_, C> {
         let file_id = self.commit.next_file_id();
         self.files.push(Garbage::Table(file_id));
         let (store_id, hash_seed) = (files.store_id, files.hash_seed);
-        TableWriter::create(
-            &files.env,
-            &files.dir,
-            TableSpec { store_id, file_id, kind, hash_seed },
-        )
+        let spec = TableSpec { store_id, file_id, kind, hash_seed };
+        Ok(TableWriter::create(&files.env, &files.dir, spec)?.with_buffers(&files.buffers))
     }
 
     /// The number of a new checkpoint.

@@ -69,7 +69,13 @@ fn share(now: u64, most: u64) -> f64 {
 
 /// The time that the background needs for `bytes`.
 fn retry_ms(bytes: u64, limits: &PaceLimits) -> u64 {
-    let needed_ms = bytes.saturating_mul(1_000) / limits.drain_bytes_per_s.max(1);
+    retry_after_ms(bytes, limits.drain_bytes_per_s)
+}
+
+/// When a writer that was refused has a chance, in milliseconds: when the `waiting_bytes` before it are
+/// gone at `bytes_per_s`; within bounds, so that nobody asks in vain without pause, or forgets.
+pub fn retry_after_ms(waiting_bytes: u64, bytes_per_s: u64) -> u64 {
+    let needed_ms = waiting_bytes.saturating_mul(1_000) / bytes_per_s.max(1);
     needed_ms.clamp(RETRY_MS.0, RETRY_MS.1)
 }
 

@@ -10,6 +10,9 @@ use crate::merge::{Merge, Together};
 use crate::table::Scratch;
 use crate::tree::Tree;
 
+/// Bytes that are read at once from each table: nothing waits for this work but an open.
+const SCAN_BYTES: usize = 128 << 10;
+
 impl<E: Env> Tree<E> {
     /// Looks for the newest version of a row and shows it to `found`, if there is one.
     ///
@@ -42,7 +45,7 @@ impl<E: Env> Tree<E> {
     /// # Errors
     /// A table cannot be read.
     pub fn newest_rows(&self) -> Result<Merge<TableSource<E>>, WarmError> {
-        let sources = self.latest.iter().map(|run| TableSource::new(&run.table));
+        let sources = self.latest.iter().map(|run| TableSource::new(&run.table, SCAN_BYTES));
         Ok(Merge::new(sources.collect::<Result<_, _>>()?, Together::Keys))
     }
 }

@@ -94,6 +94,12 @@ pub struct WorkerStats {
     pub scrubs: u64,
     /// Tables found damaged.
     pub damaged_tables: u64,
+    /// The flush at work has failed and is tried again.
+    pub is_flush_failing: bool,
+    /// By the last plan, merges wait for room on the disk.
+    pub is_merge_paused: bool,
+    /// Something failed, or waits for room on the disk, and has not got on since.
+    pub is_troubled: bool,
 }
 
 /// Flushes and compacts the trees of one shard.
@@ -189,6 +195,16 @@ impl<E: Env, C: Commit> Worker<E, C> {
     /// Does one bounded piece of work: merges of new runs before those of old, and flushes before merges
     /// but for what [`Shares`] says.
     pub fn step(&mut self) -> Step<E> {
+        let step = self.work();
+        let is_failing = [&self.flush_rest, &self.merge_rest, &self.garbage_rest]
+            .iter()
+            .any(|rest| rest.is_failing());
+        self.stats.is_flush_failing = self.flush_rest.is_failing();
+        self.stats.is_troubled = is_failing || self.stats.is_merge_paused;
+        step
+    }
+
+    fn work(&mut self) -> Step<E> {
         let now_ns = self.files.env.monotonic_ns();
         let may_merge = self.merge_rest.is_over(now_ns);
         if may_merge && self.must_plan {

@@ -21,17 +21,54 @@ use super::Owner;
 const AHEAD_MAX: usize = 1024;
 
 impl<E: Env> Owner<E> {
-    /// Looks keys up for somebody: in memory at once, in the tables as their blocks come in.
+    /// Takes keys to look up for somebody.
     pub(crate) fn fetch(
         &mut self,
-        part: &FetchPart,
+        part: FetchPart,
         catalogue: &Catalogue,
         ring: &mut E::Ring,
         outside: &mut Outside<E>,
     ) {
-        let mut known = FetchedKeys::new();
         self.counters.asked += part.indices.len() as u64;
-        for &index in &part.indices {
+        self.fetches.push_back(part);
+        self.fetch_more(catalogue, ring, outside);
+    }
+
+    /// Begins look-ups that wait, as many as may be under way.
+    pub(crate) fn fetch_more(
+        &mut self,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+        outside: &mut Outside<E>,
+    ) {
+        while self.warm.len() < self.plan.look_ups()
+            && let Some(part) = self.fetches.pop_front()
+        {
+            let next = self.fetch_part(&part, self.fetch_at, catalogue, ring, outside);
+            self.fetch_at = next.unwrap_or(0);
+            if next.is_some() {
+                self.fetches.push_front(part);
+            }
+        }
+    }
+
+    /// Looks keys up from `from` on: in memory at once, in the tables as their blocks come in. The next
+    /// key, when as many look-ups are under way as may be.
+    fn fetch_part(
+        &mut self,
+        part: &FetchPart,
+        from: usize,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+        outside: &mut Outside<E>,
+    ) -> Option<usize> {
+        let mut known = FetchedKeys::new();
+        let mut next = None;
+        for (at, &index) in part.indices.iter().enumerate().skip(from) {
+            if self.warm.len() >= self.plan.look_ups() {
+                next = Some(at);
+                break;
+            }
             let Some(wanted) = part.batch.keys().get(index as usize) else { continue };
             let Some(view) = catalogue.view_by_id(wanted.view_id) else {
                 known.push((index, Fetched::Absent));
@@ -56,6 +93,7 @@ impl<E: Env> Owner<E> {
         if !known.is_empty() {
             outside.answer_fetch(&part.origin, known);
         }
+        next
     }
 
     /// Goes on with a look-up whose block has come in; other events come back.
@@ -143,7 +181,7 @@ impl<E: Env> Owner<E> {
             return;
         }
         for &index in &part.rows {
-            if self.warm.len() >= AHEAD_MAX {
+            if self.warm.len() >= AHEAD_MAX.min(self.plan.look_ups()) {
                 return;
             }
             let Some(row) = part.batch.rows.get(index as usize) else { continue };

@@ -2,7 +2,7 @@
 
 use thermae_env::Env;
 
-use crate::tiers::{HotTier, MemtableTier, Movement, TierReads, TierStats};
+use crate::tiers::{HotTier, MemoryFigures, MemtableTier, Movement, TierReads, TierStats};
 
 use super::Owner;
 
@@ -38,6 +38,13 @@ impl<E: Env> Owner<E> {
                 asked: counters.asked,
                 memory_hits: counters.asked_in_memory,
                 ..TierReads::default()
+            },
+            memory: MemoryFigures {
+                queue_bytes: self.room.taken_bytes(),
+                queue_max_bytes: self.room.limit_bytes(),
+                slowed: counters.slowed,
+                index_max_bytes: self.plan.index_bytes,
+                index_excess_bytes: self.plan.index_excess(self.warm.figures().memory_bytes()),
             },
             trouble: self.trouble().map(str::to_owned),
             ..TierStats::default()

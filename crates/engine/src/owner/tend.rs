@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use thermae_env::Env;
 use thermae_tiering::compact::plan::CompactionPolicy;
-use thermae_tiering::pace::{Load, Pace, PaceLimits, pace};
+use thermae_tiering::pace::{Load, Pace, PaceLimits, pace, retry_after_ms};
 use thermae_tiering::tree::Tree;
-use thermae_tiering::worker::Step;
+use thermae_tiering::worker::{Step, WorkerStats};
 
+use crate::background::Working;
 use crate::catalogue::Catalogue;
 use crate::flush;
 
@@ -72,7 +73,7 @@ impl<E: Env> Owner<E> {
             is_active = true;
             self.take_step(step);
         }
-        let is_full = self.state.memtables.active_bytes() >= self.memtable_bytes;
+        let is_full = self.state.memtables.active_bytes() >= self.plan.memtable_bytes as usize;
         if is_full && self.state.memtables.frozen() < FROZEN_MAX {
             is_active |= self.freeze(catalogue);
         }
@@ -92,28 +93,16 @@ impl<E: Env> Owner<E> {
     fn take_step(&mut self, step: Step<E>) {
         match step {
             Step::Flushed { tree, .. } => {
-                self.trouble = None;
-                self.cannot_flush = false;
                 self.set_tree(tree);
                 self.state.memtables.release_oldest();
                 if let Some(start) = self.manifests.durable_start(self.state.shard() as u16) {
                     self.log.free_before(&start);
                 }
             }
-            Step::Compacted { tree } => {
-                self.trouble = None;
-                self.is_compaction_paused = false;
-                self.set_tree(tree);
-            }
+            Step::Compacted { tree } => self.set_tree(tree),
             Step::Damaged(damage) => self.warm.note_damage(damage),
-            Step::Paused(pause) => {
-                self.trouble = Some(pause.to_string());
-                self.is_compaction_paused = true;
-            }
-            Step::Failed(error) => {
-                self.trouble = Some(error.to_string());
-                self.cannot_flush = true;
-            }
+            Step::Paused(pause) => self.worker_trouble = Some(pause.to_string()),
+            Step::Failed(error) => self.worker_trouble = Some(error.to_string()),
             Step::Idle | Step::Wait { .. } | Step::Worked { .. } => {}
         }
     }
@@ -129,10 +118,10 @@ impl<E: Env> Owner<E> {
         }
         let log_start = self.log.start_covering(self.applied_batch());
         let store_id = self.manifests.current().store_id;
-        match (flush::freeze(&mut self.state, catalogue, store_id, log_start), &mut self.working) {
-            (Ok(job), Some(working)) => working.submit(job),
-            (Ok(_), None) => {}
-            (Err(error), _) => self.trouble = Some(error.to_string()),
+        let frozen = flush::freeze(&mut self.state, catalogue, store_id, log_start);
+        self.freeze_trouble = frozen.as_ref().err().map(ToString::to_string);
+        if let (Ok(job), Some(working)) = (frozen, &mut self.working) {
+            working.submit(job);
         }
         true
     }
@@ -150,15 +139,23 @@ impl<E: Env> Owner<E> {
     /// Whether rows still have to become tables before a stop; sees to it that they do. Not when the
     /// last flush failed: then they stay in the log, and the next open replays them.
     pub(crate) fn wants_flush(&mut self, catalogue: &Catalogue) -> bool {
-        if self.state.memtables.is_empty() || self.cannot_flush || self.is_failed {
+        if self.state.memtables.is_empty() || self.worker_stats().is_flush_failing || self.is_failed
+        {
             return false;
         }
         self.state.memtables.frozen() > 0 || self.freeze(catalogue)
     }
 
-    /// Why the worker is behind, if it is in trouble.
+    fn worker_stats(&self) -> WorkerStats {
+        self.working.as_ref().map(Working::stats).unwrap_or_default()
+    }
+
+    /// Why the worker is behind, while it is in trouble; nothing once the cause is gone.
     pub(crate) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        let is_troubled = |working: &Working<E>| working.stats().is_troubled;
+        let worker = self.worker_trouble.as_deref();
+        let worker = worker.filter(|_| self.working.as_ref().is_some_and(is_troubled));
+        worker.or(self.freeze_trouble.as_deref())
     }
 
     fn set_pace(&mut self) {
@@ -167,15 +164,17 @@ impl<E: Env> Owner<E> {
             return;
         }
         self.brake.set_ns = self.now_ns;
-        let active_bytes = self.state.memtables.active_bytes() as u64;
+        // What is logged will be in the memtable, whatever the pace is then.
+        let (active_bytes, logged_bytes) =
+            (self.state.memtables.active_bytes(), self.pending.bytes());
         let load = Load {
-            active_bytes,
-            frozen_bytes: self.state.memtables.bytes() as u64 - active_bytes,
+            active_bytes: (active_bytes + logged_bytes) as u64,
+            frozen_bytes: (self.state.memtables.bytes() - active_bytes) as u64,
             runs: self.warm.tree().latest.len(),
         };
         let most_runs = CompactionPolicy::default().most_runs();
         let limits = PaceLimits {
-            memory_bytes: (1 + FROZEN_MAX) as u64 * self.memtable_bytes as u64,
+            memory_bytes: (1 + FROZEN_MAX) as u64 * self.plan.memtable_bytes,
             slow_runs: most_runs + SLOW_RUNS_MORE,
             stop_runs: most_runs + STOP_RUNS_MORE,
             full_bytes_per_s: BEHIND_BYTES_PER_S,
@@ -184,16 +183,26 @@ impl<E: Env> Owner<E> {
         let is_behind = 2 * (load.active_bytes + load.frozen_bytes) > limits.memory_bytes
             || load.runs > limits.slow_runs;
         (self.brake.is_stuck, self.brake.left_bytes) = (false, None);
+        let waiting_bytes = self.room.taken_bytes();
+        let mut retry_ms = retry_after_ms(waiting_bytes, BEHIND_BYTES_PER_S);
         if is_behind {
-            let left_bytes = match pace(&load, &limits, passed_ns / 1_000) {
-                Pace::Admit { bytes } => bytes,
-                Pace::Refuse { .. } => {
-                    let cannot_compact = self.is_compaction_paused && load.runs >= limits.stop_runs;
-                    self.brake.is_stuck = self.cannot_flush || cannot_compact;
+            let interval_us = (passed_ns / 1_000).max(1);
+            let left_bytes = match pace(&load, &limits, interval_us) {
+                Pace::Admit { bytes } => {
+                    let bytes_per_s = bytes.saturating_mul(1_000_000) / interval_us;
+                    retry_ms = retry_after_ms(waiting_bytes, bytes_per_s);
+                    bytes
+                }
+                Pace::Refuse { retry_ms: longer_ms } => {
+                    let worker = self.worker_stats();
+                    let cannot_merge = worker.is_merge_paused && load.runs >= limits.stop_runs;
+                    self.brake.is_stuck = worker.is_flush_failing || cannot_merge;
+                    retry_ms = longer_ms;
                     0
                 }
             };
             self.brake.left_bytes = Some(left_bytes);
         }
+        self.room.set_retry_ms(u32::try_from(retry_ms).unwrap_or(u32::MAX));
     }
 }

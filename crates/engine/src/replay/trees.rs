@@ -34,6 +34,7 @@ impl<E: Env> Rebuild<E> {
             dir: self.warm_dir.clone(),
             store_id: self.store_id,
             hash_seed: self.hash_seed,
+            buffers: self.plan.buffers(),
         };
         let rules = self.states.iter().map(|state| flush::rules(state, &self.catalogue));
         let rules: Vec<_> = rules.collect();

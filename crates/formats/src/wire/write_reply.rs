@@ -11,6 +11,7 @@ use super::write::Ack;
 const CODE_OK: u8 = 0;
 const CODE_DUPLICATE: u8 = 1;
 const CODE_IN_DOUBT: u8 = 2;
+const CODE_OVERLOADED: u8 = 35;
 /// Codes from here on say why a row was not applied, also those that a version does not know.
 const CODE_NOT_APPLIED: u8 = 16;
 
@@ -81,8 +82,6 @@ reasons! {
     DiskFull = 33,
     /// The shard takes no writes after a failed write or sync.
     ReadOnly = 34,
-    /// Too much work is waiting: repeat later.
-    Overloaded = 35,
 }
 
 /// What became of one written row.
@@ -97,6 +96,11 @@ pub enum RowOutcome {
     },
     /// Not applied, and it will not be.
     NotApplied(NotApplied),
+    /// Not applied, for too much work is waiting: repeat it later.
+    Overloaded {
+        /// When a repetition has a chance, in milliseconds from now; 0 where the server does not say.
+        retry_after_ms: u32,
+    },
     /// Unknown: repeating it with the same producer id and sequence is safe.
     InDoubt,
 }
@@ -108,15 +112,28 @@ impl RowOutcome {
             Self::Ok { duplicate: true, .. } => CODE_DUPLICATE,
             Self::InDoubt => CODE_IN_DOUBT,
             Self::NotApplied(reason) => reason.code(),
+            Self::Overloaded { .. } => CODE_OVERLOADED,
         }
     }
 
-    fn from_code(code: u8, token: u64) -> Option<Self> {
-        let token = Token::unpack(token);
+    /// What stands in the row's place among the tokens.
+    fn word(self) -> u64 {
+        match self {
+            Self::Ok { token, .. } => token.pack(),
+            Self::Overloaded { retry_after_ms } => u64::from(retry_after_ms),
+            Self::NotApplied(_) | Self::InDoubt => 0,
+        }
+    }
+
+    fn from_code(code: u8, word: u64) -> Option<Self> {
+        let token = Token::unpack(word);
         Some(match code {
             CODE_OK => Self::Ok { token, duplicate: false },
             CODE_DUPLICATE => Self::Ok { token, duplicate: true },
             CODE_IN_DOUBT => Self::InDoubt,
+            CODE_OVERLOADED => {
+                Self::Overloaded { retry_after_ms: u32::try_from(word).unwrap_or(u32::MAX) }
+            }
             _ => Self::NotApplied(NotApplied::from_code(code)?),
         })
     }
@@ -140,8 +157,7 @@ pub fn encode_write_reply(
     out.extend_from_slice(&[level as u8, u8::from(!plain), 0, 0]);
     out.extend_from_slice(&count32(outcomes.len(), "rows")?.to_le_bytes());
     for outcome in outcomes {
-        let token = if let RowOutcome::Ok { token, .. } = outcome { token.pack() } else { 0 };
-        out.extend_from_slice(&token.to_le_bytes());
+        out.extend_from_slice(&outcome.word().to_le_bytes());
     }
     if !plain {
         out.extend(outcomes.iter().map(|outcome| outcome.code()));
@@ -203,11 +219,11 @@ impl<'a> WriteReply<'a> {
     /// The outcomes in row order.
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = RowOutcome> + use<'a> {
         let codes = self.codes;
-        self.tokens.as_chunks::<8>().0.iter().enumerate().map(move |(row, token)| {
+        self.tokens.as_chunks::<8>().0.iter().enumerate().map(move |(row, word)| {
             let code = codes.get(row).copied().unwrap_or(CODE_OK);
-            let token = u64::from_le_bytes(*token);
+            let word = u64::from_le_bytes(*word);
             // Every code was checked in decode; InDoubt is the answer that claims the least.
-            RowOutcome::from_code(code, token).unwrap_or(RowOutcome::InDoubt)
+            RowOutcome::from_code(code, word).unwrap_or(RowOutcome::InDoubt)
         })
     }
 }

@@ -64,6 +64,7 @@ fn outcome_name(outcome: &RowOutcome) -> String {
     match outcome {
         RowOutcome::Ok { .. } => "Ok".to_owned(),
         RowOutcome::NotApplied(reason) => reason.to_string(),
+        RowOutcome::Overloaded { .. } => "Overloaded".to_owned(),
         RowOutcome::InDoubt => "InDoubt".to_owned(),
     }
 }

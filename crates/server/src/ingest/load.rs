@@ -29,6 +29,8 @@ const ROUNDS_MAX: u32 = 40;
 /// Pauses between such rounds: doubled from the first up to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_LAST: Duration = Duration::from_secs(1);
+/// A server that asks for a longer pause is asked again all the same.
+const PAUSE_HINT_MAX: Duration = Duration::from_secs(10);
 
 /// Where rows go; batches are applied in the order of [`Writer::send`].
 pub trait Writer {
@@ -94,6 +96,7 @@ pub fn load<W: Writer>(
         report: Report::default(),
         in_flight: VecDeque::new(),
         retries: Vec::new(),
+        retry_after: Duration::ZERO,
     };
     while let Some(batch) = reader.next_batch()? {
         let mut good: Vec<Row> = Vec::with_capacity(BATCH_ROWS_MAX);
@@ -139,6 +142,8 @@ struct Loader<'a, W: Writer> {
     in_flight: VecDeque<(Vec<Row>, W::Pending)>,
     /// Rows to send again, in the order of their answers.
     retries: Vec<Row>,
+    /// The longest time that the server asked to wait before they are sent.
+    retry_after: Duration,
 }
 
 impl<W: Writer> Loader<'_, W> {
@@ -180,8 +185,12 @@ impl<W: Writer> Loader<'_, W> {
         match outcome {
             RowOutcome::Ok { duplicate: false, .. } => self.report.accepted += 1,
             RowOutcome::Ok { duplicate: true, .. } => self.report.duplicate += 1,
-            RowOutcome::InDoubt
-            | RowOutcome::NotApplied(NotApplied::Overloaded | NotApplied::BlockedBehind) => {
+            RowOutcome::InDoubt | RowOutcome::NotApplied(NotApplied::BlockedBehind) => {
+                self.retries.push(row);
+            }
+            RowOutcome::Overloaded { retry_after_ms } => {
+                let hint = Duration::from_millis(u64::from(retry_after_ms));
+                self.retry_after = self.retry_after.max(hint.min(PAUSE_HINT_MAX));
                 self.retries.push(row);
             }
             RowOutcome::NotApplied(reason) => match permanent(reason) {
@@ -236,7 +245,7 @@ impl<W: Writer> Loader<'_, W> {
             rows.sort_by_key(|row| row.number);
             let waiting = rows.len();
             self.report.retried += waiting as u64;
-            self.writer.pause(pause);
+            self.writer.pause(pause.max(std::mem::take(&mut self.retry_after)));
             while !rows.is_empty() {
                 let rest = rows.split_off(rows.len().min(BATCH_ROWS_MAX));
                 let pending = self.writer.send(&rows)?;

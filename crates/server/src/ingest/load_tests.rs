@@ -50,9 +50,9 @@ impl Server {
                 self.apply(number);
                 RowOutcome::InDoubt
             }
-            Some(RowOutcome::NotApplied(NotApplied::Overloaded)) => {
+            Some(overloaded @ RowOutcome::Overloaded { .. }) => {
                 self.blocked_behind = Some(number);
-                RowOutcome::NotApplied(NotApplied::Overloaded)
+                overloaded
             }
             Some(other) => other,
             None if number <= self.mark => ok(true),
@@ -141,7 +141,7 @@ fn a_load_repeated_changes_nothing() {
 
 #[test]
 fn overload_is_retried_in_order_and_no_row_is_taken_for_a_repeat() {
-    let overloaded = || RowOutcome::NotApplied(NotApplied::Overloaded);
+    let overloaded = || RowOutcome::Overloaded { retry_after_ms: 700 };
     let mut server =
         Server::default().refuse(500, [overloaded(), overloaded()]).refuse(4_001, [overloaded()]);
     let report = run(&mut server, &file(6_000, &[]), None).unwrap();
@@ -193,7 +193,7 @@ fn a_server_that_is_full_ends_the_load_and_says_how_to_go_on() {
 
 #[test]
 fn endless_overload_is_given_up() {
-    let overloaded = RowOutcome::NotApplied(NotApplied::Overloaded);
+    let overloaded = RowOutcome::Overloaded { retry_after_ms: 0 };
     let mut server = Server::default().refuse(1, std::iter::repeat_n(overloaded, 1_000));
     let error = run(&mut server, &file(3, &[]), None).unwrap_err();
     assert!(error.contains("overloaded"), "{error}");

@@ -128,7 +128,7 @@ impl Connection {
             Some(Cut::InFlight)
         } else if queued >= limits.queued_output_bytes as usize {
             Some(Cut::QueuedOutput)
-        } else if queued > 0 && budget.is_spent() {
+        } else if (queued > 0 || self.in_flight > 0) && budget.is_spent() {
             Some(Cut::BufferMemory)
         } else {
             None

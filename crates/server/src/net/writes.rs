@@ -60,10 +60,10 @@ pub fn write<E: Env>(
         (_, Kind::Delete) => (WriteKind::Delete, &schema.layout),
         _ => (WriteKind::Put, &schema.layout),
     };
-    let mut checked = check(&request, schema, layout, &kind, frame.payload.len());
-    if core.budget.is_spent() {
+    let is_refused = core.budget.is_spent();
+    let mut checked = check(&request, schema, layout, &kind, frame.payload.len(), is_refused);
+    if is_refused {
         core.counters.cut(Cut::BufferMemory);
-        checked.batch.is_refused = true;
         checked.message = "the server's buffer memory is spent; repeat this later".to_owned();
     }
     let counters = core.counters.view(&view.qualified_name());
@@ -128,12 +128,14 @@ struct Checked {
     message: String,
 }
 
+/// Checks every row. Of a batch that is refused for want of memory, only the keys are kept.
 fn check(
     request: &WriteRequest<'_>,
     schema: &Schema,
     layout: &RowLayout,
     kind: &WriteKind,
     payload_bytes: usize,
+    is_refused: bool,
 ) -> Checked {
     let ack = match request.head.ack {
         WireAck::Logged => Ack::Logged,
@@ -141,14 +143,15 @@ fn check(
         WireAck::Replicated => Ack::Replicated,
     };
     let mut batch = WriteBatch::new(ack, request.head.producer_id);
-    batch.rows.reserve(request.row_count());
-    batch.bytes.reserve(payload_bytes);
+    batch.is_refused = is_refused;
+    batch.rows.reserve_exact(request.row_count());
+    batch.bytes.reserve(if is_refused { 0 } else { payload_bytes });
     let (mut refused, mut message) = (Vec::new(), String::new());
     for (index, row) in request.rows().enumerate() {
         match row_bytes(&row, schema, layout, kind) {
             Ok(value) => {
                 let key = batch.store(row.key);
-                let value = batch.store(value);
+                let value = batch.store(if is_refused { &[] } else { value });
                 batch.rows.push(RowWrite {
                     kind: kind.clone(),
                     view_id: schema.view_id,
@@ -255,13 +258,16 @@ fn on_wire(outcome: Outcome) -> RowOutcome {
             RowOutcome::Ok { token: Token { partition, sequence }, duplicate }
         }
         Outcome::InDoubt => RowOutcome::InDoubt,
+        Outcome::NotApplied(Refusal::Overloaded { retry_ms }) => {
+            RowOutcome::Overloaded { retry_after_ms: retry_ms }
+        }
         Outcome::NotApplied(refusal) => RowOutcome::NotApplied(match refusal {
             Refusal::Late => NotApplied::Late,
             Refusal::FutureEventTime => NotApplied::FutureEventTime,
             Refusal::DiskFull => NotApplied::DiskFull,
             Refusal::ReadOnly => NotApplied::ReadOnly,
-            Refusal::Overloaded => NotApplied::Overloaded,
-            Refusal::BlockedBehind => NotApplied::BlockedBehind,
+            // Answered above; the compiler cannot tell.
+            Refusal::Overloaded { .. } | Refusal::BlockedBehind => NotApplied::BlockedBehind,
             Refusal::UnknownSchema => NotApplied::UnknownSchema,
             Refusal::RowTooLarge => NotApplied::RowTooLarge,
             Refusal::CorruptBase => NotApplied::CorruptBase,
@@ -283,7 +289,6 @@ mod tests {
             Refusal::FutureEventTime,
             Refusal::DiskFull,
             Refusal::ReadOnly,
-            Refusal::Overloaded,
             Refusal::BlockedBehind,
             Refusal::UnknownSchema,
             Refusal::RowTooLarge,
@@ -296,5 +301,7 @@ mod tests {
             let RowOutcome::NotApplied(reason) = outcome else { panic!("{outcome:?}") };
             assert_eq!(reason.to_string(), format!("{refusal:?}"));
         }
+        let overloaded = on_wire(Outcome::NotApplied(Refusal::Overloaded { retry_ms: 70 }));
+        assert_eq!(overloaded, RowOutcome::Overloaded { retry_after_ms: 70 });
     }
 }

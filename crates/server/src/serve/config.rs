@@ -81,10 +81,14 @@ pub enum ConfigError {
     #[error(transparent)]
     Limit(#[from] LimitError),
     /// There is too little memory to serve anything.
-    #[error("--memory {given} is too little for {cores} shards: give each at least 16MiB")]
+    #[error(
+        "--memory {given} is too little for {cores} shards: give at least {needed}, or fewer --cores"
+    )]
     Memory {
         /// What was given.
         given: Size,
+        /// What is needed with these limits.
+        needed: Size,
         /// How many shards share it.
         cores: usize,
     },
@@ -117,8 +121,10 @@ impl ServeOptions {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
         let cores = self.cores.max(1);
-        if self.memory_bytes < (cores as u64).saturating_mul(16 << 20) {
-            return Err(ConfigError::Memory { given: Size { bytes: self.memory_bytes }, cores });
+        let needed = Size { bytes: self.limits.least_memory_bytes(cores) };
+        if self.memory_bytes < needed.bytes {
+            let given = Size { bytes: self.memory_bytes };
+            return Err(ConfigError::Memory { given, needed, cores });
         }
         if self.listen.is_none() && self.unix.is_none() {
             return Err(ConfigError::NoListener);

@@ -8,7 +8,7 @@ use crate::http::EngineFamily;
 /// Every figure of the engine, by shard or by view.
 pub fn families(stats: &Stats) -> Vec<EngineFamily> {
     type Pick = fn(&ShardStats) -> u64;
-    let by_shard: [(&str, &str, bool, Pick); 10] = [
+    let by_shard: [(&str, &str, bool, Pick); 11] = [
         ("hot_rows", "Rows in the hot table, tombstones included", false, |s| s.rows),
         ("hot_used_bytes", "Bytes of the hot table in use", false, |s| s.hot_used_bytes),
         ("hot_budget_bytes", "Budget of the hot table in bytes", false, |s| s.hot_budget_bytes),
@@ -17,6 +17,9 @@ pub fn families(stats: &Stats) -> Vec<EngineFamily> {
         ("rows_duplicate", "Rows repeated by their producer", true, |s| s.rows_duplicate),
         ("rows_refused", "Rows refused", true, |s| s.rows_refused),
         ("log_batches", "Log batches sealed", true, |s| s.log_batches),
+        ("damaged_tables", "Tables on disk that are known to be damaged", false, |s| {
+            s.damaged_tables.len() as u64
+        }),
         ("rows_in_flight", "Rows waiting for the log", false, |s| s.rows_in_flight),
         ("read_only", "1 if the shard takes no writes", false, |s| {
             u64::from(s.read_only.is_some())

@@ -4,6 +4,18 @@
 //! well is a trap. The few that depend on the machine or the workload (connections, buffer memory)
 //! may be set in the configuration file.
 
+use thermae_engine::memory::least_bytes;
+
+const MIB: u64 = 1 << 20;
+/// The least buffer memory that a shard can work with, in bytes.
+const BUFFER_LEAST_BYTES: u64 = 8 * MIB;
+/// What a shard's ring receives into: 256 buffers of 32 KiB that the system holds, 64 in reserve.
+const RECEIVE_BYTES: u64 = 10 * MIB;
+/// What an open connection costs beside its buffers (server tests, `flood`), and the memory of the server
+/// for each connection that it may have by default.
+const CONNECTION_BYTES: u64 = 2 << 10;
+const MEMORY_PER_CONNECTION_BYTES: u64 = 32 << 10;
+
 /// The limits one server runs under. [`Limits::default`] is what `thermae serve` uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -76,6 +88,60 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// These limits for a server of `memory_bytes`: what was left at its default is lowered to a sixteenth
+    /// of the memory for all buffers, and a quarter and an eighth of a shard's part of that for a frame and
+    /// for the answers of a connection. What was set is left as it is.
+    #[must_use]
+    pub fn within(self, memory_bytes: u64, shards: usize) -> Self {
+        let (default, shards) = (Self::default(), shards.max(1) as u64);
+        let least = BUFFER_LEAST_BYTES * shards;
+        let lowered =
+            |now: u64, default: u64, most: u64| if now == default { now.min(most) } else { now };
+        let buffer_bytes =
+            lowered(self.buffer_bytes, default.buffer_bytes, (memory_bytes / 16).max(least));
+        let shard_bytes = buffer_bytes / shards;
+        let small = |now: u32, default: u32, most: u64| {
+            u32::try_from(lowered(now.into(), default.into(), most)).unwrap_or(now)
+        };
+        let connections = (memory_bytes / MEMORY_PER_CONNECTION_BYTES).max(1);
+        Self {
+            connections: small(self.connections, default.connections, connections),
+            frame_bytes: small(self.frame_bytes, default.frame_bytes, shard_bytes / 4),
+            queued_output_bytes: small(
+                self.queued_output_bytes,
+                default.queued_output_bytes,
+                shard_bytes / 8,
+            ),
+            buffer_bytes,
+            ..self
+        }
+    }
+
+    /// Memory that the connections may take, over all shards: buffers, what rings receive into, and the
+    /// connections themselves, in bytes.
+    pub fn memory_bytes(&self, shards: usize) -> u64 {
+        self.buffer_bytes
+            + RECEIVE_BYTES * shards as u64
+            + CONNECTION_BYTES * u64::from(self.connections)
+    }
+
+    /// The least memory of a server with `shards` shards and these limits, as [`Self::within`] lowers them,
+    /// in bytes: connections and the store.
+    pub fn least_memory_bytes(&self, shards: usize) -> u64 {
+        let needed = |memory_bytes| {
+            let reserved_bytes = self.within(memory_bytes, shards).memory_bytes(shards);
+            least_bytes(shards as u64, reserved_bytes).next_multiple_of(MIB)
+        };
+        let mut least = needed(0);
+        // More memory allows more connections, by a sixteenth of it: this comes to an end.
+        while needed(least) > least {
+            least = needed(least);
+        }
+        least
+    }
+}
+
 /// A limit set to a value that the server cannot run under.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("limits.{name} = {given} is out of range: it must be between {least} and {most}")]
@@ -129,6 +195,29 @@ mod tests {
     #[test]
     fn the_defaults_pass_their_own_check() {
         Limits::default().check().unwrap();
+    }
+
+    #[test]
+    fn a_small_memory_lowers_what_was_left_at_its_default() {
+        let small = Limits::default().within(64 << 20, 1);
+        assert_eq!((small.buffer_bytes, small.frame_bytes), (8 << 20, 2 << 20));
+        assert_eq!((small.queued_output_bytes, small.connections), (1 << 20, 2_048));
+        small.check().unwrap();
+        let set = Limits { frame_bytes: 1 << 20, connections: 7, ..Limits::default() };
+        let small = set.within(64 << 20, 1);
+        assert_eq!((small.frame_bytes, small.connections), (1 << 20, 7));
+        assert_eq!(Limits::default().within(16 << 30, 4), Limits::default());
+    }
+
+    #[test]
+    fn the_least_memory_is_enough_for_itself() {
+        for shards in [1, 2, 7, 64] {
+            let least = Limits::default().least_memory_bytes(shards);
+            let limits = Limits::default().within(least, shards);
+            let reserved = limits.memory_bytes(shards);
+            assert!(least >= least_bytes(shards as u64, reserved), "{shards}");
+            assert!(least <= shards as u64 * (56 << 20), "{shards}: {least}");
+        }
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub struct ServeOptions {
     pub http: Option<String>,
     /// Shards, each a pinned thread; 0 = one per core of the machine.
     pub cores: usize,
-    /// Memory for the hot tables of all shards, in bytes.
+    /// Memory of the process, in bytes: tables, buffers, connections. [`Limits`] left at their defaults are
+    /// lowered to fit it.
     pub memory_bytes: u64,
     /// How long a shard polls after its last request before it sleeps, in microseconds; 0 = never.
     pub spin_us: u64,

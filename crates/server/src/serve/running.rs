@@ -63,6 +63,8 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         options.cores = std::thread::available_parallelism().map_or(1, usize::from);
         options.check()?;
     }
+    options.limits = options.limits.within(options.memory_bytes, options.cores);
+    options.check()?;
     let listeners = Listeners::bind(&options)?;
     let unix = listeners.unix.as_ref().map(|(_, path)| UnixPath(path.clone()));
     options.limits.connections = allow_connections(options.limits.connections);
@@ -99,6 +101,7 @@ fn start_engine(
     let engine_options = Options {
         cores: options.cores,
         memory_bytes: options.memory_bytes,
+        reserved_bytes: options.limits.memory_bytes(options.cores),
         spin_us: options.spin_us,
         pin: options.pin,
         ..Options::default()

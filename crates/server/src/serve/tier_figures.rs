@@ -46,7 +46,7 @@ const BY_TIER: [ByTier; 4] = [
 /// A figure of a shard: name, help, whether it only grows, how to get it.
 type ByShard = (&'static str, &'static str, bool, Pick);
 
-const BY_SHARD: [ByShard; 17] = [
+const BY_SHARD: [ByShard; 21] = [
     ("hot_complete", "1 if the hot table has every newest row", false, |t| {
         u64::from(t.hot.is_complete)
     }),
@@ -63,6 +63,16 @@ const BY_SHARD: [ByShard; 17] = [
     ("background_failures", "Pieces of background work that failed", true, |t| t.movement.failures),
     ("background_trouble", "1 if flushes or compaction do not get on", false, |t| {
         u64::from(t.trouble.is_some())
+    }),
+    ("write_queue_bytes", "Memory of writes on their way to the log", false, |t| {
+        t.memory.queue_bytes
+    }),
+    ("write_queue_max_bytes", "What they may take before writes are refused", false, |t| {
+        t.memory.queue_max_bytes
+    }),
+    ("writes_slowed", "Times that writes waited for the background", true, |t| t.memory.slowed),
+    ("memory_excess_bytes", "What filters and indices may take past their share", false, |t| {
+        t.memory.index_excess_bytes
     }),
     ("below_hot_keys", "Keys that the hot table could not answer", true, |t| t.reads.asked),
     ("memtable_hits", "Keys that memory answered then", true, |t| t.reads.memory_hits),

@@ -38,7 +38,7 @@ pub fn options(directory: &Path, cores: usize) -> ServeOptions {
         unix: Some(directory.join("socket")),
         http: Some("127.0.0.1:0".to_owned()),
         cores,
-        memory_bytes: 32 << 20,
+        memory_bytes: cores as u64 * (64 << 20),
         spin_us: 0,
         pin: false,
         ..ServeOptions::default()

@@ -28,9 +28,14 @@ impl Server {
 
     /// Starts one with these options too.
     pub fn start_with(data: &Path, options: &[&str]) -> Self {
-        let mut child = thermae()
+        Self::start_by(thermae(), data, &[&["--memory", "128MiB"], options].concat())
+    }
+
+    /// Starts one by a command that runs the program.
+    pub fn start_by(mut program: Command, data: &Path, options: &[&str]) -> Self {
+        let mut child = program
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .args(["--memory", "64MiB", "--data"])
+            .arg("--data")
             .arg(data)
             .args(options)
             .stdout(Stdio::piped())

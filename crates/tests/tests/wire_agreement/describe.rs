@@ -211,6 +211,7 @@ fn written(frame: &Frame<'_>) -> Json {
         RowOutcome::Ok { token: at, duplicate } => json!([u8::from(duplicate), token(at)]),
         RowOutcome::InDoubt => json!([2, token(none)]),
         RowOutcome::NotApplied(reason) => json!([reason.code(), token(none)]),
+        RowOutcome::Overloaded { retry_after_ms } => json!([35, retry_after_ms]),
     });
     json!({"level": level(reply.level), "outcomes": outcomes.collect::<Vec<_>>(),
         "message": reply.message})

@@ -10,6 +10,7 @@ use super::plan::Compaction;
 use super::source::TableSource;
 use super::windows::{MOST_PARTS, Window};
 use crate::WarmError;
+use crate::buffers::Buffers;
 use crate::files::{Garbage, Made, WarmFiles};
 use crate::flush::{Progress, STEP_BYTES};
 use crate::merge::{Entry, Fate, Merge, Together};
@@ -42,8 +43,9 @@ impl<E: Env> Merging<E> {
         compaction: Compaction,
         tables: &[Arc<Table<E::File>>],
         rules: Arc<Rules>,
+        buffers: &Buffers,
     ) -> Result<Self, WarmError> {
-        let sources = tables.iter().map(|table| TableSource::new(table));
+        let sources = tables.iter().map(|table| TableSource::new(table, buffers.scan_bytes));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let together = match compaction.kind {
             TableKind::Latest => Together::Keys,

@@ -16,12 +16,16 @@ pub struct TableSource<E: Env> {
 }
 
 impl<E: Env> TableSource<E> {
-    /// At the table's first row.
+    /// At the table's first row; the table is read `scan_bytes` at a time.
     ///
     /// # Errors
     /// Its first block cannot be read.
-    pub fn new(table: &std::sync::Arc<Table<E::File>>) -> Result<Self, WarmError> {
-        let mut source = Self { scan: table.scan(), row: None, version: Vec::new() };
+    pub fn new(
+        table: &std::sync::Arc<Table<E::File>>,
+        scan_bytes: usize,
+    ) -> Result<Self, WarmError> {
+        let scan = table.scan_by(scan_bytes);
+        let mut source = Self { scan, row: None, version: Vec::new() };
         source.advance()?;
         Ok(source)
     }

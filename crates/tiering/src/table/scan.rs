@@ -11,8 +11,8 @@ use super::read::{Extent, Table};
 use super::search::Scratch;
 use crate::error::WarmError;
 
-/// Bytes of a read, unless a block is larger.
-const RUN_BYTES: u64 = 512 << 10;
+/// Bytes of a read, unless a block is larger or the caller says otherwise.
+const RUN_BYTES: usize = 512 << 10;
 
 /// One row of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,12 @@ pub struct TableScan<F> {
 impl<F: File> Table<F> {
     /// All its rows in their order.
     pub fn scan(self: &Arc<Self>) -> TableScan<F> {
-        let blocks = Blocks::new(Arc::clone(self));
+        self.scan_by(RUN_BYTES)
+    }
+
+    /// All its rows in their order, read `run_bytes` at a time, or a block where one is larger.
+    pub fn scan_by(self: &Arc<Self>, run_bytes: usize) -> TableScan<F> {
+        let blocks = Blocks { run_bytes: run_bytes as u64, ..Blocks::new(Arc::clone(self)) };
         TableScan { blocks, view: ViewId(0), offset_bytes: 0, at: 0, left: 0 }
     }
 }
@@ -85,6 +90,7 @@ pub(super) struct Blocks<F> {
     next: u32,
     run: AlignedBuf,
     run_at: u64,
+    run_bytes: u64,
 }
 
 /// A block whose rows are in the scratch.
@@ -98,7 +104,7 @@ pub(super) struct Block {
 impl<F: File> Blocks<F> {
     pub(super) fn new(table: Arc<Table<F>>) -> Self {
         let (scratch, run) = (Scratch::new(), AlignedBuf::new());
-        Self { table, scratch, next: 0, run, run_at: 0 }
+        Self { table, scratch, next: 0, run, run_at: 0, run_bytes: RUN_BYTES as u64 }
     }
 
     /// Restores the rows of the next block; after an error, the one after it.
@@ -129,7 +135,7 @@ impl<F: File> Blocks<F> {
     fn read_run(&mut self, first: u32) -> Result<(), WarmError> {
         let whole = self.table.extent(first..self.table.blocks());
         let offset_bytes = whole.offset_bytes;
-        let bytes = whole.bytes.min(RUN_BYTES.max(self.table.extent(first..first + 1).bytes));
+        let bytes = whole.bytes.min(self.run_bytes.max(self.table.extent(first..first + 1).bytes));
         self.run = AlignedBuf::new();
         self.run_at = offset_bytes;
         self.run = self.table.read(Extent { offset_bytes, bytes })?;

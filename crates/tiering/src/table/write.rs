@@ -14,9 +14,10 @@ use super::filter::FilterBuilder;
 use super::order::RowOrder;
 use super::pack::{Packer, Packing};
 use super::path::{table_path, temporary_path};
+use crate::buffers::Buffers;
 use crate::error::WarmError;
 
-/// Bytes of a write.
+/// Bytes of a write, unless the caller says otherwise.
 const WRITE_BYTES: usize = 1 << 20;
 /// Pages are numbered in 32 bits; some are left for index and filter.
 const MOST_BYTES: u64 = (1 << 44) - (1 << 36);
@@ -45,6 +46,7 @@ pub struct TableWriter<E: Env> {
     /// Bytes in the file; those of `out` follow.
     written_bytes: u64,
     out: AlignedBuf,
+    write_bytes: usize,
     packer: Packer,
     index: TableIndex,
     filter: FilterBuilder,
@@ -97,7 +99,7 @@ impl<E: Env> TableWriter<E> {
         };
         let file = file.map_err(|source| failed("create", source))?;
         let id = TableId { kind, store_id, file_id, salt: env.random_u64(), hash_seed };
-        let mut out = AlignedBuf::with_capacity(WRITE_BYTES + (WRITE_BYTES >> 2));
+        let mut out = AlignedBuf::new();
         out.extend_from_slice(&id.header_page());
         Ok(Self {
             env: env.clone(),
@@ -108,6 +110,7 @@ impl<E: Env> TableWriter<E> {
             is_finished: false,
             written_bytes: 0,
             out,
+            write_bytes: WRITE_BYTES,
             packer,
             index: TableIndex::new(),
             filter: FilterBuilder::new(),
@@ -119,6 +122,17 @@ impl<E: Env> TableWriter<E> {
                 max_event_time: i64::MIN,
             },
         })
+    }
+
+    /// The same, with buffers of other sizes than the usual. Before the first row.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: &Buffers) -> Self {
+        self.write_bytes = buffers.write_bytes;
+        let mut out = AlignedBuf::with_capacity(self.write_bytes + (self.write_bytes >> 2));
+        out.extend_from_slice(&self.out);
+        self.out = out;
+        self.filter = FilterBuilder::with_parts_of(buffers.filter_hashes);
+        self
     }
 
     /// Adds a row: ascending by (view, entity hash, key), and the versions of a key from the newest
@@ -220,29 +234,36 @@ impl<E: Env> TableWriter<E> {
         let packed = self.packer.pack(&mut self.out);
         seal_block(&mut self.out[start..], &packed.header, &self.id, offset_bytes);
         self.index.push(view, packed.first_hash, packed.header.rows, packed.header.pages);
-        if self.out.len() >= WRITE_BYTES { self.write_out() } else { Ok(()) }
+        if self.out.len() >= self.write_bytes { self.write_out() } else { Ok(()) }
     }
 
-    /// Appends a section; returns where it lies.
-    fn section(&mut self, pages: &[u8], used_bytes: u64) -> Section {
+    /// Appends a section, a buffer at a time; returns where it lies.
+    fn section(&mut self, pages: &[u8], used_bytes: u64) -> Result<Section, WarmError> {
         let offset_bytes = self.bytes();
-        self.out.extend_from_slice(pages);
         let checksum = self.id.checksum(pages, offset_bytes);
-        Section { offset_bytes, bytes: used_bytes, checksum }
+        for piece in pages.chunks(self.write_bytes) {
+            self.out.extend_from_slice(piece);
+            if self.out.len() >= self.write_bytes {
+                self.write_out()?;
+            }
+        }
+        Ok(Section { offset_bytes, bytes: used_bytes, checksum })
     }
 
     fn write_end(&mut self) -> Result<TableRef, WarmError> {
         let (views, blocks) = (self.index.views().len() as u32, self.index.blocks());
         let index = self.index.to_bytes();
-        let index = self.section(&index, TableFooter::index_bytes(views, blocks));
+        let index = self.section(&index, TableFooter::index_bytes(views, blocks))?;
         let (parts, entities) = std::mem::replace(&mut self.filter, FilterBuilder::new()).finish();
+        let filter_parts = parts.len() as u32;
         let (filter, used_bytes) = encode_filter(&parts);
-        let filter = self.section(&filter, used_bytes);
+        drop(parts);
+        let filter = self.section(&filter, used_bytes)?;
         let footer = TableFooter {
             id: self.id,
             blocks,
             views,
-            filter_parts: parts.len() as u32,
+            filter_parts,
             index,
             filter,
             rows: self.counts.rows,

@@ -20,6 +20,11 @@ impl BackOff {
         self.until_ns
     }
 
+    /// The work failed, and has not succeeded since.
+    pub fn is_failing(&self) -> bool {
+        self.rest_ns > 0
+    }
+
     pub fn fail(&mut self, now_ns: u64) {
         self.rest_ns = (self.rest_ns * 2).clamp(FIRST_NS, LONGEST_NS);
         self.pause(now_ns, self.rest_ns);

@@ -35,8 +35,16 @@ impl<E: Env, C: Commit> Worker<E, C> {
             expired_before: self.rules.expired_before(),
             free_bytes,
         };
-        match plan(&state, &self.policy) {
-            Plan::Nothing => self.must_plan = false,
+        let plan = plan(&state, &self.policy);
+        self.stats.is_merge_paused = matches!(plan, Plan::Paused(_));
+        match plan {
+            Plan::Nothing => {
+                self.must_plan = false;
+                if self.merges.is_empty() {
+                    // What failed before is not wanted any more.
+                    self.merge_rest.succeed();
+                }
+            }
             Plan::Drop { file_ids } => return self.drop_tables(&file_ids, now_ns),
             Plan::Paused(pause) => {
                 // Those at work have their room already, and give some back.
@@ -49,7 +57,8 @@ impl<E: Env, C: Commit> Worker<E, C> {
             Plan::Merge(compaction) => {
                 self.must_plan = false;
                 let tables = self.tables(&compaction.inputs);
-                match Merging::new(compaction, &tables, Arc::clone(&self.rules)) {
+                let rules = Arc::clone(&self.rules);
+                match Merging::new(compaction, &tables, rules, &self.files.buffers) {
                     Ok(merging) => self.merges.push(merging),
                     Err(error) => return self.merge_failed(error, now_ns),
                 }

@@ -1,7 +1,8 @@
 //! How the worker's time is shared between a flush and the merges that it makes necessary.
 
-/// Runs beyond those that settle from which on merges get nearly all of the time.
-const STEEPEST: u32 = 5;
+/// Most bytes to merge for one that is flushed. In the long run a byte is merged about as often; a flush
+/// that got less of the time would hold writers up for longer than they wait.
+const MOST: u64 = 4;
 
 /// Flushes go first, but owe merges the more, the more runs lie above the newest merge at work: writers
 /// are slowed by and by, through memtables that fill, and never stopped for as long as a merge takes.
@@ -32,12 +33,9 @@ impl Shares {
     }
 }
 
-/// Bytes to merge for one that is flushed: none while runs may stay, then twice as many for each run more.
+/// Bytes to merge for one that is flushed: none while runs may stay, then as many as there are runs more.
 fn weight(runs: usize, settled_runs: usize) -> u64 {
-    match runs.saturating_sub(settled_runs) as u32 {
-        0 => 0,
-        more => 1 << more.min(STEEPEST),
-    }
+    (runs.saturating_sub(settled_runs) as u64).min(MOST)
 }
 
 #[cfg(test)]
@@ -47,7 +45,7 @@ mod tests {
     #[test]
     fn merges_get_more_the_more_runs_there_are() {
         let weights: Vec<u64> = (4..13).map(|runs| weight(runs, 5)).collect();
-        assert_eq!(weights, [0, 0, 2, 4, 8, 16, 32, 32, 32]);
+        assert_eq!(weights, [0, 0, 1, 2, 3, 4, 4, 4, 4]);
     }
 
     #[test]
@@ -56,9 +54,9 @@ mod tests {
         shares.flushed(100, 5, 5);
         assert!(!shares.is_merges_turn());
         shares.flushed(100, 6, 5);
-        shares.merged(199);
+        shares.merged(99);
         assert!(shares.is_merges_turn());
-        shares.merged(100);
+        shares.merged(1);
         assert!(!shares.is_merges_turn());
         shares.flushed(100, 9, 5);
         shares.forgive();

@@ -214,6 +214,7 @@ fn outcomes_come_back() {
     assert_eq!(outcomes[1], duplicate);
     assert_eq!(outcomes[2], RowOutcome::InDoubt);
     assert_eq!(outcomes[3], RowOutcome::NotApplied(NotApplied::Late));
+    assert_eq!(outcomes[4], RowOutcome::Overloaded { retry_after_ms: 250 });
     assert!(!reply.all_ok());
     assert_eq!(reply.message, "late");
     for reason in NotApplied::ALL {

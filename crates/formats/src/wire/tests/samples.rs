@@ -221,7 +221,7 @@ fn write() -> Vec<Sample> {
         RowOutcome::Ok { token: Token { partition: 6, sequence: 8 }, duplicate: true },
         RowOutcome::InDoubt,
         RowOutcome::NotApplied(NotApplied::Late),
-        RowOutcome::NotApplied(NotApplied::Overloaded),
+        RowOutcome::Overloaded { retry_after_ms: 250 },
     ];
     vec![
         ("write", "put", made(|out| finish(WriteEncoder::put(out, 6, &head)))),

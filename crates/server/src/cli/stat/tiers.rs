@@ -15,6 +15,7 @@ pub(super) struct Tiers {
     history: Tier,
     movement: Movement,
     reads: Reads,
+    memory: Memory,
     write_amplification: f64,
     space_amplification: f64,
     trouble: Option<String>,
@@ -40,6 +41,16 @@ struct Tier {
     memory_bytes: u64,
     oldest_event_time: Option<i64>,
     newest_event_time: Option<i64>,
+}
+
+/// What is held to shares of the memory.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Memory {
+    queue_bytes: u64,
+    queue_max_bytes: u64,
+    index_max_bytes: u64,
+    index_excess_bytes: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -80,6 +91,18 @@ pub(super) fn show(figures: &Figures, now_us: i64) -> String {
         if let Some(why) = &shard.tiers.trouble {
             notes.push(format!("shard {}: {why}", shard.shard));
         }
+        if shard.tiers.memory.index_excess_bytes > 0 {
+            let excess = bytes(shard.tiers.memory.index_excess_bytes);
+            notes.push(format!(
+                "shard {}: filters, indices and their merges may take {excess} past their share:\n  \
+                 restart to have the hot table give it up, or give more --memory",
+                shard.shard
+            ));
+        }
+        if !shard.damaged_tables.is_empty() {
+            let (number, damaged) = (shard.shard, shard.damaged_tables.len());
+            notes.push(format!("shard {number}: {damaged} tables are damaged; see thermae stat"));
+        }
     }
     if all.reads.failed > 0 {
         let failed = thousands(all.reads.failed);
@@ -116,7 +139,7 @@ fn table<'a>(all: &Tiers, views: impl Iterator<Item = &'a Served>, now_us: i64) 
 
 /// What does not fit the table.
 fn facts(all: &Tiers, incomplete: usize, shards: usize) -> Vec<String> {
-    let Tiers { hot, memtable, latest, history, movement, reads, .. } = all;
+    let Tiers { hot, memtable, latest, history, movement, reads, memory, .. } = all;
     let holds = match incomplete {
         0 => "every newest row is in it".to_owned(),
         some => format!("{some} of {shards} shards have more rows than are in it"),
@@ -130,6 +153,12 @@ fn facts(all: &Tiers, incomplete: usize, shards: usize) -> Vec<String> {
             thousands(history.tables),
             bytes(latest.memory_bytes + history.memory_bytes),
             thousands(memtable.frozen),
+        ),
+        format!(
+            "memory: writes on their way take {} of {}; filters and indices have {}",
+            bytes(memory.queue_bytes),
+            bytes(memory.queue_max_bytes),
+            bytes(memory.index_max_bytes),
         ),
         format!(
             "written {:.1} x what was flushed; latest takes {:.1} x its oldest table (worst shard)",
@@ -207,9 +236,21 @@ impl Tiers {
             history: self.history.and(&other.history),
             movement: self.movement.and(&other.movement),
             reads: self.reads.and(&other.reads),
+            memory: self.memory.and(&other.memory),
             write_amplification: self.write_amplification.max(other.write_amplification),
             space_amplification: self.space_amplification.max(other.space_amplification),
             trouble: None,
+        }
+    }
+}
+
+impl Memory {
+    fn and(&self, other: &Memory) -> Memory {
+        Memory {
+            queue_bytes: self.queue_bytes + other.queue_bytes,
+            queue_max_bytes: self.queue_max_bytes + other.queue_max_bytes,
+            index_max_bytes: self.index_max_bytes + other.index_max_bytes,
+            index_excess_bytes: self.index_excess_bytes + other.index_excess_bytes,
         }
     }
 }
@@ -263,7 +304,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
-    const SHARD: &str = r#"{"shard":1,"rows":900,"tiers":{
+    const SHARD: &str = r#"{"shard":1,"rows":900,
+        "damaged_tables":[{"path":"a.tbl","offset_bytes":4096,"what":"torn"}],"tiers":{
         "hot":{"rows":900,"used_bytes":10485760,"budget_bytes":12582912,"evictions":70,"is_complete":false},
         "memtable":{"rows":12,"bytes":3145728,"frozen":1,"oldest_event_time":1000000,"newest_event_time":2000000},
         "latest":{"tables":3,"rows":123456789,"tombstones":4,"bytes":25769803776,"memory_bytes":1048576,
@@ -273,6 +315,8 @@ mod tests {
             "dropped_tables":0,"failures":2,"promotions":55,"demotions":70,"new_figure":1},
         "reads":{"asked":200,"memory_hits":50,"warm_hits":90,"misses_filtered":58,"misses_read":1,"failed":1,
             "blocks_read":93,"for_writes":4},
+        "memory":{"queue_bytes":1048576,"queue_max_bytes":4194304,"index_max_bytes":5242880,
+            "index_excess_bytes":2097152},
         "write_amplification":1.2,"space_amplification":1.5,
         "trouble":"compaction is paused: rewriting 5 bytes"}}"#;
 
@@ -294,6 +338,9 @@ mod tests {
             "history             0       0 B         -  -                0 tables dropped\n",
             "hot table: 10.0 MiB of 12.0 MiB used; 2 of 2 shards have more rows than are in it",
             "tables: 3 latest, 0 history; filters and indices take 1.0 MiB; 1 memtables wait",
+            "memory: writes on their way take 1.0 MiB of 4.0 MiB; filters and indices have 5.0 MiB",
+            "shard 1: filters, indices and their merges may take 2.0 MiB past their share:",
+            "shard 1: 1 tables are damaged; see thermae stat",
             "written 1.2 x what was flushed; latest takes 1.5 x its oldest table (worst shard)",
             "below hot: 200 keys asked, 93 blocks read; misses: 58 by filters, 1 after a read",
             "writes looked 4 rows up first",

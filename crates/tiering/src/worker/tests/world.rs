@@ -11,6 +11,7 @@ use thermae_formats::hash::{entity_hash, partition_of, row_hash};
 
 use super::commit::SimCommit;
 use super::model::{self, Found, KEEP_FOR_US, Key, Record, Seen, is_newest, policies, seen};
+use crate::buffers::Buffers;
 use crate::compact::plan::CompactionPolicy;
 use crate::files::WarmFiles;
 use crate::flush::FlushJob;
@@ -463,7 +464,7 @@ pub fn worker_over(
     rules: Arc<Rules>,
 ) -> Worker<SimEnv, SimCommit> {
     let (env, dir, store_id, hash_seed) = (env.clone(), dir.into(), STORE_ID, HASH_SEED);
-    let files = WarmFiles { env, dir, store_id, hash_seed };
+    let files = WarmFiles { env, dir, store_id, hash_seed, buffers: Buffers::within(0) };
     let policy = CompactionPolicy { reserve_bytes: 4_000, ..CompactionPolicy::default() };
     Worker::new(files, commit, 0, policy, rules, tree)
 }
