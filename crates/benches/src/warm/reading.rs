@@ -46,7 +46,8 @@ pub enum Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn id(&self, dice: &mut Dice, rows: u64) -> u64 {
+    /// The next key, of `rows` that are there.
+    pub fn id(&self, dice: &mut Dice, rows: u64) -> u64 {
         let word = dice.next_u64();
         match self {
             Asked::Uniform => word % rows,
@@ -163,7 +164,8 @@ impl Reading<'_> {
     }
 }
 
-fn cpu(clock: ClockId) -> f64 {
+/// Processor time so far, seconds.
+pub fn cpu(clock: ClockId) -> f64 {
     let time = clock_gettime(clock);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
