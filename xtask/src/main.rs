@@ -1,10 +1,11 @@
 //! Project tasks: `cargo xtask test`, `simulate`, `crash`, `powercut`, `stress`, `fuzz`, `loom`,
-//! `bench wire`, `bench runtime`.
+//! `bench wire`, `bench runtime`, `bench warm`, `bench warm-peers`.
 
 mod bench;
 mod campaigns;
 mod fuzz;
 mod models;
+mod peers;
 mod powercut;
 mod process;
 mod test;
@@ -37,7 +38,7 @@ enum Task {
     FuzzSeeds,
     /// Try the lock-free protocols in every order that the memory model allows (loom).
     Loom(models::Options),
-    /// Measure, side by side with the peers: `wire` or `runtime`, each with `--help`.
+    /// Measure, side by side with the peers: `wire`, `runtime`, `warm`, `warm-peers`, each with `--help`.
     #[command(disable_help_flag = true)]
     Bench {
         /// Handed to the bench program as they are.

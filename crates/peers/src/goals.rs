@@ -1,8 +1,8 @@
 //! What the warm tier is meant to reach beside its peers, and whether it does.
 
 use crate::engines::Kind;
+use crate::lines::{LoadLine, ReadLine};
 use crate::protocol::{Keys, Loaded, ReadRound};
-use crate::report::{LoadLine, ReadLine};
 use serde::Serialize;
 use thermae_benches::stats::Spread;
 

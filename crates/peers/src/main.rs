@@ -4,6 +4,7 @@
 mod child;
 mod engines;
 mod goals;
+mod lines;
 mod page_cache;
 mod process;
 mod protocol;

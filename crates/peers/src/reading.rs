@@ -104,8 +104,8 @@ impl Reading<'_> {
         Ok(recorded)
     }
 
-    /// One request. Of every key it is seen whether there is a row; the row at `compared`, or every one for none,
-    /// is compared whole.
+    /// One request. Of every key it is seen whether there is a row; the row at `compared`, or every
+    /// one for none, is compared whole.
     fn request(
         &self,
         reader: &mut dyn Reader,

@@ -2,9 +2,10 @@
 
 use crate::child::Process;
 use crate::engines::{KINDS, Kind};
+use crate::lines::{LoadLine, ReadLine};
 use crate::page_cache::Dropping;
 use crate::protocol::{Keys, Loaded, Order, ReadRound};
-use crate::report::{LoadLine, ReadLine, Report, SETTING};
+use crate::report::{Report, SETTING};
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 use thermae_benches::files::Output;
@@ -39,6 +40,9 @@ pub struct Options {
     /// Leave an engine out (may be repeated); without RocksDB its library need not be there
     #[arg(long, value_enum, value_name = "ENGINE")]
     without: Vec<Kind>,
+    /// Compile RocksDB from source, with io_uring: needs g++, pkg-config, liburing-dev, libclang-dev and many minutes
+    #[arg(long)]
+    rocksdb_source: bool,
     /// Below which directory, on a real disk, stores lie while they are measured [default: target/bench-data]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -115,6 +119,8 @@ impl<'a> Run<'a> {
         for line in &report.absent {
             eprintln!("not measured: {line}");
         }
+        let is_source = cfg!(feature = "rocksdb-source");
+        ensure!(is_source || !options.rocksdb_source, "built without the feature `rocksdb-source`");
         ensure!(report.rounds > 0 && report.threads > 0, "nothing to measure");
         Ok(Self { folder, kinds, report, is_small })
     }

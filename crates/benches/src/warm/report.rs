@@ -142,7 +142,7 @@ impl Report {
         read_table(&mut out, &self.skewed);
         self.goals(&mut out);
         out.push_str(
-            "\n## Not measured yet\n\nThe peers fjall and RocksDB on the same load and reads.\n",
+            "\n## Peers\n\nfjall and RocksDB on the same load and reads: [warm-peers.md](warm-peers.md).\n",
         );
         out
     }

@@ -7,9 +7,7 @@ use thermae_engine::catalogue::View;
 use thermae_engine::reads::Key;
 use thermae_engine::write::{Ack, RowWrite, WriteBatch, WriteKind};
 use thermae_engine::{Store, handle::Found};
-use thermae_formats::{
-    Feature, FeatureView, JoinKey, KeyType, NO_TIME, RowLayout, Scalar, Value,
-};
+use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, NO_TIME, RowLayout, Scalar, Value};
 
 /// Bytes of a row that a user would count: key, floats, strings.
 pub const PAYLOAD_BYTES: u64 = 8 + 4 * FEATURES as u64 + 2 + 12;

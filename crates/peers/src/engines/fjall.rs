@@ -2,7 +2,8 @@
 
 use super::writers::write;
 use super::{
-    BACKGROUND_THREADS, Engine, Reader, Setting, Sink, cache_bytes, memtable_bytes, setting,
+    BACKGROUND_THREADS, Engine, Reader, Setting, Sink, built_version, cache_bytes, memtable_bytes,
+    setting,
 };
 use crate::process::folder_bytes;
 use crate::protocol::Loaded;
@@ -24,8 +25,6 @@ const FILTER_BITS: f32 = 10.0;
 const HASH_RATIO: f32 = 0.75;
 /// Threads that write; while one waits for the device another prepares.
 const WRITERS: usize = 2;
-/// The versions of everything that was built.
-const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// How it is set up.
 pub fn settings(memory_bytes: u64) -> Vec<Setting> {
@@ -66,12 +65,15 @@ pub fn settings(memory_bytes: u64) -> Vec<Setting> {
         setting(
             "persist(SyncData)",
             format!("after each {} batches of a writer, {WRITERS} writers", IN_FLIGHT / WRITERS),
-            "it syncs under its journal's lock, so that a sync for each batch would group nothing; a batch counts as acknowledged after that",
+            "it syncs under its journal's lock, so that a sync for each batch would group \
+             nothing; a batch counts as acknowledged after that",
         ),
         setting(
             "direct I/O",
             "none",
-            "it has none: the system's page cache holds blocks beside the budget. So look-ups are measured once as it comes, and once while its pages are dropped every few milliseconds by another process",
+            "it has none: the system's page cache holds blocks beside the budget. So look-ups \
+             are measured once as it comes, and once while another process drops its pages \
+             every few milliseconds",
         ),
         setting(
             "multi-get",
@@ -153,8 +155,7 @@ impl Fjall {
 
 impl Engine for Fjall {
     fn version(&self) -> String {
-        let found = LOCK.split_once("name = \"fjall\"\nversion = \"");
-        found.and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown").into()
+        built_version("fjall")
     }
 
     fn load(&self, rows: &Rows, count: u64) -> anyhow::Result<Loaded> {

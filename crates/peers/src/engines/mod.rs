@@ -19,6 +19,9 @@ use absent as rocks;
 /// Threads that a peer may flush and merge on. Ours has one beside its shard.
 const BACKGROUND_THREADS: usize = 2;
 
+/// The versions of everything that was built.
+const LOCK: &str = include_str!("../../Cargo.lock");
+
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Kind {
@@ -134,6 +137,12 @@ impl Kind {
     }
 }
 
+/// The version of a crate of this program.
+fn built_version(name: &str) -> String {
+    let found = LOCK.split_once(&format!("name = \"{name}\"\nversion = \""));
+    found.and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown").into()
+}
+
 /// What peers may take for blocks: three quarters of the budget, as our hot table.
 fn cache_bytes(memory_bytes: u64) -> u64 {
     memory_bytes / 4 * 3
@@ -142,4 +151,23 @@ fn cache_bytes(memory_bytes: u64) -> u64 {
 /// What a peer may take for one memtable: two of them are the last quarter of the budget.
 fn memtable_bytes(memory_bytes: u64) -> u64 {
     memory_bytes / 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_that_were_built() {
+        assert!(built_version("fjall").starts_with("3."));
+        assert_eq!(built_version("no such crate"), "unknown");
+    }
+
+    #[test]
+    fn the_budget_is_never_exceeded_by_its_parts() {
+        for memory_bytes in [8 << 20, (32 << 20) + 7, 1 << 40] {
+            let parts = cache_bytes(memory_bytes) + 2 * memtable_bytes(memory_bytes);
+            assert!(parts <= memory_bytes);
+        }
+    }
 }

@@ -34,7 +34,8 @@ const IO_URING: (&str, &str) = if cfg!(feature = "rocksdb-source") {
 } else {
     (
         "not in the library",
-        "Debian builds without it: a multi-get reads its blocks one after the other, so that there are as many reads in flight as threads",
+        "Debian builds without it: a multi-get reads its blocks one after the other, so that \
+         there are as many reads in flight as threads",
     )
 };
 /// The one column family.
@@ -62,7 +63,7 @@ pub const FAST: Variant = Variant {
     block_bytes: 4 << 10,
     bottommost: DBCompressionType::Lz4,
     is_ribbon: false,
-    why: "quickest to look up: the least to read and decompress, and the filter that costs least time",
+    why: "quickest: the least to read and decompress, and the filter that costs least time",
 };
 
 /// For size.
@@ -75,8 +76,12 @@ pub const SMALL: Variant = Variant {
 
 /// How it is set up.
 pub fn settings(variant: Variant, memory_bytes: u64) -> Vec<Setting> {
+    [table_settings(variant, memory_bytes), write_settings(memory_bytes)].concat()
+}
+
+/// How tables are made and read.
+fn table_settings(variant: Variant, memory_bytes: u64) -> Vec<Setting> {
     let filter = if variant.is_ribbon { "ribbon" } else { "Bloom" };
-    let memtable = memtable_bytes(memory_bytes);
     vec![
         setting("block_size", variant.block_bytes, variant.why),
         setting("compression", format!("LZ4, at the bottom {:?}", variant.bottommost), variant.why),
@@ -89,11 +94,6 @@ pub fn settings(variant: Variant, memory_bytes: u64) -> Vec<Setting> {
             "block_cache",
             format!("LRU, {}", cache_bytes(memory_bytes)),
             "three quarters of the budget, as our hot table; the clock cache has no call in C",
-        ),
-        setting(
-            "write_buffer_size",
-            format!("{memtable}, 2 of them"),
-            "the last quarter of the budget",
         ),
         setting(
             "cache_index_and_filter_blocks",
@@ -122,6 +122,18 @@ pub fn settings(variant: Variant, memory_bytes: u64) -> Vec<Setting> {
             "MultiGet",
             "batched, sorted input",
             "keys are sorted here, within the measured time; one key is asked for by GetPinned",
+        ),
+    ]
+}
+
+/// How rows are written and merged.
+fn write_settings(memory_bytes: u64) -> Vec<Setting> {
+    let memtable = memtable_bytes(memory_bytes);
+    vec![
+        setting(
+            "write_buffer_size",
+            format!("{memtable}, 2 of them"),
+            "the last quarter of the budget",
         ),
         setting("level_compaction_dynamic_level_bytes", true, "the tuning guide's choice"),
         setting(

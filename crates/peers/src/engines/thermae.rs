@@ -1,6 +1,6 @@
 //! Ours.
 
-use super::{Engine, Reader, Setting, Sink, setting};
+use super::{Engine, Reader, Setting, Sink, built_version, setting};
 use crate::process::folder_bytes;
 use crate::protocol::Loaded;
 use crate::rows::{Answer, Rows, key};
@@ -51,7 +51,7 @@ impl Ours {
 
 impl Engine for Ours {
     fn version(&self) -> String {
-        env!("CARGO_PKG_VERSION").into()
+        built_version("thermae-engine")
     }
 
     fn load(&self, _: &Rows, count: u64) -> anyhow::Result<Loaded> {
