@@ -43,6 +43,18 @@ impl Drop for Dropping {
     }
 }
 
+/// Reads every file in a folder, so that the page cache holds what it has room for.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn fill(folder: &Path) -> anyhow::Result<()> {
+    for file in files(folder)? {
+        // A file that goes meanwhile is not needed.
+        let _ = std::fs::read(file);
+    }
+    Ok(())
+}
+
 /// Once. A file that is gone has no pages; dirty ones stay.
 fn drop_pages(folder: &Path) {
     let files: Vec<PathBuf> = files(folder).unwrap_or_default();

@@ -3,7 +3,7 @@
 use crate::child::Process;
 use crate::engines::{KINDS, Kind};
 use crate::lines::{LoadLine, ReadLine};
-use crate::page_cache::Dropping;
+use crate::page_cache::{self, Dropping};
 use crate::protocol::{Keys, Loaded, Order, ReadRound};
 use crate::report::{Report, SETTING};
 use anyhow::{Context, ensure};
@@ -196,6 +196,10 @@ impl<'a> Run<'a> {
             for (figure, (keys, batch)) in figures.iter().enumerate() {
                 for (place, (at, is_dropped)) in contenders.iter().enumerate() {
                     let process = &mut processes[*at];
+                    if process.kind.uses_page_cache() && !is_dropped {
+                        // As it would be had nobody dropped its pages for the figure before.
+                        page_cache::fill(&process.folder)?;
+                    }
                     let _dropping = is_dropped.then(|| Dropping::start(&process.folder));
                     let seed = (round * figures.len() + figure) as u64;
                     let measured = process.read(self.order(*keys, *batch, seed, 1.0))?;

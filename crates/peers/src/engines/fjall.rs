@@ -72,7 +72,7 @@ pub fn settings(memory_bytes: u64) -> Vec<Setting> {
             "direct I/O",
             "none",
             "it has none: the system's page cache holds blocks beside the budget. So look-ups \
-             are measured once as it comes, and once while another process drops its pages \
+             are measured once with all its pages there, and once while another process drops them \
              every few milliseconds",
         ),
         setting(
