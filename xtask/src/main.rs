@@ -5,6 +5,7 @@ mod campaigns;
 mod damage;
 mod fuzz;
 mod models;
+mod peers;
 mod powercut;
 mod process;
 mod test;

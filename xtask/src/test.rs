@@ -6,6 +6,8 @@ use crate::{models, powercut};
 /// Format, lints, licences and sources, all tests, a few power cuts, the models of the lock-free protocols. Stops at the first step that fails.
 pub fn run() -> anyhow::Result<()> {
     step("format", &["fmt", "--all", "--", "--check"])?;
+    let peers = ["fmt", "--manifest-path", "crates/peers/Cargo.toml", "--", "--check"];
+    step("format of peers", &peers)?;
     step("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     if has_subcommand("deny") {
         step("licences", &["deny", "check", "bans", "licenses", "sources"])?;

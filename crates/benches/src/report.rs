@@ -154,7 +154,7 @@ impl Report {
 }
 
 /// By which command a page's figures were taken, and where.
-pub(crate) fn taken(command: &str, machine: &Machine) -> String {
+pub fn taken(command: &str, machine: &Machine) -> String {
     let Machine { cpu, cores, kernel, load_before, .. } = machine;
     let memory = machine.memory_bytes >> 30;
     format!(
@@ -164,14 +164,14 @@ pub(crate) fn taken(command: &str, machine: &Machine) -> String {
 }
 
 /// What was measured, in which versions.
-pub(crate) fn versions(versions: &BTreeMap<String, String>) -> String {
+pub fn versions(versions: &BTreeMap<String, String>) -> String {
     let named: Vec<_> =
         versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     format!("Versions: {}", named.join(", "))
 }
 
 /// A median with its extremes, as the tables show it; nothing for none.
-pub(crate) fn spread(value: Option<Spread>, digits: usize) -> String {
+pub fn spread(value: Option<Spread>, digits: usize) -> String {
     match value {
         Some(Spread { median, min, max }) => {
             format!("{median:.digits$} ({min:.digits$}-{max:.digits$})")

@@ -1,7 +1,7 @@
 //! Medians over rounds with their spread, and percentiles within a round.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The middle of several rounds, with the extremes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -35,7 +35,7 @@ impl Spread {
 }
 
 /// Latencies of one round, nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Requests measured.
     pub requests: u64,

@@ -6,7 +6,7 @@
 mod hand;
 mod list;
 mod queues;
-pub(crate) mod trace;
+pub mod trace;
 
 use std::io::Write;
 

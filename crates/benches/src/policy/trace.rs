@@ -7,6 +7,7 @@ pub struct Zipf {
 }
 
 impl Zipf {
+    /// The law for ranks `0..keys`.
     pub fn new(keys: u32, exponent: f64) -> Zipf {
         let mut sum = 0.0;
         let mut up_to: Vec<f64> = (1..=keys)
@@ -38,6 +39,7 @@ pub struct Trace<'a> {
 }
 
 impl<'a> Trace<'a> {
+    /// Reads by `zipf`, of which one in `scan_every` is the scan's.
     pub fn new(zipf: &'a Zipf, scan_every: u32) -> Trace<'a> {
         Trace { zipf, scan_every, step: 0, scanned: 0, state: 1 }
     }

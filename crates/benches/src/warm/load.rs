@@ -4,6 +4,7 @@ use super::rows::{PAYLOAD_BYTES, Rows};
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use thermae_engine::handle::WriteTicket;
@@ -13,13 +14,13 @@ use thermae_engine::{Handle, Store};
 use thermae_env::{Env, RealEnv};
 
 /// Rows of a durable batch.
-const BATCH_ROWS: u64 = 1000;
+pub const BATCH_ROWS: u64 = 1000;
 /// Batches in flight.
-const IN_FLIGHT: usize = 16;
+pub const IN_FLIGHT: usize = 16;
 /// A shard publishes its figures at least every 100 ms.
 pub const PUBLISHED: Duration = Duration::from_millis(250);
 /// Tables that have not changed for this long rest.
-const REST: Duration = Duration::from_secs(2);
+pub const REST: Duration = Duration::from_secs(2);
 /// Merges that take longer do not end.
 const REST_MAX: Duration = Duration::from_secs(180);
 
@@ -105,20 +106,33 @@ fn is_writing(folder: &Path) -> anyhow::Result<bool> {
 
 /// Waits until no memtable waits for its flush, no table is being written and none has changed for a while.
 fn rest<E: Env>(handle: &Handle<E>, folder: &Path) -> anyhow::Result<TierStats> {
-    let started = Instant::now();
-    let (mut last, mut since) = (tiers(handle)?, Instant::now());
-    loop {
-        std::thread::sleep(PUBLISHED);
+    settle(|| {
         let now = tiers(handle)?;
         let is_working = now.memtable.frozen > 0 || is_writing(folder)?;
-        if is_working || now.latest != last.latest || now.movement != last.movement {
+        Ok((is_working, (now.latest, now.movement)))
+    })?;
+    tiers(handle)
+}
+
+/// Looks again and again until there has been no work for [`REST`] and what was seen has not changed. `look` says
+/// whether there is work, and what it sees.
+///
+/// # Errors
+/// Whatever `look` says, or there is work for minutes on end.
+pub fn settle<T: PartialEq + Debug>(
+    mut look: impl FnMut() -> anyhow::Result<(bool, T)>,
+) -> anyhow::Result<()> {
+    let (started, mut since) = (Instant::now(), Instant::now());
+    let (_, mut last) = look()?;
+    while since.elapsed() < REST {
+        std::thread::sleep(PUBLISHED);
+        let (is_working, now) = look()?;
+        if is_working || now != last {
             since = Instant::now();
         }
         last = now;
-        if since.elapsed() >= REST {
-            return Ok(last);
-        }
         let waited = started.elapsed().as_secs();
         ensure!(started.elapsed() < REST_MAX, "no rest after {waited} s: {last:?}");
     }
+    Ok(())
 }

@@ -2,10 +2,10 @@
 //! the device's own random reads, skewed reads.
 
 mod device;
-mod load;
-mod reading;
+pub mod load;
+pub mod reading;
 mod report;
-mod rows;
+pub mod rows;
 
 use crate::files::Output;
 use crate::machine::Machine;
@@ -21,11 +21,11 @@ use std::time::Duration;
 use thermae_engine::{Options as StoreOptions, Store};
 
 /// Keys in flight, and as many reads of the device.
-const DEPTHS: [usize; 3] = [1, 32, 256];
+pub const DEPTHS: [usize; 3] = [1, 32, 256];
 /// How many hot budgets the data must be, in rows.
 const TIMES_HOT: f64 = 10.0;
 /// The exponent of the skewed reads.
-const EXPONENT: f64 = 0.99;
+pub const EXPONENT: f64 = 0.99;
 /// `f_type` of a file system in memory.
 const TMPFS: i64 = 0x0102_1994;
 
@@ -52,7 +52,10 @@ pub struct Options {
 }
 
 /// `16MiB`, or `1GiB`.
-fn memory_bytes(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// It is neither.
+pub fn memory_bytes(text: &str) -> Result<u64, String> {
     let number = |suffix| text.strip_suffix(suffix).and_then(|digits| digits.parse::<u64>().ok());
     let mebibytes = number("MiB").or_else(|| number("GiB").map(|gibibytes| gibibytes << 10));
     mebibytes.map(|count| count << 20).ok_or_else(|| format!("{text:?} is not like 16MiB or 1GiB"))

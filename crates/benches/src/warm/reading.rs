@@ -47,7 +47,8 @@ pub enum Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn id(&self, dice: &mut Dice, rows: u64) -> u64 {
+    /// The next key, of `rows` that are there.
+    pub fn id(&self, dice: &mut Dice, rows: u64) -> u64 {
         let word = dice.next_u64();
         match self {
             Asked::Uniform => word % rows,
@@ -201,7 +202,8 @@ pub fn askers(in_flight: usize) -> u64 {
     if in_flight < 4 { 1 } else { 4 }
 }
 
-fn cpu(clock: ClockId) -> f64 {
+/// Processor time so far, seconds.
+pub fn cpu(clock: ClockId) -> f64 {
     let time = clock_gettime(clock);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -141,7 +141,9 @@ impl Report {
         out.push_str("\n## Skewed look-ups (zipf 0.99)\n\n");
         read_table(&mut out, &self.skewed);
         self.goals(&mut out);
-        out.push_str("\nThe peers fjall and RocksDB: [warm-peers.md](warm-peers.md).\n");
+        out.push_str(
+            "\n## Peers\n\nfjall and RocksDB on the same load and reads: [warm-peers.md](warm-peers.md).\n",
+        );
         out
     }
 

@@ -7,12 +7,12 @@ use thermae_engine::catalogue::View;
 use thermae_engine::reads::Key;
 use thermae_engine::write::{Ack, RowWrite, WriteBatch, WriteKind};
 use thermae_engine::{Store, handle::Found};
-use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, NO_TIME, Scalar, Value};
+use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, NO_TIME, RowLayout, Scalar, Value};
 
 /// Bytes of a row that a user would count: key, floats, strings.
 pub const PAYLOAD_BYTES: u64 = 8 + 4 * FEATURES as u64 + 2 + 12;
 /// Event time of every row, microseconds UTC.
-const TIME_US: i64 = 1_700_000_000_000_000;
+pub const TIME_US: i64 = 1_700_000_000_000_000;
 
 /// The view.
 pub fn definition() -> FeatureView {
@@ -28,6 +28,14 @@ fn values(id: u64) -> Vec<Value> {
     let country: String = [letter(id), letter(id / 26 % 9)].iter().collect();
     let segment = format!("segment-{:04}", id % 977);
     floats.chain([Value::String(country), Value::String(segment)]).collect()
+}
+
+/// Appends the value of row `id` in the encoding of the store, and says whether it is dense.
+///
+/// # Errors
+/// The layout is not that of [`definition`].
+pub fn encode(layout: &RowLayout, id: u64, bytes: &mut Vec<u8>) -> anyhow::Result<bool> {
+    Ok(layout.encode(&values(id), bytes)?)
 }
 
 /// Makes rows of the view, and knows them again.
@@ -47,10 +55,10 @@ impl Rows {
         Ok(Self { view })
     }
 
-    /// Key, value, and whether the value is dense, in the store's encoding.
+    /// The value of row `id`, and whether it is dense.
     fn encode(&self, id: u64, bytes: &mut Vec<u8>) -> anyhow::Result<bool> {
         bytes.clear();
-        Ok(self.view.latest.layout.encode(&values(id), bytes)?)
+        encode(&self.view.latest.layout, id, bytes)
     }
 
     /// A durable batch of rows.

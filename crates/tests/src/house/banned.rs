@@ -20,6 +20,7 @@ const SLEEP: &[&str] = &[
     "crates/client/src/lane.rs",
     "crates/server/src/cli/",
     "crates/benches/",
+    "crates/peers/",
     "crates/tests/",
     "xtask/",
 ];
@@ -34,6 +35,7 @@ const DOORS: &[&str] = &[
     "crates/server/src/http/",
     "crates/server/src/ingest/",
     "crates/benches/",
+    "crates/peers/",
     "crates/tests/",
     "xtask/",
     "fuzz/",
@@ -43,6 +45,7 @@ const PRINT: &[&str] = &[
     "crates/server/src/cli/",
     "crates/server/src/main.rs",
     "crates/benches/",
+    "crates/peers/",
     "xtask/",
     "fuzz/fuzz_targets/",
     "crates/env/examples/",

@@ -16,7 +16,7 @@ pub const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that see every room and that only they themselves may see.
-pub const WORKSHOPS: &[&str] = &["fuzz", "benches", "tests", "xtask"];
+pub const WORKSHOPS: &[&str] = &["fuzz", "benches", "peers", "tests", "xtask"];
 
 /// Workspace crates that a manifest depends on and may not, and rooms the table does not know.
 pub fn check(path: &str, manifest: &Table) -> Vec<Violation> {

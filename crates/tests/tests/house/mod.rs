@@ -25,6 +25,11 @@ fn manifests() -> Vec<(String, Table)> {
         .collect()
 }
 
+/// Dependencies from a registry, of both workspaces: the product's and the peers'.
+fn declared(manifests: &[(String, Table)]) -> Vec<String> {
+    manifests.iter().flat_map(|(_, manifest)| dependencies::registry_names(manifest)).collect()
+}
+
 fn sources_now() -> Vec<sources::Source> {
     let loaded = sources::load(&sources::root());
     assert!(loaded.len() > 20, "only {} sources found: the walk is broken", loaded.len());
@@ -92,8 +97,7 @@ fn committed_text_names_no_machine() {
 #[test]
 fn every_dependency_is_declared_once_and_explained() {
     let manifests = manifests();
-    let (_, root) = manifests.iter().find(|(path, _)| path == "Cargo.toml").unwrap();
-    let names = dependencies::registry_names(root);
+    let names = declared(&manifests);
     assert!(names.len() > 10, "only {} dependencies found", names.len());
     let document = sources::root().join("docs/dependencies.md");
     let document = std::fs::read_to_string(document).unwrap();
@@ -108,8 +112,7 @@ fn every_dependency_is_declared_once_and_explained() {
 fn every_dependency_is_used() {
     let manifests = manifests();
     let sources = sources_now();
-    let (_, root) = manifests.iter().find(|(path, _)| path == "Cargo.toml").unwrap();
-    let mut found = dependencies::untaken(&dependencies::registry_names(root), &manifests);
+    let mut found = dependencies::untaken(&declared(&manifests), &manifests);
     for (path, manifest) in &manifests {
         found.extend(dependencies::unused(path, manifest, &sources));
     }
@@ -123,4 +126,17 @@ fn every_test_that_the_table_of_faults_names_is_there() {
     assert!(faults::named_tests(&document).len() > 50);
     let source = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     assert_clean(&faults::check("docs/faults.md", &document, source));
+}
+
+#[test]
+fn peers_are_built_as_the_product_is() {
+    let manifests = manifests();
+    let release = |wanted: &str| {
+        let (_, manifest) = manifests.iter().find(|(path, _)| path == wanted).unwrap();
+        let mut release = manifest["profile"]["release"].as_table().unwrap().clone();
+        // Whether a C++ library has debug information is no matter.
+        release.remove("package");
+        release
+    };
+    assert_eq!(release("crates/peers/Cargo.toml"), release("Cargo.toml"));
 }

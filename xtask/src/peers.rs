@@ -1,0 +1,79 @@
+//! `cargo xtask bench warm-peers`: a workspace of its own, so that nothing else compiles a peer.
+
+use crate::process::{self, cargo, root};
+use std::path::{Path, PathBuf};
+
+/// How to get what RocksDB is bound by.
+const MISSING: &str = "apt-get install librocksdb-dev libclang-dev";
+/// The same where it is compiled from source.
+const SOURCE_MISSING: &str = "apt-get install g++ pkg-config liburing-dev libclang-dev";
+
+/// Where RocksDB comes from.
+enum Rocks {
+    /// The variables of its crate are set already, or are to be.
+    Library(Vec<(&'static str, PathBuf)>),
+    /// The crate's own source.
+    Source,
+    /// It was left out, or is not there.
+    Absent,
+}
+
+/// Builds the program with the peers that can be built, and runs it with `arguments`. It names the others.
+pub fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let rocks = find(arguments);
+    let (feature, variables) = match &rocks {
+        Rocks::Library(variables) => (Some("rocksdb"), variables.as_slice()),
+        Rocks::Source => (Some("rocksdb-source"), &[][..]),
+        Rocks::Absent => (None, &[][..]),
+    };
+    for (name, verb) in [("build", "build"), ("bench", "run")] {
+        let mut command = cargo(&[verb, "--quiet", "--release", "--manifest-path"]);
+        command.arg(root().join("crates/peers/Cargo.toml"));
+        command.arg("--target-dir").arg(process::target());
+        command.args(feature.map(|feature| format!("--features={feature}")));
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        if name == "bench" {
+            command.arg("--").args(arguments);
+        }
+        process::run(name, command)?;
+    }
+    Ok(())
+}
+
+/// Looks for RocksDB, and says what is missing.
+fn find(arguments: &[String]) -> Rocks {
+    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+    if has("rocksdb-fast") && has("rocksdb-small") {
+        return Rocks::Absent;
+    }
+    if has("--rocksdb-source") {
+        println!("== rocksdb: from source, many minutes the first time ({SOURCE_MISSING})");
+        return Rocks::Source;
+    }
+    if std::env::var_os("ROCKSDB_LIB_DIR").is_some() {
+        return Rocks::Library(Vec::new());
+    }
+    let libraries = PathBuf::from(format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+    let headers = PathBuf::from("/usr/include");
+    let is_there = libraries.join("librocksdb.so").exists() && headers.join("rocksdb/c.h").exists();
+    if !is_there || !has_libclang(&libraries) {
+        println!("== rocksdb: ABSENT, it is not measured ({MISSING})");
+        return Rocks::Absent;
+    }
+    Rocks::Library(vec![("ROCKSDB_LIB_DIR", libraries), ("ROCKSDB_INCLUDE_DIR", headers)])
+}
+
+/// Whether bindgen will find what it reads the header with.
+fn has_libclang(libraries: &Path) -> bool {
+    let names = |folder: PathBuf| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
+    };
+    let versions = names("/usr/lib".into()).map(|folder| folder.join("lib"));
+    let folders = versions.chain([libraries.to_path_buf()]);
+    let is_libclang = |file: PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with("libclang") && name.contains(".so") && !name.contains("cpp")
+    };
+    std::env::var_os("LIBCLANG_PATH").is_some() || folders.flat_map(names).any(is_libclang)
+}
