@@ -22,3 +22,4 @@ pub mod target;
 pub mod warm;
 pub mod wire;
 pub mod workload;
+pub mod writes;

@@ -5,6 +5,7 @@ use crate::pin;
 use crate::socket::Waiting;
 use crate::target::{Pipeline, Reader};
 use crate::workload::{VALUE_BYTES, blob};
+use crate::writes::Writes;
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use thermae_client::{
-    Address, Client, Config, Keys, PendingRead, PendingWrite, Plan, ReadOptions, ViewFeatures,
-    ViewHandle, WriteBatch,
+    Address, Client, Config, Keys, PendingRead, Plan, ReadOptions, ViewFeatures, ViewHandle,
+    WriteBatch,
 };
 use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, NO_TIME, Scalar};
 
@@ -256,9 +257,8 @@ impl Pipeline for Reads {
 
 /// Durable writes in flight over one connection.
 pub struct Puts {
-    client: Client,
+    writes: Writes,
     handle: ViewHandle,
-    sent: VecDeque<PendingWrite>,
     time_us: i64,
 }
 
@@ -269,7 +269,7 @@ impl Puts {
     /// A refusal.
     pub fn new(client: Client) -> anyhow::Result<Self> {
         let handle = client.view(PROJECT, VIEW)?;
-        Ok(Self { client, handle, sent: VecDeque::new(), time_us: TIME_US })
+        Ok(Self { writes: Writes::new(client), handle, time_us: TIME_US })
     }
 }
 
@@ -281,13 +281,10 @@ impl Pipeline for Puts {
             let value: [u8; VALUE_BYTES] = blob(*id);
             batch.push_encoded(&id.to_le_bytes(), &value, true, [self.time_us, NO_TIME, NO_TIME]);
         }
-        self.sent.push_back(self.client.send_write(&mut batch)?);
-        Ok(())
+        self.writes.send(batch)
     }
 
     fn receive(&mut self) -> anyhow::Result<usize> {
-        let written = self.sent.pop_front().context("nothing was sent")?.wait()?;
-        ensure!(written.all_ok(), "a row was not written: {}", written.message);
-        Ok(written.outcomes.len())
+        self.writes.receive()
     }
 }

@@ -14,6 +14,8 @@ const FIXED_BYTES: u64 = 13 * MIB;
 /// The least for the shares that depend on the budget: a hot table of some MiB and memtables that are
 /// not flushed all the time.
 const SHARED_LEAST_BYTES: u64 = 16 * MIB;
+/// The smallest hot table that there is.
+const HOT_LEAST_BYTES: u64 = MIB;
 /// Peak of what tables pin while all of them are merged into one: the old filters and indices, the new
 /// ones being written, the same in the encoding of the file.
 const PINNED_PEAK: u64 = 3;
@@ -90,7 +92,7 @@ impl MemoryPlan {
         let index_bytes = wanted.max(shared / 16).min(left.saturating_sub(shared / 8));
         Self {
             fixed_bytes,
-            hot_bytes: left - index_bytes,
+            hot_bytes: (left - index_bytes).max(HOT_LEAST_BYTES),
             memtable_bytes,
             queue_bytes,
             work_bytes,

@@ -12,6 +12,7 @@ use crate::catalogue::{Applied, Catalogue};
 use crate::error::Error;
 use crate::fetch::{FetchBatch, Fetched, FetchedKeys};
 use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part};
+use crate::pending::bytes_on_their_way;
 use crate::reads::Reads;
 use crate::room::Room;
 use crate::stats::{ShardStats, Stats, ViewStats};
@@ -64,7 +65,9 @@ impl<E: Env> Shared<E> {
         let hashes = batch.rows.iter().map(|row| self.reads.hash(batch.key(row)));
         let owners = self.by_owner(hashes);
         let room = |shard: usize, rows: &[u32]| match self.rooms.get(shard) {
-            Some(room) if !batch.is_refused => room.take(&batch, rows).map(Arc::new),
+            Some(room) if !batch.is_refused => {
+                room.take(bytes_on_their_way(&batch, rows)).map(Arc::new)
+            }
             _ => None,
         };
         let rooms: Vec<_> = owners.iter().map(|(shard, rows)| room(*shard, rows)).collect();

@@ -389,15 +389,12 @@ impl<E: Env> Owner<E> {
         };
         let expires = row.expire_at != NO_TIME;
         let delete = matches!(row.kind, WriteKind::Delete);
-        let flags = if delete { FLAG_TOMBSTONE } else { 0 }
-            | if dense { FLAG_DENSE } else { 0 }
-            | if expires { FLAG_HAS_EXPIRE } else { 0 };
         let reservation =
             self.state.reserve(catalogue, view, row_hash, key, value.len(), expires)?;
         let (number, partition) = self.state.partition_mut(entity_hash).ok_or(None)?;
         let record = Record {
             kind: if delete { RecordKind::Tombstone } else { RecordKind::Put },
-            flags,
+            flags: flags(delete, dense, expires),
             schema_id,
             partition: number,
             sequence: partition.next_sequence(),
@@ -581,6 +578,11 @@ fn note_answer(
         Some((last, outcomes)) if Arc::ptr_eq(last, &waiting) => outcomes.push((index, outcome)),
         _ => answers.push((waiting, vec![(index, outcome)])),
     }
+}
+
+fn flags(delete: bool, dense: bool, expires: bool) -> u8 {
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    flag(delete, FLAG_TOMBSTONE) | flag(dense, FLAG_DENSE) | flag(expires, FLAG_HAS_EXPIRE)
 }
 
 /// `None` when the log only wants time.

@@ -12,8 +12,24 @@ use crate::message::{Gathered, Origin};
 use crate::room::Taken;
 use crate::row_hash_map::RowHashMap;
 use crate::state::version_of;
-use crate::write::{Ack, WriteBatch};
+use crate::write::{Ack, Outcome, RowWrite, WriteBatch};
 use thermae_hot::Reservation;
+
+/// Heap bytes that a row takes on its way beside key and value: in its batch, in the queue of logged rows
+/// and the index over it (twice, for it may just have grown), in the lists of indices and of outcomes.
+const ROW_BYTES: usize = size_of::<RowWrite>()
+    + 2 * (size_of::<PendingRow>() + size_of::<(u64, u64)>())
+    + size_of::<u32>()
+    + 2 * size_of::<(u32, Outcome)>();
+
+/// Bytes that some rows of a batch take on their way.
+pub fn bytes_on_their_way(batch: &WriteBatch, rows: &[u32]) -> u64 {
+    let row_bytes = |index: &u32| {
+        let row = batch.rows.get(*index as usize);
+        row.map_or(0, |row| row.key.len() + row.value.len() + ROW_BYTES) as u64
+    };
+    rows.iter().map(row_bytes).sum()
+}
 
 /// A batch whose rows are on their way, and who waits for them.
 #[derive(Debug)]

@@ -4,16 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::pending::PendingRow;
-use crate::write::{Outcome, RowWrite, WriteBatch};
-
-/// Heap bytes that a row takes on its way beside key and value: in its batch, in the queue of logged rows
-/// and the index over it (twice, for it may just have grown), in the lists of indices and of outcomes.
-const ROW_BYTES: usize = size_of::<RowWrite>()
-    + 2 * (size_of::<PendingRow>() + size_of::<(u64, u64)>())
-    + size_of::<u32>()
-    + 2 * size_of::<(u32, Outcome)>();
-
 /// The room of one shard. Whoever sends a write takes its part; it is given back by itself.
 #[derive(Debug)]
 pub struct Room {
@@ -35,10 +25,9 @@ impl Room {
         Self { taken_bytes: AtomicU64::new(0), limit_bytes, retry_ms: AtomicU32::new(0) }
     }
 
-    /// Takes the room that some rows of a batch need; `None` when there is not enough. A write larger
-    /// than the whole room gets in when nothing else is there: its sender holds its bytes already.
-    pub fn take(self: &Arc<Self>, batch: &WriteBatch, rows: &[u32]) -> Option<Taken> {
-        let bytes = bytes_of(batch, rows);
+    /// Takes `bytes`; `None` when there is not enough room. A write larger than the whole room gets in
+    /// when nothing else is there: its sender holds its bytes already.
+    pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Taken> {
         let mut taken = self.taken_bytes.load(Ordering::Relaxed);
         loop {
             if taken > 0 && taken.saturating_add(bytes) > self.limit_bytes {
@@ -91,54 +80,19 @@ impl Drop for Taken {
     }
 }
 
-fn bytes_of(batch: &WriteBatch, rows: &[u32]) -> u64 {
-    let row_bytes = |index: &u32| {
-        let row = batch.rows.get(*index as usize);
-        row.map_or(0, |row| row.key.len() + row.value.len() + ROW_BYTES) as u64
-    };
-    rows.iter().map(row_bytes).sum()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
-    use thermae_formats::NO_TIME;
-    use thermae_formats::catalogue::{SchemaId, ViewId};
-
     use super::*;
-    use crate::write::{Ack, WriteKind};
-
-    /// A batch of rows of a key and a value of so many bytes together.
-    fn batch(rows: usize, bytes: usize) -> WriteBatch {
-        let mut batch = WriteBatch::new(Ack::Durable, 0);
-        for _ in 0..rows {
-            let value = batch.store(&vec![7; bytes]);
-            batch.rows.push(RowWrite {
-                kind: WriteKind::Put,
-                view_id: ViewId(1),
-                schema_id: SchemaId(1),
-                dense: true,
-                event_time: 0,
-                created_time: NO_TIME,
-                expire_at: NO_TIME,
-                producer_sequence: 0,
-                key: 0..0,
-                value,
-            });
-        }
-        batch
-    }
 
     #[test]
     fn room_is_taken_until_it_is_gone_and_comes_back() {
-        let one = (100 + ROW_BYTES) as u64;
-        let room = Arc::new(Room::new(3 * one));
-        let batch = batch(3, 100);
-        let first = room.take(&batch, &[0, 2]).expect("there is room");
-        assert_eq!(room.taken_bytes(), 2 * one);
-        assert!(room.take(&batch, &[0, 1]).is_none());
-        let second = room.take(&batch, &[1]).expect("there is room for one");
-        assert_eq!(room.taken_bytes(), 3 * one);
+        let room = Arc::new(Room::new(300));
+        let first = room.take(200).expect("there is room");
+        assert_eq!(room.taken_bytes(), 200);
+        assert!(room.take(101).is_none());
+        let second = room.take(100).expect("there is room for as much");
+        assert_eq!(room.taken_bytes(), 300);
         drop(first);
         drop(second);
         assert_eq!(room.taken_bytes(), 0);
@@ -147,10 +101,9 @@ mod tests {
     #[test]
     fn a_write_larger_than_the_room_gets_in_alone() {
         let room = Arc::new(Room::new(1_000));
-        let (large, small) = (batch(1, 100_000), batch(1, 1));
-        let taken = room.take(&large, &[0]).expect("nothing else is there");
-        assert!(room.take(&small, &[0]).is_none());
+        let taken = room.take(100_000).expect("nothing else is there");
+        assert!(room.take(1).is_none());
         drop(taken);
-        assert!(room.take(&small, &[0]).is_some());
+        assert!(room.take(1).is_some());
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Context;
 use rustix::time::ClockId;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use thermae_benches::machine;
 use thermae_benches::warm::reading::cpu;
 
 /// Bytes of a unit of `st_blocks`.
@@ -34,10 +35,10 @@ impl Usage {
 /// # Errors
 /// The kernel does not say.
 pub fn peak_resident_bytes() -> anyhow::Result<u64> {
-    let kilobytes = number("/proc/self/status", "VmHWM:")?;
+    let peak_bytes = machine::peak_resident_bytes()?;
     // "5" sets the peak back to what is resident now.
     std::fs::write("/proc/self/clear_refs", "5").context("cannot set the peak of memory back")?;
-    Ok(kilobytes * 1024)
+    Ok(peak_bytes)
 }
 
 /// The first number behind `name` in a file of the kernel.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use thermae_engine::catalogue::Schema;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::service::NoService;
 use thermae_engine::store::{Row, Status, Store};
@@ -26,8 +27,9 @@ fn digests(batch_rows: usize, repeat: bool) -> Vec<(u16, u64)> {
     for _ in 0..if repeat { 2 } else { 1 } {
         for (rows, numbers) in operations.chunks(batch_rows).zip(sequences.chunks(batch_rows)) {
             world.send(rows, Some(numbers), Ack::Durable);
+            // One at a time, or there is no room for them all.
+            assert!(world.settle().unwrap());
         }
-        assert!(world.settle().unwrap());
     }
     world.check_rows().unwrap();
     world.digests().unwrap()
@@ -201,6 +203,26 @@ fn older_schemas_read_through_the_newest_and_partial_writes_merge_over_them() {
     assert!(matches!(refused, Err(Error::Incompatible { .. })), "{refused:?}");
 }
 
+/// A delete of row 7 by producer 9; refused for want of room by whoever received it, if `is_refused`.
+fn numbered(schema: &Schema, sequence: u64, is_refused: bool) -> WriteBatch {
+    let mut batch = WriteBatch::new(Ack::Durable, 9);
+    let key = batch.store(&7_i64.to_le_bytes());
+    batch.is_refused = is_refused;
+    batch.rows.push(RowWrite {
+        kind: WriteKind::Delete,
+        view_id: schema.view_id,
+        schema_id: schema.id,
+        dense: false,
+        event_time: 10,
+        created_time: NO_TIME,
+        expire_at: NO_TIME,
+        producer_sequence: sequence,
+        key,
+        value: 0..0,
+    });
+    batch
+}
+
 #[test]
 fn a_batch_refused_for_want_of_room_makes_its_producer_wait_for_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -209,22 +231,7 @@ fn a_batch_refused_for_want_of_room_makes_its_producer_wait_for_it() {
     let catalogue = store.handle().catalogue();
     let schema = &catalogue.resolve("big").unwrap().latest;
     let send = |sequence: u64, is_refused: bool| {
-        let mut batch = WriteBatch::new(Ack::Durable, 9);
-        let key = batch.store(&7_i64.to_le_bytes());
-        batch.is_refused = is_refused;
-        batch.rows.push(RowWrite {
-            kind: WriteKind::Delete,
-            view_id: schema.view_id,
-            schema_id: schema.id,
-            dense: false,
-            event_time: 10,
-            created_time: NO_TIME,
-            expire_at: NO_TIME,
-            producer_sequence: sequence,
-            key,
-            value: 0..0,
-        });
-        store.handle().write(batch).unwrap()[0]
+        store.handle().write(numbered(schema, sequence, is_refused)).unwrap()[0]
     };
     let refused = send(1, true);
     assert!(matches!(refused, Outcome::NotApplied(Refusal::Overloaded { .. })), "{refused:?}");
@@ -232,4 +239,45 @@ fn a_batch_refused_for_want_of_room_makes_its_producer_wait_for_it() {
     assert!(matches!(send(1, false), Outcome::Ok { duplicate: false, .. }));
     assert!(matches!(send(2, false), Outcome::Ok { duplicate: false, .. }));
     assert!(matches!(send(1, false), Outcome::Ok { duplicate: true, .. }));
+}
+
+/// Row 5 was refused. It is repeated and taken, and before its turn comes row 7 is refused: when row 5 is
+/// logged, that must not let row 8 pass row 7.
+#[test]
+fn a_refusal_takes_its_turn_behind_what_its_producer_sent_before() {
+    let env = SimEnv::new(3);
+    let options = Options { memory_bytes: 64 << 20, spin_us: 0, ..Options::default() };
+    let opened = open(env, Path::new("data"), options).unwrap();
+    let Stepped { mut shards, handle, lock: _lock } = opened.into_shards(|_| NoService).unwrap();
+    let waiter = handle.submit_apply(&[big_rows()]).unwrap();
+    while waiter.poll().is_empty() {
+        assert!(shards[0].turn().unwrap());
+    }
+    let schema = handle.catalogue().resolve("big").unwrap().latest.clone();
+    let mut send = |batches: &[(u64, bool)]| -> Vec<Outcome> {
+        let submit = |&(sequence, is_refused): &(u64, bool)| {
+            handle.submit(numbered(&schema, sequence, is_refused)).unwrap()
+        };
+        let mut waiting: Vec<_> = batches.iter().map(submit).map(Some).collect();
+        let mut answers = vec![None; batches.len()];
+        while waiting.iter().any(Option::is_some) {
+            assert!(shards[0].turn().unwrap());
+            for (ticket, answer) in waiting.iter_mut().zip(&mut answers) {
+                match ticket.take().map(|ticket| ticket.poll()) {
+                    Some(Ok(outcomes)) => *answer = Some(outcomes[0]),
+                    Some(Err(again)) => *ticket = Some(again),
+                    None => {}
+                }
+            }
+        }
+        answers.into_iter().map(Option::unwrap).collect()
+    };
+    let is_overloaded =
+        |outcome: &Outcome| matches!(outcome, Outcome::NotApplied(Refusal::Overloaded { .. }));
+    let is_new = |outcome: &Outcome| matches!(outcome, Outcome::Ok { duplicate: false, .. });
+    assert!(is_overloaded(&send(&[(5, true)])[0]));
+    let both = send(&[(5, false), (7, true)]);
+    assert!(is_new(&both[0]) && is_overloaded(&both[1]), "{both:?}");
+    assert_eq!(send(&[(8, false)]), [Outcome::NotApplied(Refusal::BlockedBehind)]);
+    assert!(is_new(&send(&[(7, false)])[0]) && is_new(&send(&[(8, false)])[0]));
 }

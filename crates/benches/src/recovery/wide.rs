@@ -3,10 +3,10 @@
 use crate::ours::Server;
 use crate::socket::Waiting;
 use crate::workload::value;
-use anyhow::{Context, ensure};
-use std::collections::VecDeque;
+use crate::writes::Writes;
+use anyhow::ensure;
 use std::ops::Range;
-use thermae_client::{PendingWrite, ReadOptions, ViewFeatures, WriteBatch};
+use thermae_client::{ReadOptions, ViewFeatures, WriteBatch};
 use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, NO_TIME, Scalar};
 
 const FEATURES: usize = 250;
@@ -35,27 +35,21 @@ fn blob(id: u64) -> Vec<u8> {
 /// A refusal.
 pub fn write(server: &Server, ids: Range<u64>) -> anyhow::Result<()> {
     let client = server.client(Waiting::Block)?;
-    let (view, mut sent) = (client.view(PROJECT, VIEW)?, VecDeque::new());
+    let (view, mut writes) = (client.view(PROJECT, VIEW)?, Writes::new(client));
     let ids: Vec<u64> = ids.collect();
     for chunk in ids.chunks(BATCH_ROWS) {
         let mut batch = WriteBatch::put(&view);
         for id in chunk {
             batch.push_encoded(&id.to_le_bytes(), &blob(*id), true, [TIME_US, NO_TIME, NO_TIME]);
         }
-        sent.push_back(client.send_write(&mut batch)?);
-        if sent.len() == IN_FLIGHT {
-            landed(sent.pop_front())?;
+        writes.send(batch)?;
+        if writes.len() == IN_FLIGHT {
+            writes.receive()?;
         }
     }
-    while !sent.is_empty() {
-        landed(sent.pop_front())?;
+    while !writes.is_empty() {
+        writes.receive()?;
     }
-    Ok(())
-}
-
-fn landed(write: Option<PendingWrite>) -> anyhow::Result<()> {
-    let written = write.context("nothing was sent")?.wait()?;
-    ensure!(written.all_ok(), "a row was not written: {}", written.message);
     Ok(())
 }
 

@@ -1,15 +1,16 @@
 //! Filling the store with far more than its memory, and waiting until its tables rest.
 
 use super::rows::{PAYLOAD_BYTES, Rows};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use thermae_engine::handle::WriteTicket;
 use thermae_engine::tiers::TierStats;
-use thermae_engine::write::Outcome;
+use thermae_engine::write::{Outcome, Refusal};
 use thermae_engine::{Handle, Store};
 use thermae_env::{Env, RealEnv};
 
@@ -63,16 +64,16 @@ pub fn tiers<E: Env>(handle: &Handle<E>) -> anyhow::Result<TierStats> {
 /// A row was not written, or the tables do not come to rest.
 pub fn load(store: &Store, folder: &Path, rows: &Rows, count: u64) -> anyhow::Result<Loaded> {
     let started = Instant::now();
-    let mut sent: VecDeque<WriteTicket> = VecDeque::new();
+    let mut sent = VecDeque::new();
     for first in (0..count).step_by(BATCH_ROWS as usize) {
-        let batch = rows.batch(first..(first + BATCH_ROWS).min(count))?;
-        sent.push_back(store.handle().submit(batch)?);
+        let ids = first..(first + BATCH_ROWS).min(count);
+        sent.push_back((ids.clone(), store.handle().submit(rows.batch(ids)?)?));
         if sent.len() >= IN_FLIGHT {
-            landed(sent.pop_front())?;
+            landed(store, rows, sent.pop_front())?;
         }
     }
     while !sent.is_empty() {
-        landed(sent.pop_front())?;
+        landed(store, rows, sent.pop_front())?;
     }
     let (seconds, ended) = (started.elapsed().as_secs_f64(), Instant::now());
     let tiers = rest(store.handle(), &folder.join("warm"))?;
@@ -91,10 +92,21 @@ pub fn load(store: &Store, folder: &Path, rows: &Rows, count: u64) -> anyhow::Re
     })
 }
 
-fn landed(ticket: Option<WriteTicket>) -> anyhow::Result<()> {
-    let outcomes = ticket.context("nothing was sent")?.wait();
-    let bad = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Ok { .. }));
-    ensure!(bad.is_none(), "a row was not written: {bad:?}");
+/// Waits for a batch; what there was no room for is repeated after as long as the store says.
+fn landed(
+    store: &Store,
+    rows: &Rows,
+    sent: Option<(Range<u64>, WriteTicket)>,
+) -> anyhow::Result<()> {
+    let (ids, ticket) = sent.context("nothing was sent")?;
+    let mut outcomes = ticket.wait();
+    while let Some(bad) = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Ok { .. })) {
+        let Outcome::NotApplied(Refusal::Overloaded { retry_ms }) = bad else {
+            bail!("a row was not written: {bad:?}")
+        };
+        std::thread::sleep(Duration::from_millis(u64::from(*retry_ms).max(1)));
+        outcomes = store.handle().write(rows.batch(ids.clone())?)?;
+    }
     Ok(())
 }
 

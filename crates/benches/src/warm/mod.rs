@@ -8,7 +8,7 @@ mod report;
 pub mod rows;
 
 use crate::files::Output;
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::policy::trace::Zipf;
 use crate::stats::Spread;
 use anyhow::{Context, ensure};
@@ -24,6 +24,10 @@ use thermae_engine::{Options as StoreOptions, Store};
 pub const DEPTHS: [usize; 3] = [1, 32, 256];
 /// How many hot budgets the data must be, in rows.
 const TIMES_HOT: f64 = 10.0;
+/// Skewed reads go on until a stretch of them has its share of hot answers grow by less than this.
+const SETTLED_SHARE: f64 = 0.005;
+/// Such stretches at most.
+const FILLS_MAX: u64 = 30;
 /// The exponent of the skewed reads.
 pub const EXPONENT: f64 = 0.99;
 /// `f_type` of a file system in memory.
@@ -104,9 +108,10 @@ fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         load.rows_per_s, load.settled_s
     );
     let verified = reading.verify(if is_small { 7 } else { 1 })?;
+    let peak_resident_bytes = machine::peak_resident_bytes()?;
     eprintln!("{verified} rows are right; measuring look-ups");
     let mut report = Report {
-        command: "cargo xtask bench warm".into(),
+        command: command(options),
         rounds: if is_small { 1 } else { options.rounds },
         seconds: time.as_secs_f64(),
         memory_bytes,
@@ -114,6 +119,7 @@ fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         setting: SETTING.into(),
         load,
         verified,
+        peak_resident_bytes,
         device: Vec::new(),
         reads: Vec::new(),
         skewed: Vec::new(),
@@ -122,6 +128,12 @@ fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     skewed(&mut report, &reading, time)?;
     store.close()?;
     Ok(report)
+}
+
+/// What takes these figures again.
+fn command(options: &Options) -> String {
+    let (rows, mebibytes) = (options.rows, options.memory >> 20);
+    format!("cargo xtask bench warm --rows {rows} --memory {mebibytes}MiB")
 }
 
 /// The device, hits and misses, interleaved.
@@ -155,12 +167,20 @@ fn uniform(
     Ok(())
 }
 
-/// Skewed reads, once the hot table has had as many of them to fill it.
+/// Skewed reads, once the hot table has had so many of them that its share hardly grows any more.
 fn skewed(report: &mut Report, reading: &Reading<'_>, time: Duration) -> anyhow::Result<()> {
     let zipf = Zipf::new(u32::try_from(reading.count)?, EXPONENT);
     let asked = Asked::Skewed(&zipf);
-    reading.round(&asked, 32, time * 3, 1)?;
-    let rounds = (0..report.rounds).map(|round| reading.round(&asked, 32, time, 2 + round as u64));
+    let mut share = 0.0;
+    for fill in 0..FILLS_MAX {
+        let before =
+            std::mem::replace(&mut share, reading.round(&asked, 32, time * 3, fill)?.hot_share);
+        if share - before < SETTLED_SHARE {
+            break;
+        }
+    }
+    let rounds =
+        (0..report.rounds).map(|round| reading.round(&asked, 32, time, FILLS_MAX + round as u64));
     let rounds = rounds.collect::<anyhow::Result<Vec<_>>>()?;
     report.skewed.push(ReadLine::of("zipf 0.99", 32, rounds, None).context("no rounds")?);
     Ok(())

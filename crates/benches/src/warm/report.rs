@@ -49,6 +49,8 @@ pub struct Report {
     pub load: Loaded,
     /// Rows read back and compared.
     pub verified: u64,
+    /// The most memory that the process had resident up to then, in bytes.
+    pub peak_resident_bytes: u64,
     /// The device's own rates.
     pub device: Vec<DeviceLine>,
     /// Uniform look-ups.
@@ -157,6 +159,11 @@ impl Report {
         line("rows/s", format!("{:.0}", self.load.rows_per_s));
         line("seconds until flushes and merges were done", format!("{:.1}", self.load.settled_s));
         line("memory of the store, MiB", (self.memory_bytes >> 20).to_string());
+        line(
+            "peak of the process's resident memory, MiB",
+            (self.peak_resident_bytes >> 20).to_string(),
+        );
+        line("hot table, MiB", (tiers.hot.budget_bytes >> 20).to_string());
         line("rows for one in the hot table", format!("{:.1}", self.load.rows_per_hot_row));
         line("payload for the hot budget", format!("{:.1}", self.load.payload_per_hot_byte));
         line("payload bytes a row", self.load.payload_bytes_per_row.to_string());

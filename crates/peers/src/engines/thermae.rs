@@ -17,7 +17,7 @@ pub fn settings(memory_bytes: u64) -> Vec<Setting> {
         setting(
             "memory_bytes",
             memory_bytes,
-            "the budget: three quarters are the hot table, memtables share the rest",
+            "the budget of everything: hot table, memtables, queues, filters and indices",
         ),
         setting("cores", 1, "one shard, and one worker that flushes and merges"),
         setting(

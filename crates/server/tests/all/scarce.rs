@@ -40,7 +40,7 @@ fn check(directory: &Path, described: &[u8]) {
 }
 
 fn serve_command(mut command: Command, data: &Path) -> Command {
-    command.args(["serve", "--listen", "none", "--cores", "1", "--memory", "16MiB"]);
+    command.args(["serve", "--listen", "none", "--cores", "1", "--memory", "64MiB"]);
     command.arg("--unix").arg(data.with_extension("sock")).arg("--data").arg(data);
     command
 }

@@ -60,7 +60,6 @@ fn the_server_stays_within_its_memory_under_full_load() {
     assert!(server.metric("thermae_flushes_total") > 20, "too few flushes to say anything");
     assert!(server.metric("thermae_merges_total") > 1, "too few merges to say anything");
     assert!(server.metric("thermae_writes_slowed_total") > 0, "no writer was slowed");
-    assert_eq!(server.metric("thermae_memory_excess_bytes"), 0);
     assert_eq!(hits, 0, "the limit was hit");
     assert!(peak_bytes < limit_bytes, "{peak_bytes} of {limit_bytes}");
     assert_eq!(server.stop(), 0);
