@@ -25,7 +25,7 @@ pub struct Options {
     /// Rows to load
     #[arg(long, default_value_t = 2_400_000)]
     rows: u64,
-    /// Memory budget of each engine, at least 8MiB (three quarters for the hot table or block cache)
+    /// Memory budget of each engine, at least 8MiB (of a peer's, three quarters are for blocks)
     #[arg(long, default_value = "32MiB", value_parser = memory_bytes)]
     memory: u64,
     /// Interleaved rounds

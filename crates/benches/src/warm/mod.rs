@@ -41,7 +41,7 @@ pub struct Options {
     /// Rows to load
     #[arg(long, default_value_t = 1_200_000)]
     rows: u64,
-    /// Memory of the store, at least 4MiB (three quarters are its hot table)
+    /// Memory of the store, at least 4MiB (its hot table is what queues, memtables and filters leave)
     #[arg(long, default_value = "16MiB", value_parser = memory_bytes)]
     memory: u64,
     /// Interleaved rounds

@@ -32,7 +32,7 @@ pub fn settings(memory_bytes: u64) -> Vec<Setting> {
         setting(
             "cache_size",
             cache_bytes(memory_bytes),
-            "three quarters of the budget, as our hot table",
+            "three quarters of the budget: more than our hot table gets",
         ),
         setting(
             "max_memtable_size",

@@ -143,7 +143,7 @@ fn built_version(name: &str) -> String {
     found.and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown").into()
 }
 
-/// What peers may take for blocks: three quarters of the budget, as our hot table.
+/// What peers may take for blocks: three quarters of the budget: more than our hot table gets.
 fn cache_bytes(memory_bytes: u64) -> u64 {
     memory_bytes / 4 * 3
 }

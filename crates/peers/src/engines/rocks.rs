@@ -93,7 +93,7 @@ fn table_settings(variant: Variant, memory_bytes: u64) -> Vec<Setting> {
         setting(
             "block_cache",
             format!("LRU, {}", cache_bytes(memory_bytes)),
-            "three quarters of the budget, as our hot table; the clock cache has no call in C",
+            "three quarters of the budget: more than our hot table gets; the clock cache has no call in C",
         ),
         setting(
             "cache_index_and_filter_blocks",

@@ -108,7 +108,9 @@ fn fill(world: &mut World) -> Result<(Vec<Image>, Vec<PartitionHistory>), String
     let (mut old, mut before_last) = (Vec::new(), Vec::new());
     for batch in 0..BATCHES {
         let draw = |row| Operation::draw(&mut rng, ROWS * batch + row, ENTITIES);
-        let rows: Vec<_> = (0..ROWS).map(draw).collect();
+        // The last one is a single row, so that it is one batch of the log.
+        let rows = if batch + 1 < BATCHES { ROWS } else { 1 };
+        let rows: Vec<_> = (0..rows).map(draw).collect();
         before_last.clone_from(&world.histories);
         world.send(&rows, None, Ack::Durable);
         if !world.settle()? {
