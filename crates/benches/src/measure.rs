@@ -52,7 +52,11 @@ pub fn latency(reader: &mut dyn Reader, load: Load) -> anyhow::Result<Latency> {
     Ok(Latency::of(&recorded))
 }
 
-fn check(ids: &[u64], rows: &[f32], range: std::ops::Range<usize>) -> anyhow::Result<()> {
+/// Compares those of the answered rows that `range` names with what rows `ids` must be.
+///
+/// # Errors
+/// One is not as written, or there are more or fewer than were asked for.
+pub fn check(ids: &[u64], rows: &[f32], range: std::ops::Range<usize>) -> anyhow::Result<()> {
     ensure!(rows.len() == ids.len() * FEATURES, "{} values for {} rows", rows.len(), ids.len());
     for at in range {
         let row = &rows[at * FEATURES..(at + 1) * FEATURES];

@@ -157,7 +157,7 @@ impl Pending {
     }
 
     /// Hashes of the rows that wait, oldest first.
-    pub fn row_hashes(&self) -> impl Iterator<Item = u64> + Clone {
+    pub fn row_hashes(&self) -> impl Iterator<Item = u64> {
         self.rows.iter().filter_map(|row| Some(row.head.as_ref()?.row_hash))
     }
 

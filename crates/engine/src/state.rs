@@ -169,9 +169,15 @@ impl ShardState {
 
     /// Asks for the memory of rows that are about to be admitted or applied one by one; of the first
     /// [`ASKED_ROWS`](thermae_hot::ASKED_ROWS).
-    pub fn ask_for(&self, row_hashes: impl Iterator<Item = u64> + Clone) {
-        self.hot.ask_for(row_hashes.clone());
-        self.memtables.ask_for(row_hashes.take(ASKED_ROWS));
+    pub fn ask_for(&self, row_hashes: impl Iterator<Item = u64>) {
+        let (mut asked, mut count) = ([0; ASKED_ROWS], 0);
+        for (place, row_hash) in asked.iter_mut().zip(row_hashes) {
+            *place = row_hash;
+            count += 1;
+        }
+        let asked = || asked[..count].iter().copied();
+        self.hot.ask_for(asked());
+        self.memtables.ask_for(asked());
     }
 
     /// Looks for the newest applied row of a key in memory.

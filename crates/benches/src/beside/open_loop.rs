@@ -1,10 +1,10 @@
 //! Reads on schedule: a request that leaves late because the one before was slow counts from when it was
 //! due, so that no stall hides.
 
+use crate::measure::check;
 use crate::stats::{Latency, histogram};
 use crate::target::Reader;
-use crate::workload::{Dice, FEATURES, is_row};
-use anyhow::ensure;
+use crate::workload::Dice;
 use std::time::{Duration, Instant};
 
 /// How long before a request is due the reader wakes up and waits by polling: a timer may be late.
@@ -36,10 +36,8 @@ impl Schedule {
             wait_until(due);
             reader.read(&ids, &mut rows)?;
             recorded.record(due.elapsed().as_nanos() as u64)?;
-            ensure!(rows.len() == batch * FEATURES, "{} values for {batch} rows", rows.len());
             let at = (dice.next_u64() % batch as u64) as usize;
-            let row = &rows[at * FEATURES..(at + 1) * FEATURES];
-            ensure!(is_row(ids[at], row), "row {} is not as written: {row:?}", ids[at]);
+            check(&ids, &rows, at..at + 1)?;
             due += period;
         }
         Ok(Latency::of(&recorded))

@@ -112,11 +112,6 @@ impl<'a> Rows<'a> {
     pub const fn new(raw: &'a [u8], rows: u32) -> Self {
         Self { raw, at: 0, left: rows }
     }
-
-    /// Offset of the next one in the rows of the block.
-    pub const fn offset(&self) -> usize {
-        self.at
-    }
 }
 
 impl<'a> Iterator for Rows<'a> {
