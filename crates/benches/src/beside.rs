@@ -4,7 +4,7 @@
 mod open_loop;
 mod report;
 
-use crate::files::Output;
+use crate::files::{Output, in_folder};
 use crate::machine::Machine;
 use crate::ours::{self, Puts, Reads, Server};
 use crate::pin;
@@ -55,12 +55,7 @@ pub struct Options {
 /// # Errors
 /// The server broke or answered wrongly: then there are no figures.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench-data");
-    let folder = root.join(format!("beside-{}", std::process::id()));
-    let measured = measure(options, &folder);
-    // What is left behind costs room and nothing else.
-    let _ = std::fs::remove_dir_all(&folder);
-    let report = measured?;
+    let report = in_folder(None, "beside", |folder| measure(options, folder))?;
     let (json, markdown) = ("benchmarks/beside.json", "benchmarks/beside.md");
     options.output.publish(&report, json, &report.markdown(), markdown)
 }

@@ -46,6 +46,25 @@ impl Output {
     }
 }
 
+/// Runs `measure` over an empty folder called after `name`, below `below` or the build folder, and removes
+/// what it left.
+///
+/// # Errors
+/// What `measure` returns; the folder cannot be made.
+pub fn in_folder<T>(
+    below: Option<&Path>,
+    name: &str,
+    measure: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench-data");
+    let folder = below.unwrap_or(&usual).join(format!("{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let measured = measure(&folder);
+    // What is left behind costs room and nothing else.
+    let _ = std::fs::remove_dir_all(&folder);
+    measured
+}
+
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;

@@ -4,7 +4,7 @@
 mod report;
 mod wide;
 
-use crate::files::Output;
+use crate::files::{Output, in_folder};
 use crate::machine::Machine;
 use crate::ours::{self, Server};
 use anyhow::{Context, ensure};
@@ -39,13 +39,8 @@ pub struct Options {
 /// # Errors
 /// The server broke or answered wrongly: then there are no figures.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench-data");
-    let folder = options.folder.clone().unwrap_or(root);
-    let folder = folder.join(format!("recovery-{}", std::process::id()));
-    let measured = measure(options, &folder);
-    // What is left behind costs room and nothing else.
-    let _ = std::fs::remove_dir_all(&folder);
-    let report = measured?;
+    let below = options.folder.as_deref();
+    let report = in_folder(below, "recovery", |folder| measure(options, folder))?;
     let (json, markdown) = ("benchmarks/recovery.json", "benchmarks/recovery.md");
     options.output.publish(&report, json, &report.markdown(), markdown)
 }

@@ -8,7 +8,7 @@ use crate::protocol::{Keys, Loaded, Order, ReadRound};
 use crate::report::{Report, SETTING};
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
-use thermae_benches::files::Output;
+use thermae_benches::files::{Output, in_folder};
 use thermae_benches::machine::Machine;
 use thermae_benches::warm::{DEPTHS, memory_bytes};
 
@@ -53,14 +53,8 @@ pub struct Options {
 /// # Errors
 /// A row was not as written, or an engine failed: then there are no figures.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench-data");
-    let folder = options.folder.clone().unwrap_or(root);
-    let folder = folder.join(format!("warm-peers-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let measured = Run::of(options, &folder)?.measure();
-    // What is left behind costs room and nothing else.
-    let _ = std::fs::remove_dir_all(&folder);
-    let report = measured?;
+    let below = options.folder.as_deref();
+    let report = in_folder(below, "warm-peers", |folder| Run::of(options, folder)?.measure())?;
     let (json, markdown) = ("benchmarks/warm-peers.json", "benchmarks/warm-peers.md");
     options.output.publish(&report, json, &report.markdown(), markdown)
 }

@@ -7,7 +7,7 @@ pub mod reading;
 mod report;
 pub mod rows;
 
-use crate::files::Output;
+use crate::files::{Output, in_folder};
 use crate::machine::{self, Machine};
 use crate::policy::trace::Zipf;
 use crate::stats::Spread;
@@ -70,14 +70,8 @@ pub fn memory_bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// A row was not as written, or the store or the device failed: then there are no figures.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench-data");
-    let folder = options.folder.clone().unwrap_or(root);
-    let folder = folder.join(format!("warm-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let measured = measure(options, &folder);
-    // What is left behind costs room and nothing else.
-    let _ = std::fs::remove_dir_all(&folder);
-    let report = measured?;
+    let below = options.folder.as_deref();
+    let report = in_folder(below, "warm", |folder| measure(options, folder))?;
     let (json, markdown) = ("benchmarks/warm.json", "benchmarks/warm.md");
     options.output.publish(&report, json, &report.markdown(), markdown)
 }
