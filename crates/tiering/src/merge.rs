@@ -23,6 +23,16 @@ pub trait Source {
     fn advance(&mut self) -> Result<(), Self::Error>;
 }
 
+/// A source that can leave rows out on its way.
+pub trait SeekSource: Source {
+    /// Goes forward to the first row that does not lie before this hash and key, of the view that it
+    /// stands in; stays where it is if it stands there or behind it.
+    ///
+    /// # Errors
+    /// As [`Source::advance`].
+    fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Self::Error>;
+}
+
 /// Which rows of different sources belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Together {
