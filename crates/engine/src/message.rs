@@ -29,6 +29,8 @@ pub struct Part {
     pub origin: Origin<Gathered>,
     /// The room that the rows take in the owner; none: they are refused for want of it.
     pub room: Option<Arc<Taken>>,
+    /// The owner's tables, by the number of their change, in which all rows were looked for already.
+    pub asked_of: Option<u64>,
 }
 
 /// The keys of a batch that one shard owns.

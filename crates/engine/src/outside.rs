@@ -74,7 +74,8 @@ impl<E: Env> Shared<E> {
         let is_refused = rooms.iter().all(Option::is_none);
         let batch = Arc::new(if is_refused { batch.without_values() } else { batch });
         let parts = owners.into_iter().zip(rooms).map(|((shard, rows), room)| {
-            (shard, Part { batch: Arc::clone(&batch), rows, origin: origin.clone(), room })
+            let (batch, origin) = (Arc::clone(&batch), origin.clone());
+            (shard, Part { batch, rows, origin, room, asked_of: None })
         });
         parts.collect()
     }

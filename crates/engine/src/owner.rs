@@ -41,7 +41,7 @@ use crate::partition::Admission;
 use crate::pending::{Pending, PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
 use crate::room::Room;
-use crate::state::{Effect, Newest, ShardState};
+use crate::state::{Current, Effect, Newest, Place, ShardState};
 use crate::warm::LookUps;
 use define::{ApplyOrigin, PendingApply};
 use tend::{Brake, Leave};
@@ -220,8 +220,9 @@ impl<E: Env> Owner<E> {
             self.refuse_part(&part, outside);
             return;
         }
+        let mut part = part;
         if part.room.is_some() {
-            self.ask_ahead(&part, catalogue, ring);
+            self.ask_ahead(&mut part, catalogue, ring);
         }
         self.queue.push_back(part);
     }
@@ -263,6 +264,7 @@ impl<E: Env> Owner<E> {
                 batch: Arc::clone(&part.batch),
                 origin: part.origin.clone(),
                 _room: part.room.clone(),
+                asked_of: part.asked_of,
             });
             while let Some(&index) = part.rows.get(self.queue_at) {
                 if left == 0 {
@@ -371,7 +373,8 @@ impl<E: Env> Owner<E> {
         }
         let key = batch.key(row);
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
-        if matches!(row.kind, WriteKind::Partial { .. }) || !self.state.is_complete() {
+        let is_asked = self.state.is_complete() || waiting.asked_of == Some(self.warm.changes());
+        if matches!(row.kind, WriteKind::Partial { .. }) || !is_asked {
             self.base(view, entity_hash, key, ring)?;
         }
         let watermark = self.state.logged_watermark(entity_hash);
@@ -489,8 +492,8 @@ impl<E: Env> Owner<E> {
                 self.state.ask_for(pending.row_hashes());
             }
             left -= 1;
-            match self.is_judgeable(row, catalogue, ring) {
-                Ok(()) => {}
+            let judged = match self.judge(row, catalogue, ring) {
+                Ok(judged) => judged,
                 Err(None) => break,
                 // It is in the log, and what it competes with cannot be read: nothing can be told
                 // of it, nor of what follows it. A restart tries again.
@@ -498,9 +501,9 @@ impl<E: Env> Owner<E> {
                     self.is_failed = true;
                     break;
                 }
-            }
+            };
             let Some(mut row) = pending.pop() else { break };
-            let outcome = self.apply_pending(&mut row, progress.durable, catalogue);
+            let outcome = self.apply_pending(&mut row, progress.durable, judged);
             note_answer(&mut answers, row.waiting, row.index, outcome);
         }
         self.pending = pending;
@@ -523,7 +526,7 @@ impl<E: Env> Owner<E> {
         &mut self,
         row: &mut PendingRow,
         durable: u64,
-        catalogue: &Catalogue,
+        judged: Option<(Place<'_>, Option<Current>)>,
     ) -> Outcome {
         let level = if row.log_batch <= durable { Level::Durable } else { Level::Logged };
         let Some(head) = &mut row.head else {
@@ -532,10 +535,11 @@ impl<E: Env> Owner<E> {
             return Outcome::Ok { partition, sequence, level, duplicate: true };
         };
         let reservation = head.reservation.take();
-        let Some(record) = head.record(&row.waiting.batch, row.index) else {
+        let record = head.record(&row.waiting.batch, row.index);
+        let (Some(record), Some((place, current))) = (record, judged) else {
             return Outcome::InDoubt;
         };
-        match self.state.apply(catalogue, &record, reservation) {
+        match self.state.apply(&place, &record, current, reservation) {
             Ok(effect) => {
                 self.counters.written += 1;
                 self.counters.late += u64::from(effect == Effect::Late);

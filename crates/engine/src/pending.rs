@@ -40,6 +40,8 @@ pub struct Waiting {
     pub origin: Origin<Gathered>,
     /// The room that its rows take until they are answered.
     pub _room: Option<Arc<Taken>>,
+    /// As [`Part::asked_of`](crate::message::Part::asked_of).
+    pub asked_of: Option<u64>,
 }
 
 /// One row on its way.

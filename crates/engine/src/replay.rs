@@ -27,7 +27,7 @@ use crate::log::{Replay, Trees, WARM};
 use crate::memory::{self, MemoryPlan};
 use crate::options::{HotMemory, Options};
 use crate::reads::Reads;
-use crate::state::{Newest, ShardState};
+use crate::state::{Judged, Newest, ShardState};
 use collect::Collected;
 
 /// The states under construction.
@@ -200,7 +200,14 @@ impl<E: Env> Rebuild<E> {
             expires,
         );
         let reservation = reservation.map_err(|refusal| unfit(refusal.to_string()))?;
-        let applied = state.apply(&self.catalogue, record, reservation);
+        let place =
+            state.place(&self.catalogue, record).map_err(|error| unfit(error.to_string()))?;
+        // What lies below was fetched; where nothing does, nothing was.
+        let current = match state.judge(&place, record) {
+            Judged::Known(current) => current,
+            Judged::Below | Judged::Unreadable => None,
+        };
+        let applied = state.apply(&place, record, current, reservation);
         applied.map_err(|error| unfit(error.to_string()))?;
         let is_full = state.memtables.active_bytes() >= self.plan.memtable_bytes as usize;
         self.note_change(shard);

@@ -89,14 +89,27 @@ pub enum Newest<'a> {
 }
 
 /// Where a row belongs.
-struct Place<'a> {
-    view: &'a View,
-    entity_hash: u64,
-    row_hash: u64,
+pub struct Place<'a> {
+    /// Its view.
+    pub view: &'a View,
+    /// Hash of its key.
+    pub entity_hash: u64,
+    /// Hash of its key and view.
+    pub row_hash: u64,
+}
+
+/// What a record is judged against.
+pub enum Judged {
+    /// The newest applied row of its key, if there is one that counts.
+    Known(Option<Current>),
+    /// Only the tables on disk can tell.
+    Below,
+    /// The tables could not be read where it would be.
+    Unreadable,
 }
 
 /// The current row of a key, as far as ordering needs it.
-struct Current {
+pub struct Current {
     event_time: i64,
     order: (i64, i64, u64),
     digest: u64,
@@ -252,27 +265,51 @@ impl ShardState {
         })
     }
 
-    /// Applies a row record: newest by (event time, created time, sequence) wins.
+    /// Where a record's row belongs.
+    ///
+    /// # Errors
+    /// The catalogue does not know its schema.
+    pub fn place<'a>(
+        &self,
+        catalogue: &'a Catalogue,
+        record: &Record<'_>,
+    ) -> Result<Place<'a>, ApplyError> {
+        let view = catalogue
+            .view_of_schema(record.schema_id)
+            .ok_or(ApplyError::UnknownSchema(record.schema_id.0))?;
+        let entity_hash = self.entity_hash(record.key);
+        Ok(Place { view, entity_hash, row_hash: hash::row_hash(entity_hash, view.id) })
+    }
+
+    /// What a record that is applied next will be judged against.
+    pub fn judge(&mut self, place: &Place<'_>, record: &Record<'_>) -> Judged {
+        let watermark = self.watermark(record.partition);
+        self.with_newest(place.view, place.row_hash, record.key, |newest| match newest {
+            Newest::Row(row) => Judged::Known(Some(Current::of(&row, watermark))),
+            Newest::Absent => Judged::Known(None),
+            Newest::Below => Judged::Below,
+            Newest::Unreadable(_) => Judged::Unreadable,
+        })
+    }
+
+    /// Applies a row record: newest by (event time, created time, sequence) wins. `current` is what
+    /// [`Self::judge`] knew, with nothing applied since.
     ///
     /// # Errors
     /// The record does not follow from the state, or there is no room for it. With a reservation
     /// that was made for the row there is room.
     pub fn apply(
         &mut self,
-        catalogue: &Catalogue,
+        place: &Place<'_>,
         record: &Record<'_>,
+        current: Option<Current>,
         reservation: Option<Reservation>,
     ) -> Result<Effect, ApplyError> {
-        let view = catalogue
-            .view_of_schema(record.schema_id)
-            .ok_or(ApplyError::UnknownSchema(record.schema_id.0))?;
         self.check_order(record)?;
-        let entity_hash = self.entity_hash(record.key);
-        let place = Place { view, entity_hash, row_hash: hash::row_hash(entity_hash, view.id) };
+        let Place { view, entity_hash, row_hash } = *place;
         let version = version_of(record);
         let tiers = &view.latest.definition.tiers;
         let watermark = self.watermark(record.partition);
-        let current = self.current(&place, record.key, watermark);
         // What is past `keep_for` may be gone from the tables or not: neither may show.
         let is_past = |event_time| is_past(event_time, tiers.keep_for_us, watermark);
         let current = current.filter(|current| !is_past(current.event_time));
@@ -280,12 +317,11 @@ impl ShardState {
             && current.as_ref().is_none_or(|current| version.order() > current.order);
         let keeps_history = tiers.history == History::Full && !is_past(record.event_time);
         let effect = if is_newest {
-            self.put_hot(&place, &version, reservation)?;
-            let Place { entity_hash, row_hash, .. } = place;
+            self.put_hot(place, &version, reservation)?;
             let active = self.memtables.active();
             active.put_newest(view.id, entity_hash, row_hash, &version, keeps_history);
             self.bases.forget(row_hash);
-            self.note_newest(&place, current, record.partition, &version);
+            self.note_newest(place, current, record.partition, &version);
             Effect::Newest
         } else {
             self.release(reservation);
@@ -324,20 +360,6 @@ impl ShardState {
     fn watermark(&self, partition: u16) -> Option<i64> {
         let partition = self.partitions.get(usize::from(partition));
         partition.and_then(Option::as_ref).and_then(Partition::watermark)
-    }
-
-    /// The row that a record of this key competes with at a watermark.
-    fn current(
-        &mut self,
-        place: &Place<'_>,
-        key: &[u8],
-        watermark: Option<i64>,
-    ) -> Option<Current> {
-        self.with_newest(place.view, place.row_hash, key, |newest| match newest {
-            Newest::Row(row) => Some(Current::of(&row, watermark)),
-            // Whoever applies has fetched what lies below.
-            Newest::Absent | Newest::Below | Newest::Unreadable(_) => None,
-        })
     }
 
     fn note_newest(

@@ -74,6 +74,8 @@ struct LookUp<E: Env> {
 /// The look-ups under way in one shard.
 pub struct LookUps<E: Env> {
     tree: Arc<Tree<E>>,
+    /// How often the tables have changed.
+    changes: u64,
     figures: TreeFigures,
     under_way: HashMap<u64, LookUp<E>>,
     next_token: u64,
@@ -92,6 +94,7 @@ impl<E: Env> LookUps<E> {
         LookUps {
             figures: TreeFigures::of(&tree),
             tree,
+            changes: 0,
             under_way: HashMap::new(),
             next_token: 0,
             for_writes: RowHashMap::default(),
@@ -118,6 +121,12 @@ impl<E: Env> LookUps<E> {
         let is_there = |id| tree.runs().any(|run| run.table_ref.file_id == id);
         self.damaged.retain(|damage| is_there(damage.file_id));
         self.tree = tree;
+        self.changes += 1;
+    }
+
+    /// How often the tables have changed.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Remembers that a table is damaged, if it is the first that is known of it.

@@ -11,7 +11,7 @@ use crate::fetch::{Fetched, FetchedKeys, OwnedVersion};
 use crate::message::{FetchPart, Part};
 use crate::outside::Outside;
 use crate::pending::PendingRow;
-use crate::state::{Newest, is_hot};
+use crate::state::{Current, Judged, Newest, Place, is_hot};
 use crate::warm::{Asker, Finished, Wanted};
 use crate::write::Refusal;
 
@@ -176,7 +176,7 @@ impl<E: Env> Owner<E> {
     }
 
     /// Begins to read what the rows of a part will be judged against.
-    pub(super) fn ask_ahead(&mut self, part: &Part, catalogue: &Catalogue, ring: &mut E::Ring) {
+    pub(super) fn ask_ahead(&mut self, part: &mut Part, catalogue: &Catalogue, ring: &mut E::Ring) {
         if self.state.is_complete() {
             return;
         }
@@ -191,10 +191,11 @@ impl<E: Env> Owner<E> {
             // A failure shows when the row's turn comes.
             let _ = self.base(view, entity_hash, key, ring);
         }
+        part.asked_of = Some(self.warm.changes());
     }
 
     /// Whether what a row will be judged against is in memory; begins to read it where it is not. Before
-    /// it is logged, a whole row needs that only to begin early: it is judged when it is applied.
+    /// it is logged, a whole row needs that only to begin early, and once: it is judged when it is applied.
     ///
     /// # Errors
     /// `None` when it is on its way, `CorruptBase` when it cannot be read.
@@ -208,37 +209,65 @@ impl<E: Env> Owner<E> {
         let row_hash = self.state.row_hash(entity_hash, view.id);
         match self.in_memory_is(view, row_hash, key) {
             Standing::Known => Ok(()),
-            Standing::Unreadable => {
-                // The next try reads it again.
-                self.state.bases.forget(row_hash);
-                Err(Some(Refusal::CorruptBase))
-            }
-            Standing::Below if !self.warm.may_hold(view.id, entity_hash) => Ok(()),
-            Standing::Below if self.warm.is_fetching(row_hash) => Err(None),
-            Standing::Below => {
-                let wanted = self.wanted(view.id, entity_hash, key);
-                match self.warm.start(Asker::Write, wanted, ring) {
-                    // No table has a block for it.
-                    Some(_) => Ok(()),
-                    None => Err(None),
-                }
-            }
+            Standing::Unreadable => Err(Some(self.corrupt_base(row_hash))),
+            Standing::Below => self.read_below(view, entity_hash, row_hash, key, ring),
         }
     }
 
-    /// Whether a logged row may be applied now; begins to read what it must be judged against. Looked
-    /// for even if the hot table holds every row: its memory may have gone bad under this one.
-    pub(super) fn is_judgeable(
+    /// What memory does not have was not readable below: the next try reads it again.
+    fn corrupt_base(&mut self, row_hash: u64) -> Refusal {
+        self.state.bases.forget(row_hash);
+        Refusal::CorruptBase
+    }
+
+    /// Begins to read a row that memory does not have; fine where no table has it either.
+    ///
+    /// # Errors
+    /// `None`: it is on its way.
+    fn read_below(
         &mut self,
-        row: &PendingRow,
-        catalogue: &Catalogue,
+        view: &View,
+        entity_hash: u64,
+        row_hash: u64,
+        key: &[u8],
         ring: &mut E::Ring,
     ) -> Result<(), Option<Refusal>> {
-        let Some(head) = row.head.as_ref() else { return Ok(()) };
-        let Some(record) = head.record(&row.waiting.batch, row.index) else { return Ok(()) };
-        let view = catalogue.view_of_schema(record.schema_id);
-        let entity_hash = self.state.entity_hash(record.key);
-        view.map_or(Ok(()), |view| self.base(view, entity_hash, record.key, ring))
+        if !self.warm.may_hold(view.id, entity_hash) {
+            return Ok(());
+        }
+        if self.warm.is_fetching(row_hash) {
+            return Err(None);
+        }
+        let wanted = self.wanted(view.id, entity_hash, key);
+        // Over at once where no table has a block for it.
+        self.warm.start(Asker::Write, wanted, ring).map(|_| ()).ok_or(None)
+    }
+
+    /// Where a logged row belongs and what it is judged against; begins to read that where it is not in
+    /// memory. Looked for even if the hot table holds every row: its memory may have gone bad under this
+    /// one. Nothing for a duplicate, and for a record that cannot be applied.
+    ///
+    /// # Errors
+    /// `None` when it is on its way, `CorruptBase` when it cannot be read.
+    pub(super) fn judge<'a>(
+        &mut self,
+        row: &PendingRow,
+        catalogue: &'a Catalogue,
+        ring: &mut E::Ring,
+    ) -> Result<Option<(Place<'a>, Option<Current>)>, Option<Refusal>> {
+        let record = row.head.as_ref().and_then(|head| head.record(&row.waiting.batch, row.index));
+        let Some(record) = record else { return Ok(None) };
+        let Ok(place) = self.state.place(catalogue, &record) else { return Ok(None) };
+        let Place { view, entity_hash, row_hash } = place;
+        let current = match self.state.judge(&place, &record) {
+            Judged::Known(current) => current,
+            Judged::Unreadable => return Err(Some(self.corrupt_base(row_hash))),
+            Judged::Below => {
+                self.read_below(view, entity_hash, row_hash, record.key, ring)?;
+                None
+            }
+        };
+        Ok(Some((place, current)))
     }
 
     fn in_memory_is(&mut self, view: &View, row_hash: u64, key: &[u8]) -> Standing {
