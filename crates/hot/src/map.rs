@@ -94,16 +94,19 @@ impl Map {
         if info.map_bytes > memory_bytes {
             return Err(MapError::LargerThanMemory { bytes: info.map_bytes, memory_bytes });
         }
-        let file = allocated_memfd(info.map_bytes)?;
+        let file = sized_memfd(info.map_bytes)?;
         let bytes = info.map_bytes as usize;
         let start = map_aligned(bytes, ProtFlags::READ | ProtFlags::WRITE, file.as_fd())?;
+        let length_words = bytes / WORD_BYTES;
+        let backing = Backing::Mapped { bytes, file: None };
+        let marks = Some(Marks::new(&geometry));
+        let mut map = Map { start, length_words, info, geometry, marks, backing };
+        ask_for_huge_pages(start, bytes);
+        allocate(&file, 0, info.map_bytes)?;
         rustix::fs::fcntl_add_seals(&file, SealFlags::FUTURE_WRITE | SealFlags::SEAL)
             .map_err(|error| system("sealing the memfd against writers", info.map_bytes, error))?;
-        ask_for_huge_pages(start, bytes);
-        let length_words = bytes / WORD_BYTES;
-        let backing = Backing::Mapped { bytes, file: Some(file) };
-        let marks = Some(Marks::new(&geometry));
-        let map = Map { start, length_words, info, geometry, marks, backing };
+        advise(start, bytes, libc::MADV_POPULATE_WRITE);
+        map.backing = Backing::Mapped { bytes, file: Some(file) };
         map.write_header();
         Ok(map)
     }
@@ -249,27 +252,35 @@ fn memory_bytes() -> u64 {
     system.totalram.saturating_mul(u64::from(system.mem_unit))
 }
 
-/// A memfd of `bytes`, every page allocated, its size sealed. Huge pages if some are set aside.
-fn allocated_memfd(bytes: u64) -> Result<OwnedFd, MapError> {
+/// A memfd of `bytes`, its size sealed: of huge pages if as many are set aside, otherwise with the first
+/// page of each would-be huge page allocated, around which [`ask_for_huge_pages`] makes the rest of it.
+fn sized_memfd(bytes: u64) -> Result<OwnedFd, MapError> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     if bytes.is_multiple_of(HUGE_PAGE_BYTES)
         && let Ok(file) = rustix::fs::memfd_create(c"thermae-hot", flags | MemfdFlags::HUGETLB)
-        && allocate(&file, bytes).is_ok()
+        && size(&file, bytes).is_ok()
+        && allocate(&file, 0, bytes).is_ok()
     {
         return Ok(file);
     }
     let file = rustix::fs::memfd_create(c"thermae-hot", flags)
         .map_err(|error| system("creating the memfd", bytes, error))?;
-    allocate(&file, bytes)?;
+    size(&file, bytes)?;
+    for offset_bytes in (0..bytes).step_by(HUGE_PAGE_BYTES as usize) {
+        allocate(&file, offset_bytes, 1)?;
+    }
     Ok(file)
 }
 
-fn allocate(file: &OwnedFd, bytes: u64) -> Result<(), MapError> {
+fn size(file: &OwnedFd, bytes: u64) -> Result<(), MapError> {
     rustix::fs::ftruncate(file, bytes).map_err(|error| system("sizing the memfd", bytes, error))?;
-    rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes)
-        .map_err(|error| system("allocating all of the memfd", bytes, error))?;
     rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW)
         .map_err(|error| system("sealing the memfd's size", bytes, error))
+}
+
+fn allocate(file: &OwnedFd, offset_bytes: u64, bytes: u64) -> Result<(), MapError> {
+    rustix::fs::fallocate(file, FallocateFlags::empty(), offset_bytes, bytes)
+        .map_err(|error| system("allocating the memfd", bytes, error))
 }
 
 /// Maps `bytes` of `file`, shared, at a huge-page boundary.
@@ -315,9 +326,10 @@ fn map_aligned(
     })
 }
 
-/// Best effort: a map on small pages is slower by a quarter, and right.
+/// Best effort: a map on small pages is slower by a quarter, and right. Asked before the small pages are
+/// there: to collapse those takes a copy of each, ten times as long.
 fn ask_for_huge_pages(start: NonNull<AtomicU64>, bytes: usize) {
-    for advice in [libc::MADV_HUGEPAGE, libc::MADV_COLLAPSE, libc::MADV_POPULATE_WRITE] {
+    for advice in [libc::MADV_HUGEPAGE, libc::MADV_COLLAPSE] {
         advise(start, bytes, advice);
     }
 }
