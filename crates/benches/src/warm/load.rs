@@ -13,6 +13,7 @@ use thermae_engine::tiers::TierStats;
 use thermae_engine::write::{Outcome, Refusal};
 use thermae_engine::{Handle, Store};
 use thermae_env::{Env, RealEnv};
+use thermae_tiering::compact::plan::CompactionPolicy;
 
 /// Rows of a durable batch.
 pub const BATCH_ROWS: u64 = 1000;
@@ -110,7 +111,8 @@ fn landed(
     Ok(())
 }
 
-/// Whether a flush or merge is writing in `folder`: a worker that gets no processor time looks idle.
+/// Whether a flush or merge is writing in `folder`: a worker that gets no processor time looks idle, as it
+/// does, with more tables than settle, before it has begun.
 fn is_writing(folder: &Path) -> anyhow::Result<bool> {
     let entries = RealEnv.list(folder)?;
     Ok(entries.iter().any(|entry| entry.name.ends_with(".tmp")))
@@ -120,7 +122,9 @@ fn is_writing(folder: &Path) -> anyhow::Result<bool> {
 fn rest<E: Env>(handle: &Handle<E>, folder: &Path) -> anyhow::Result<TierStats> {
     settle(|| {
         let now = tiers(handle)?;
-        let is_working = now.memtable.frozen > 0 || is_writing(folder)?;
+        let settled_runs = CompactionPolicy::default().settled_runs as u64;
+        let is_working =
+            now.memtable.frozen > 0 || now.latest.tables > settled_runs || is_writing(folder)?;
         Ok((is_working, (now.latest, now.movement)))
     })?;
     tiers(handle)
