@@ -10,6 +10,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod admit;
+pub mod asof;
 pub mod buffers;
 pub mod compact;
 pub mod divide;
