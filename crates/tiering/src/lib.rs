@@ -22,6 +22,7 @@ pub mod merge;
 pub mod pace;
 pub mod residency;
 pub mod rules;
+pub mod spill;
 pub mod table;
 #[cfg(test)]
 mod testing;
