@@ -13,8 +13,6 @@ pub struct SortedReader<E: Env> {
     readers: Vec<RunReader<E>>,
     /// Readers that stand at a record, as a heap: the least record first.
     heap: Vec<usize>,
-    /// The least record has been lent, so its reader has to go on.
-    is_lent: bool,
     most: u64,
 }
 
@@ -57,30 +55,29 @@ impl<E: Env> SortedReader<E> {
             }
             readers.push(reader);
         }
-        let mut sorted = Self { readers, heap, is_lent: false, most };
+        let mut sorted = Self { readers, heap, most };
         for at in (0..sorted.heap.len() / 2).rev() {
             sorted.sink(at);
         }
         Ok(sorted)
     }
 
-    /// The next record; `None` at the end.
+    /// The record that it stands at; `None` at the end.
+    pub fn peek(&self) -> Option<&[u8]> {
+        self.heap.first().map(|least| &self.readers[*least].record[..])
+    }
+
+    /// Goes to the next record.
     ///
     /// # Errors
-    /// A run cannot be read.
-    // No iterator: the record is lent from the reader.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<&[u8]>, SpillError> {
-        if self.is_lent
-            && let Some(&least) = self.heap.first()
-        {
-            if !self.readers[least].advance(self.most)? {
-                self.heap.swap_remove(0);
-            }
-            self.sink(0);
+    /// A run cannot be read; the reader is of no use then.
+    pub fn advance(&mut self) -> Result<(), SpillError> {
+        let Some(&least) = self.heap.first() else { return Ok(()) };
+        if !self.readers[least].advance(self.most)? {
+            self.heap.swap_remove(0);
         }
-        self.is_lent = true;
-        Ok(self.heap.first().map(|least| &self.readers[*least].record[..]))
+        self.sink(0);
+        Ok(())
     }
 
     /// Lets an entry of the heap sink until no record below it is less.

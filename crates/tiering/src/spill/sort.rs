@@ -155,8 +155,9 @@ impl<E: Env> Sorted<E> {
             let some: Vec<_> = self.runs.drain(..fan_in).collect();
             let mut reader = SortedReader::new(&some, 0..=u64::MAX)?;
             let mut writer = RunWriter::create(dir, limits.block_bytes)?;
-            while let Some(record) = reader.next()? {
+            while let Some(record) = reader.peek() {
                 writer.push(record)?;
+                reader.advance()?;
             }
             self.runs.push(Arc::new(writer.finish()?));
         }

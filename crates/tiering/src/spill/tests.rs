@@ -26,8 +26,9 @@ fn sort(dir: &SpillDir<SimEnv>, records: &[Vec<u8>], limits: Limits) -> Sorted<S
 fn read(sorted: &Sorted<SimEnv>, leads: std::ops::RangeInclusive<u64>) -> Vec<Vec<u8>> {
     let mut reader = sorted.read(leads).unwrap();
     let mut records = Vec::new();
-    while let Some(record) = reader.next().unwrap() {
+    while let Some(record) = reader.peek() {
         records.push(record.to_vec());
+        reader.advance().unwrap();
     }
     records
 }
