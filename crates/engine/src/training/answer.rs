@@ -29,6 +29,7 @@ pub struct Answer<'s, E: Env> {
     /// The next row of the spine, and their number.
     row: u64,
     rows: u64,
+    has_failed: bool,
     progress: &'s Progress,
 }
 
@@ -45,7 +46,8 @@ impl<'s, E: Env> Answer<'s, E> {
         let columns = types.map(Column::new).collect();
         let answers = answers.read(0..=u64::MAX)?;
         let batches = spine.read().map_err(TrainingError::Spine)?;
-        Ok(Self { plan, batches, answers, columns, present: None, row: 0, rows, progress })
+        let (present, row, has_failed) = (None, 0, false);
+        Ok(Self { plan, batches, answers, columns, present, row, rows, has_failed, progress })
     }
 
     /// The spine's columns, then those of each view in the order asked.
@@ -58,12 +60,21 @@ impl<'s, E: Env> Answer<'s, E> {
         self.rows
     }
 
-    /// The next rows; `None` after the last. After an error the answer is of no use.
+    /// The next rows; `None` after the last. After an error there are no more.
     ///
     /// # Errors
     /// The spine is not what it was, something spilled cannot be read, a value is damaged, or it was
     /// cancelled.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, TrainingError> {
+        if self.has_failed {
+            return Ok(None);
+        }
+        let batch = self.answer_batch();
+        self.has_failed = batch.is_err();
+        batch
+    }
+
+    fn answer_batch(&mut self) -> Result<Option<RecordBatch>, TrainingError> {
         self.progress.check()?;
         let Some((batch, begin)) = self.unanswered()? else { return Ok(None) };
         let end = batch.num_rows().min(begin + BATCH_ROWS);

@@ -125,15 +125,21 @@ fn a_spine_that_changes_between_its_readings_is_noticed() {
     ];
     for (first, second, expected) in cases {
         let spine = Fickle { readings: AtomicUsize::new(0), batches: [first, second] };
-        let answer = world().read_all(&request(), &spine);
-        match (answer, expected) {
-            (Ok(batches), None) => {
-                assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 5);
+        let (env, progress, world) = (SimEnv::new(5), Progress::new(), world());
+        let means = means(&env, 0, 1);
+        let answer = read(&request(), &world.catalogue, &world, &spine, &means, &progress);
+        let (mut rows, mut error) = (0, None);
+        for batch in answer.unwrap() {
+            match batch {
+                Ok(batch) => rows += batch.num_rows(),
+                Err(TrainingError::SpineChanged(text)) => error = Some(text),
+                Err(other) => panic!("{other}"),
             }
-            (Err(error @ TrainingError::SpineChanged(_)), Some(text)) => {
-                assert!(error.to_string().contains(text), "{error}");
-            }
-            (other, _) => panic!("{other:?} for {expected:?}"),
+        }
+        assert!(rows <= 5, "{rows} rows were handed out of 5");
+        match expected {
+            None => assert_eq!((rows, error), (5, None)),
+            Some(text) => assert!(error.clone().is_some_and(|e| e.contains(text)), "{error:?}"),
         }
     }
 }
@@ -163,6 +169,7 @@ fn it_ends_soon_after_it_was_cancelled_in_each_pass() {
     assert!(matches!(answer.next(), Some(Ok(_))));
     progress.cancel();
     assert!(matches!(answer.next(), Some(Err(TrainingError::Cancelled))));
+    assert!(answer.next().is_none(), "nothing follows an error");
     drop(answer);
     assert_eq!(spill_files(&env), 0);
 }
