@@ -117,4 +117,5 @@ impl Terms {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -15,6 +15,7 @@ mod read;
 mod run;
 mod sort;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 pub use dir::SpillDir;

@@ -66,7 +66,7 @@ fn any_world(rng: &mut Rng) -> World {
         let created = if rng.below(4) == 0 { NO_TIME } else { event + rng.below(60) as i64 };
         let (view, key, mut values) = match rng.below(3) {
             0 => {
-                let name = format!("{}", "n".repeat(rng.below(30) as usize));
+                let name = "n".repeat(rng.below(30) as usize);
                 let tags = (0..rng.below(3)).map(|_| Value::from("tag")).collect();
                 let values = [Value::from(at as f64), Value::from(&*name), Value::List(tags)];
                 ("user", vec![KeyValue::from(rng.below(20) as i64)], values.to_vec())

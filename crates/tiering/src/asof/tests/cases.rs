@@ -81,13 +81,13 @@ fn what_is_too_old_is_told_apart_from_what_is_not_there() {
 
 #[test]
 fn the_ends_of_time_overflow_nowhere() {
-    let least = Row::new(i64::MIN + 1, NO_TIME, 1);
+    let least = [Row::new(i64::MIN + 1, NO_TIME, 1)];
     for ttl_us in [0, 1, i64::MAX] {
-        assert_eq!(find_at(&[least.clone()], ttl_us, false, i64::MIN + 1), Some(1));
-        assert_eq!(find_at(&[least.clone()], ttl_us, false, i64::MIN), None);
+        assert_eq!(find_at(&least, ttl_us, false, i64::MIN + 1), Some(1));
+        assert_eq!(find_at(&least, ttl_us, false, i64::MIN), None);
     }
-    assert_eq!(find_at(&[least.clone()], i64::MAX, false, 0), Some(1));
-    assert_eq!(find_at(&[least.clone()], i64::MAX, false, 1), None, "older by one than the TTL");
-    assert_eq!(find_at(&[least], 0, false, i64::MAX), Some(1));
+    assert_eq!(find_at(&least, i64::MAX, false, 0), Some(1));
+    assert_eq!(find_at(&least, i64::MAX, false, 1), None, "older by one than the TTL");
+    assert_eq!(find_at(&least, 0, false, i64::MAX), Some(1));
     assert_eq!(find_at(&[Row::new(i64::MAX, i64::MAX, 2)], 1, true, i64::MAX), Some(2));
 }
