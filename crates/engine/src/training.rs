@@ -41,6 +41,7 @@ pub use answer::{Answer, BATCH_BYTES, BATCH_ROWS};
 pub use budget::least_budget_bytes;
 pub use column::{data_type, field};
 pub use error::{Cause, TrainingError};
+pub use plan::MAX_JOINS;
 pub use progress::{Progress, Steps};
 pub use request::{Request, ViewJoin};
 pub use spine::{MemorySpine, Spine};

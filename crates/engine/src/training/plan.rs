@@ -16,6 +16,10 @@ use super::key::is_key;
 use super::request::{Request, ViewJoin};
 use super::time::is_time;
 
+/// Most views of one training read. A row's answer is one record, whose length has 32 bits: this many of the
+/// largest row values and defaults fit.
+pub const MAX_JOINS: usize = 1024;
+
 /// A request that fits its spine and the catalogue.
 pub(super) struct Plan {
     /// Columns of the answer: the spine's, then those of the views.
@@ -56,9 +60,9 @@ impl Plan {
         catalogue: &Catalogue,
         spine: &Schema,
     ) -> Result<Self, TrainingError> {
-        if request.joins.is_empty() || request.joins.len() > usize::from(u16::MAX) {
+        if !(1..=MAX_JOINS).contains(&request.joins.len()) {
             let found = request.joins.len();
-            let text = format!("a training read joins 1 to {} views, not {found}", u16::MAX);
+            let text = format!("a training read joins 1 to {MAX_JOINS} views, not {found}");
             return Err(Error::Invalid(text).into());
         }
         let time_column = request.time_column.clone();

@@ -62,8 +62,8 @@ impl Arena {
     }
 
     pub fn push(&mut self, record: &[u8]) -> Place {
+        debug_assert!(u32::try_from(record.len()).is_ok(), "a record of {} bytes", record.len());
         let at = self.0.len();
-        // Records are bounded by what a row of features may be, far below 4 GiB.
         self.0.extend_from_slice(&(record.len() as u32).to_le_bytes());
         self.0.extend_from_slice(record);
         Place { lead: lead_of(record), at }

@@ -30,7 +30,8 @@ impl<E: Env> Sorter<E> {
         Self { dir: dir.clone(), limits, arena, places, runs }
     }
 
-    /// Takes a record. Records are told apart by their bytes alone; equal ones are all kept.
+    /// Takes a record of less than 4 GiB. Records are told apart by their bytes alone; equal ones are all
+    /// kept.
     ///
     /// # Errors
     /// Memory is full and a run cannot be written. The sort is of no use then.

@@ -86,7 +86,8 @@ fn requests_that_fit_neither_spine_nor_catalogue_say_what_there_is() {
             "\"port\"",
             "airport",
         ),
-        (names(&["airport", "at"], vec![], false), "views", "0"),
+        (names(&["airport", "at"], vec![], false), "views", "not 0"),
+        (names(&["airport", "at"], vec![weather(); MAX_JOINS + 1], false), "1 to 1024", "1025"),
     ];
     for (answer, what, there) in cases {
         let error = answer.unwrap_err();
