@@ -173,3 +173,17 @@ fn it_ends_soon_after_it_was_cancelled_in_each_pass() {
     drop(answer);
     assert_eq!(spill_files(&env), 0);
 }
+
+#[test]
+fn one_key_with_many_versions_does_not_keep_it_from_ending() {
+    let mut world = world();
+    for time in 0..5_000 {
+        world.put("v", &[KeyValue::Int(0)], 2_000 + time, time, &[Value::Int64(time)]);
+    }
+    let (env, progress) = (SimEnv::new(7), Arc::new(Progress::new()));
+    world.cancels = Some(Arc::clone(&progress));
+    let (spine, means) = (spine(1), means(&env, 0, 1));
+    let answer = read(&request(), &world.catalogue, &world, &spine, &means, &progress);
+    assert!(matches!(answer, Err(TrainingError::Cancelled)));
+    assert_eq!((progress.steps().to_join, progress.steps().joined), (1, 0));
+}
