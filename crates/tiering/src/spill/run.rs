@@ -8,6 +8,8 @@ use super::{SpillDir, SpillError, lead_of};
 
 /// Bytes before a record: its length.
 const FRAME_BYTES: usize = 4;
+/// Records that are asked for together.
+pub(super) const TOGETHER: usize = 16;
 
 /// Records one after the other, each after its length.
 #[derive(Default)]
@@ -50,6 +52,8 @@ pub(super) struct RunWriter<E: Env> {
 pub(super) struct Cursor {
     /// The next place, or the next block.
     next: usize,
+    /// The first place that has not been asked for yet.
+    asked: usize,
     /// The block of a file that is being read, and where its next record begins.
     block: Arena,
     at: usize,
@@ -71,6 +75,17 @@ impl Arena {
 
     pub fn record(&self, place: Place) -> &[u8] {
         self.record_at(place.at)
+    }
+
+    /// Asks for the memory of records that are about to be read one by one, so that the waits for it overlap:
+    /// in the order of a sort nearly each is a wait of its own.
+    pub fn ask_for(&self, places: &[Place]) {
+        let bytes = |place: &Place| {
+            let line = 64;
+            self.0.get(place.at).unwrap_or(&0) ^ self.0.get(place.at + line).unwrap_or(&0)
+        };
+        // Loads that nothing depends on overlap by themselves.
+        std::hint::black_box(places.iter().map(bytes).fold(0, |all, byte| all ^ byte));
     }
 
     /// The record at an offset that was one's end, or 0; nothing at the end.
@@ -100,6 +115,10 @@ impl<E: Env> Run<E> {
         match self {
             Self::Memory(arena, places) => {
                 let place = places.get(cursor.next);
+                if cursor.next >= cursor.asked {
+                    cursor.asked = places.len().min(cursor.next + TOGETHER);
+                    arena.ask_for(places.get(cursor.next..cursor.asked).unwrap_or_default());
+                }
                 cursor.next += 1;
                 Ok(place.map(|place| arena.record(*place)))
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thermae_env::Env;
 
 use super::read::SortedReader;
-use super::run::{Arena, Place, Run, RunWriter};
+use super::run::{Arena, Place, Run, RunWriter, TOGETHER};
 use super::{Limits, SpillDir, SpillError};
 
 /// A sort that takes records.
@@ -89,8 +89,11 @@ impl<E: Env> Sorter<E> {
     fn spill(&mut self) -> Result<(), SpillError> {
         self.sort();
         let mut writer = RunWriter::create(&self.dir, self.limits.block_bytes)?;
-        for place in &self.places {
-            writer.push(self.arena.record(*place))?;
+        for places in self.places.chunks(TOGETHER) {
+            self.arena.ask_for(places);
+            for place in places {
+                writer.push(self.arena.record(*place))?;
+            }
         }
         self.runs.push(Arc::new(writer.finish()?));
         self.arena.0.clear();
