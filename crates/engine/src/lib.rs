@@ -38,6 +38,8 @@ mod state;
 pub mod stats;
 pub mod store;
 pub mod tiers;
+#[cfg(feature = "cold")]
+pub mod training;
 pub mod verify;
 mod warm;
 pub mod write;

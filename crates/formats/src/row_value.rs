@@ -159,6 +159,18 @@ fn decode_scalar(scalar: Scalar, field: &[u8]) -> Result<Value, FieldFault> {
     })
 }
 
+/// The elements of a list's field, each as the bytes of its value. They are not validated themselves.
+///
+/// Fails if the list is of another length than its elements.
+pub fn list_elements(
+    scalar: Scalar,
+    field: &[u8],
+) -> Result<impl Iterator<Item = Result<&[u8], FieldFault>>, FieldFault> {
+    let list = ListBytes::new(scalar, field)?;
+    list.check_end()?;
+    Ok((0..list.count).map(move |index| list.element(index).map(|(_, element)| element)))
+}
+
 /// The first N bytes of a field whose length was checked.
 #[inline]
 fn chunk<const N: usize>(field: &[u8]) -> [u8; N] {

@@ -10,6 +10,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod admit;
+pub mod asof;
 pub mod buffers;
 pub mod compact;
 pub mod divide;
@@ -21,6 +22,7 @@ pub mod merge;
 pub mod pace;
 pub mod residency;
 pub mod rules;
+pub mod spill;
 pub mod table;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,81 @@
+//! How the memory of a training read is divided.
+
+use thermae_tiering::spill::Limits;
+
+/// Bytes that one helper thread needs at least: fewer would be blocks and runs too small to work with.
+const LEAST_BYTES_PER_THREAD: usize = 64 << 10;
+const PAGE_BYTES: usize = 4096;
+/// A block larger than this is read no faster.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Ranges of the entity hash that a thread takes on average, so that all end at about the same time.
+const RANGES_PER_THREAD: u64 = 4;
+
+/// Bytes of the smallest budget with that many helper threads.
+pub const fn least_budget_bytes(threads: usize) -> usize {
+    let threads = if threads == 0 { 1 } else { threads };
+    threads * LEAST_BYTES_PER_THREAD
+}
+
+/// What each part of a training read may take. Entries stay in memory while answers are made, and answers
+/// while they are assembled; runs are read while either is: three eighths, three eighths and a quarter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shares {
+    pub threads: usize,
+    /// Ranges of the entity hash that are joined one by one.
+    pub ranges: u64,
+    /// The sort of the entries; each thread reads its runs.
+    pub entries: Limits,
+    /// The sort of one thread's answers.
+    pub answers: Limits,
+    /// The answers of all threads, which are read once.
+    pub all_answers: Limits,
+}
+
+impl Shares {
+    /// Divides `budget_bytes` for `threads` helper threads.
+    pub fn divide(budget_bytes: usize, threads: usize) -> Self {
+        let threads = threads.max(1);
+        let budget_bytes = budget_bytes.max(least_budget_bytes(threads));
+        let block_bytes =
+            (budget_bytes / 1024 / PAGE_BYTES * PAGE_BYTES).clamp(PAGE_BYTES, BLOCK_BYTES);
+        let blocks = budget_bytes / 4 / block_bytes;
+        let sort_bytes = budget_bytes / 8 * 3;
+        let of = |parts: usize, readers: usize| Limits {
+            memory_bytes: sort_bytes / parts,
+            block_bytes,
+            // One block of each is for the run that is being written.
+            fan_in: (blocks / readers).saturating_sub(1).max(2),
+        };
+        Self {
+            threads,
+            // One range for one thread: a source is opened once.
+            ranges: if threads == 1 { 1 } else { threads as u64 * RANGES_PER_THREAD },
+            entries: of(1, threads),
+            answers: of(threads, threads),
+            all_answers: of(1, 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_stay_within_the_budget_at_all_times() {
+        for threads in 1..=16 {
+            for shift in 0..40 {
+                let budget = least_budget_bytes(threads).max(1 << shift);
+                let shares = Shares::divide(budget, threads);
+                let Shares { entries, answers, all_answers, .. } = shares;
+                let reading =
+                    |limits: Limits, readers| (limits.fan_in + 1) * limits.block_bytes * readers;
+                let sorted = entries.memory_bytes + answers.memory_bytes * threads;
+                assert!(sorted + reading(entries, threads) <= budget, "{shares:?}");
+                assert!(sorted + reading(answers, threads) <= budget, "{shares:?}");
+                assert!(sorted + reading(all_answers, 1) <= budget, "{shares:?}");
+            }
+        }
+        assert_eq!(Shares::divide(0, 0), Shares::divide(64 << 10, 1));
+    }
+}

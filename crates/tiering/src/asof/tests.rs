@@ -1,0 +1,4 @@
+mod cases;
+mod history;
+mod oracle;
+mod passes;

@@ -1,0 +1,60 @@
+//! How the history is passed over: by steps, by seeks, and what becomes of errors.
+
+use super::super::*;
+use super::history::{Row, Rows};
+
+/// Two versions of each of `entities` entities, at 10 and 20.
+fn history(entities: u64) -> Rows {
+    let row = |entity_hash, time| Row { entity_hash, ..Row::new(time, time, entity_hash) };
+    Rows::new((0..entities).flat_map(|hash| [row(hash, 10), row(hash, 20)]).collect())
+}
+
+fn pass(source: Rows, asked: impl Iterator<Item = u64>) -> (Rows, usize) {
+    let mut join = AsOfJoin::new(source, Terms { ttl_us: 0, as_of_known: false });
+    let mut found = 0;
+    for hash in asked {
+        match join.find(hash, b"k", 15).unwrap() {
+            Found::Present(version) if version.sequence == hash => found += 1,
+            other => assert_eq!(other, Found::NotFound, "{hash}"),
+        }
+    }
+    (join.source, found)
+}
+
+#[test]
+fn a_dense_spine_never_seeks() {
+    let (source, found) = pass(history(1_000), 0..1_000);
+    assert_eq!((found, source.seeks), (1_000, 0));
+    assert!(source.advances < 2_000, "{}", source.advances);
+}
+
+#[test]
+fn a_sparse_spine_reads_a_bounded_number_of_versions_a_row() {
+    let (source, found) = pass(history(100_000), (0..100).map(|at| at * 1_000));
+    assert_eq!((found, source.seeks), (100, 99));
+    assert!(source.advances <= 100 * (PATIENCE as usize + 2), "{}", source.advances);
+}
+
+#[test]
+fn keys_that_are_not_there_are_not_found_before_between_and_behind_the_others() {
+    let odd = |hash: u64| Row { entity_hash: 2 * hash + 1, ..Row::new(1, 1, 2 * hash + 1) };
+    let (source, found) = pass(Rows::new((0..500).map(odd).collect()), 0..2_000);
+    assert_eq!((found, source.at_end()), (500, true));
+    let (_, found) = pass(Rows::new(Vec::new()), 0..3);
+    assert_eq!(found, 0);
+}
+
+#[test]
+fn a_source_that_fails_in_the_middle_fails_the_join() {
+    for (step, fails_after) in [(1, 900), (1_000, 500), (1_000, 505)] {
+        let mut source = history(20_000);
+        source.fails_after = Some(fails_after);
+        let mut join = AsOfJoin::new(source, Terms { ttl_us: 0, as_of_known: false });
+        let mut answers = (0..20_000).step_by(step).map(|hash| {
+            let found = join.find(hash, b"k", 15);
+            found.map(|found| assert!(matches!(found, Found::Present(_)), "{hash}"))
+        });
+        let error = answers.find_map(Result::err);
+        assert_eq!(error, Some(format!("the disk is gone after {fails_after} moves")));
+    }
+}
