@@ -6,10 +6,11 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crossbeam_queue::ArrayQueue;
-use thermae_env::Wake;
+use thermae_env::{Env, Ring, Wake};
 use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::Applied;
+use crate::cut::ShardCut;
 use crate::error::Error;
 use crate::fetch::{FetchBatch, FetchedKeys};
 use crate::room::Taken;
@@ -68,9 +69,11 @@ impl<T> Clone for Origin<T> {
 /// Outcomes of some rows of a batch, by row index.
 pub type Gathered = Vec<(u32, Outcome)>;
 
+/// Who waits for a shard's part of a snapshot.
+pub type CutWaiter<E> = Arc<Waiter<Result<ShardCut<E>, Error>>>;
+
 /// What a mailbox carries.
-#[derive(Debug)]
-pub enum Message {
+pub enum Message<E: Env> {
     /// Rows for the receiving shard to write.
     Write(Part),
     /// Outcomes of rows that the receiving shard sent out.
@@ -105,33 +108,34 @@ pub enum Message {
     },
     /// Asks for (partition, digest) of every partition that the shard owns.
     Digests(Arc<Waiter<Vec<(u16, u64)>>>),
+    /// Asks for the shard's part of a snapshot.
+    Snapshot(CutWaiter<E>),
     /// Stop after what is under way.
     Stop,
 }
 
 /// A bounded queue into a shard, and the means to wake it.
-#[derive(Debug)]
-pub struct Mailbox<W> {
-    queue: ArrayQueue<Message>,
-    waker: W,
+pub struct Mailbox<E: Env> {
+    queue: ArrayQueue<Message<E>>,
+    waker: <E::Ring as Ring>::Waker,
 }
 
-impl<W: Wake> Mailbox<W> {
+impl<E: Env> Mailbox<E> {
     /// An empty mailbox for the shard that `waker` wakes.
-    pub fn new(waker: W) -> Self {
+    pub fn new(waker: <E::Ring as Ring>::Waker) -> Self {
         Mailbox { queue: ArrayQueue::new(MAILBOX_MESSAGES_MAX), waker }
     }
 
     /// Posts a message; gives it back when the mailbox is full.
     #[allow(clippy::result_large_err)] // The message itself: it goes in again, nothing is copied twice.
-    pub fn post(&self, message: Message) -> Result<(), Message> {
+    pub fn post(&self, message: Message<E>) -> Result<(), Message<E>> {
         self.queue.push(message)?;
         self.waker.wake();
         Ok(())
     }
 
     /// Takes the oldest message.
-    pub fn take(&self) -> Option<Message> {
+    pub fn take(&self) -> Option<Message<E>> {
         self.queue.pop()
     }
 

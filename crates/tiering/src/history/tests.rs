@@ -99,11 +99,11 @@ impl World {
             let mut memtable = Memtable::new();
             let rows = self.newest_rows(80, keys);
             for row in &rows {
-                let (value, late) = (value(row), (row.0, row.1, (-5, 0, 9)));
+                let (value, late) = (value(row), (row.0, row.1, (-1, 0, 9)));
                 memtable.put_newest(VIEW, row.0, row_hash(row.0, VIEW), &version(row, &value), true);
                 memtable.put_newest(ViewId(4), row.0, row.0, &version(row, &value), true);
                 if row.0.is_multiple_of(3) {
-                    memtable.put_late(VIEW, row.0, &version(&late, &value));
+                    memtable.put_late(VIEW, row.0, &version(&late, &self::value(&late)));
                     superseded.push(late);
                 }
             }
