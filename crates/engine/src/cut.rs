@@ -9,7 +9,9 @@ use thermae_env::Env;
 use thermae_tiering::history::ShardPart;
 
 /// Most bytes of a memtable that is copied: some 50 us of work.
-pub const COPY_MAX_BYTES: usize = 512 << 10;
+const COPY_MAX_BYTES: usize = 512 << 10;
+/// The part of the size at which memtables are flushed that is copied at most.
+const COPY_MAX_SHARE: usize = 4;
 /// Frozen memtables at most: a flush takes one while the other waits.
 pub const FROZEN_MAX: usize = 2;
 
@@ -34,6 +36,8 @@ pub struct Memory {
     pub active_bytes: usize,
     /// It has no row.
     pub is_active_empty: bool,
+    /// Bytes at which it would be flushed.
+    pub flush_bytes: usize,
     /// Those on their way to disk.
     pub frozen: usize,
     /// The last flush failed.
@@ -59,7 +63,7 @@ pub enum Method {
 pub fn method(memory: &Memory) -> Method {
     if memory.is_active_empty {
         Method::Leave
-    } else if memory.active_bytes <= COPY_MAX_BYTES {
+    } else if memory.active_bytes <= COPY_MAX_BYTES.min(memory.flush_bytes / COPY_MAX_SHARE) {
         Method::Copy
     } else if memory.frozen < FROZEN_MAX {
         Method::Freeze
@@ -77,8 +81,8 @@ mod tests {
     #[test]
     fn a_memtable_is_frozen_only_when_it_is_worth_a_table_and_there_is_room() {
         let with = |active_bytes, frozen, is_flush_failing| {
-            let is_active_empty = active_bytes == 0;
-            method(&Memory { active_bytes, is_active_empty, frozen, is_flush_failing })
+            let (is_active_empty, flush_bytes) = (active_bytes == 0, 64 << 20);
+            method(&Memory { active_bytes, is_active_empty, flush_bytes, frozen, is_flush_failing })
         };
         assert_eq!(with(0, 2, true), Method::Leave);
         assert_eq!(with(COPY_MAX_BYTES, 2, true), Method::Copy);
@@ -86,5 +90,13 @@ mod tests {
         assert_eq!(with(large, 1, true), Method::Freeze);
         assert_eq!(with(large, 2, false), Method::Wait);
         assert_eq!(with(large, 2, true), Method::Refuse);
+        let small = Memory {
+            active_bytes: 20 << 10,
+            is_active_empty: false,
+            flush_bytes: 64 << 10,
+            frozen: 0,
+            is_flush_failing: false,
+        };
+        assert_eq!(method(&small), Method::Freeze);
     }
 }

@@ -24,6 +24,7 @@ use thermae_hot::ASKED_ROWS;
 use thermae_tiering::admit::Doorkeeper;
 use thermae_tiering::compact::plan::CompactionPolicy;
 use thermae_tiering::files::WarmFiles;
+use thermae_tiering::merge::is_past;
 use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::{ScrubPace, Worker};
 
@@ -423,7 +424,10 @@ impl<E: Env> Owner<E> {
             Newest::Unreadable(_) => Err(Refusal::CorruptBase),
         })?;
         let newest = self.pending.newest(row_hash, key, applied);
-        Ok(newest.filter(|base| !base.is_reset(watermark)))
+        // What is past `keep_for` may be gone from the tables or not: neither may show.
+        let keep_for_us = view.latest.definition.tiers.keep_for_us;
+        let is_past = |base: &Base| is_past(base.event_time(), keep_for_us, watermark);
+        Ok(newest.filter(|base| !base.is_reset(watermark) && !is_past(base)))
     }
 
     fn refuse(&mut self, batch: &WriteBatch, row: &RowWrite, refusal: Refusal) -> Outcome {

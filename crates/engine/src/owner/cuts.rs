@@ -27,6 +27,7 @@ impl<E: Env> Owner<E> {
         let memory = Memory {
             active_bytes: memtables.active_bytes(),
             is_active_empty: memtables.is_active_empty(),
+            flush_bytes: self.plan.memtable_bytes as usize,
             frozen: memtables.frozen(),
             is_flush_failing: self.worker_stats().is_flush_failing,
         };
