@@ -1,6 +1,14 @@
 //! Reading history under a snapshot.
 
+use thermae_engine::scan::{Cursor, Position};
+use thermae_engine::store::{Row, Store};
+use thermae_engine::{Error, Options, Outcome, ScanOptions, ScannedRow};
+use thermae_formats::schema::{History, TierPolicy};
+use thermae_formats::{
+    Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, hash,
+};
 use thermae_tests::campaign::{ScanReport, scan_run};
+use thermae_tests::model::Rng;
 
 fn runs(seeds: std::ops::Range<u64>, crashes: bool) -> ScanReport {
     let mut sum = ScanReport::default();
@@ -26,4 +34,167 @@ fn scans_show_every_version_that_the_model_has_and_nothing_else() {
 fn scans_go_on_over_background_work_and_after_crashes() {
     let sum = runs(1_000..1_060, true);
     assert!(sum.snapshots > 200 && sum.read_again > 100 && sum.restarts == 120, "{sum:?}");
+}
+
+const VIEW: &str = "test/readings";
+
+fn store(dir: &std::path::Path, tiers: TierPolicy) -> Store {
+    let options = Options { cores: 2, flush_bytes: 64 << 10, ..Options::default() };
+    let store = Store::open_with(dir, options).unwrap();
+    let features = vec![Feature::new("n", Scalar::Int64), Feature::new("text", Scalar::String)];
+    let keys = vec![JoinKey::new("id", KeyType::Int64)];
+    let mut view = FeatureView::new("test", "readings", keys, features);
+    view.tiers = tiers;
+    store.apply(&[view]).unwrap();
+    store
+}
+
+fn row(id: i64, event_time: i64) -> Row {
+    let text = Value::String(format!("{id} at {event_time} {}", "x".repeat(200)));
+    Row::new([KeyValue::Int(id)], event_time, [Value::Int64(id * event_time), text])
+}
+
+fn put(store: &Store, rows: &[Row]) {
+    for rows in rows.chunks(500) {
+        let outcomes = store.put(VIEW, rows).unwrap();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Ok { .. })));
+    }
+}
+
+fn ids_and_times(rows: impl Iterator<Item = Result<ScannedRow, Error>>) -> Vec<(i64, i64)> {
+    let mut found = Vec::new();
+    for row in rows {
+        let row = row.unwrap();
+        let [KeyValue::Int(id)] = row.key[..] else { panic!("{row:?}") };
+        if let Some(values) = &row.values {
+            assert_eq!(*values, self::row(id, row.event_time).values);
+        }
+        found.push((id, row.event_time));
+    }
+    found
+}
+
+#[test]
+fn a_scan_shows_what_was_there_when_it_began_while_writes_flushes_and_merges_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), TierPolicy::default());
+    let all: Vec<Row> = (0..3_000).map(|n| row(n % 500, n / 500)).collect();
+    put(&store, &all);
+    let mut scan = store.scan(VIEW, &[], &ScanOptions::default()).unwrap();
+    let first = scan.next().unwrap().unwrap();
+    // Ten times as much, late rows and deletions among it: tables of the scan are replaced under it.
+    for round in 0..10 {
+        let more: Vec<Row> = (0..3_000).map(|n| row(n % 500, (n * 7 + round) % 600)).collect();
+        put(&store, &more);
+    }
+    store.delete(VIEW, &[vec![KeyValue::Int(3)]], 1_000).unwrap();
+    let mut found = ids_and_times(std::iter::once(Ok(first)).chain(scan));
+    assert_eq!(found.len(), 3_000);
+    let hash = |id: i64| hash::entity_hash(&id.to_le_bytes(), store.handle().reads().hash_seed());
+    let order = |a: &(i64, i64), b: &(i64, i64)| (hash(a.0), -a.1).cmp(&(hash(b.0), -b.1));
+    assert!(found.is_sorted_by(|a, b| order(a, b).is_lt()));
+    found.sort_unstable();
+    let mut expected: Vec<_> = (0..3_000).map(|n| (n % 500, n / 500)).collect();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let merges: u64 =
+        store.handle().stats().shards.iter().map(|shard| shard.tiers.movement.merges).sum();
+    assert!(merges > 0, "no table was replaced");
+}
+
+#[test]
+fn a_scan_is_of_one_key_of_some_times_of_some_features_and_of_deletions_as_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), TierPolicy::default());
+    put(&store, &(0..200).map(|n| row(n % 20, n / 20)).collect::<Vec<_>>());
+    store.delete(VIEW, &[vec![KeyValue::Int(7)]], 5).unwrap();
+    let scan = |options: &ScanOptions| ids_and_times(store.scan(VIEW, &[], options).unwrap());
+    let one = ScanOptions { key: Some(vec![KeyValue::Int(7)]), ..ScanOptions::default() };
+    let times = |found: Vec<(i64, i64)>| {
+        assert!(found.iter().all(|row| row.0 == 7));
+        found.into_iter().map(|row| row.1).collect::<Vec<_>>()
+    };
+    assert_eq!(times(scan(&one)), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    let one = ScanOptions { from_us: 3, to_us: 6, tombstones: true, ..one };
+    // The deletion came after the row of its time.
+    assert_eq!(times(scan(&one)), [6, 5, 5, 4, 3]);
+    let rows: Vec<_> = store.scan(VIEW, &["n"], &one).unwrap().map(Result::unwrap).collect();
+    assert_eq!((&rows[1].values, rows[1].created_time), (&None, NO_TIME));
+    assert_eq!(rows[2].values, Some(vec![Value::Int64(35)]));
+    let half = |hashes| scan(&ScanOptions { hashes, ..ScanOptions::default() }).len();
+    assert_eq!(half(0..=u64::MAX / 2) + half(u64::MAX / 2 + 1..=u64::MAX), 200);
+    assert!(half(0..=u64::MAX / 2) > 0);
+    let wrong = ScanOptions { key: Some(vec![KeyValue::String("7".into())]), ..one };
+    assert!(matches!(store.scan(VIEW, &[], &wrong), Err(Error::Invalid(_))));
+    assert!(matches!(store.scan(VIEW, &["m"], &ScanOptions::default()), Err(Error::Invalid(_))));
+    assert!(matches!(store.scan("readings2", &[], &wrong), Err(Error::NotFound(_))));
+}
+
+#[test]
+fn pages_of_different_snapshots_lose_and_double_no_row_that_was_there_throughout() {
+    for (history, seed) in [(History::Full, 1), (History::Latest, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), TierPolicy { history, ..TierPolicy::default() });
+        put(&store, &(0..400).map(|n| row(n % 100, n / 100)).collect::<Vec<_>>());
+        let view = store.handle().catalogue().resolve(VIEW).unwrap().id;
+        let mut rng = Rng::new(seed);
+        let (mut found, mut after) = (Vec::new(), None::<Position>);
+        loop {
+            let snapshot = store.snapshot().unwrap();
+            let options = ScanOptions::default();
+            let mut cursor = Cursor::open(&snapshot, view, &options, after.as_ref()).unwrap();
+            if cursor.row().is_none() {
+                break;
+            }
+            for _ in 0..1 + rng.below(30) {
+                let Some(version) = cursor.row() else { break };
+                let id = i64::from_le_bytes(version.key.try_into().unwrap());
+                found.push((id, version.event_time));
+                after = Some(Position { key: version.key.to_vec(), order: version.order() });
+                cursor.advance().unwrap();
+            }
+            // Entities with even numbers get newer versions between the pages.
+            let more = (0..20).map(|_| row(2 * rng.below(50) as i64, 4 + rng.below(5) as i64));
+            put(&store, &more.collect::<Vec<_>>());
+        }
+        let mut kept = found.clone();
+        kept.sort_unstable();
+        kept.dedup();
+        assert_eq!(kept.len(), found.len(), "a row came twice");
+        match history {
+            History::Full => {
+                kept.retain(|row| row.1 < 4);
+                assert_eq!(kept.len(), 400);
+            }
+            History::Latest => {
+                let mut ids: Vec<_> = found.iter().map(|row| row.0).collect();
+                ids.sort_unstable();
+                assert_eq!(ids, (0..100).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_table_ends_a_scan_with_its_name_and_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), TierPolicy::default());
+    put(&store, &(0..3_000).map(|n| row(n, 1)).collect::<Vec<_>>());
+    store.close().unwrap();
+    let files = std::fs::read_dir(dir.path().join("warm")).unwrap().map(Result::unwrap);
+    let tables = files.filter(|file| file.path().extension().is_some_and(|end| end == "tbl"));
+    let largest = tables.max_by_key(|file| file.metadata().unwrap().len()).unwrap().path();
+    let mut bytes = std::fs::read(&largest).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 4;
+    std::fs::write(&largest, bytes).unwrap();
+    // Not read into the hot table: nobody else meets it first.
+    let options = Options { preload_bytes: 0, cores: 2, ..Options::default() };
+    let store = Store::open_with(dir.path(), options).unwrap();
+    let mut scan = store.scan(VIEW, &[], &ScanOptions::default()).unwrap();
+    let error = scan.find_map(Result::err).unwrap();
+    let Error::Corrupt { file, offset, .. } = &error else { panic!("{error}") };
+    let name = largest.file_name().unwrap().to_str().unwrap();
+    assert!(file.ends_with(name) && *offset == at as u64 / 4096 * 4096, "{error}");
+    assert!(scan.next().is_none());
 }

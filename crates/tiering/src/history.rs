@@ -201,7 +201,9 @@ impl<E: Env> Source for ViewHistory<E> {
 impl<E: Env> SeekSource for ViewHistory<E> {
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), WarmError> {
         let is_before = |row: Option<(u64, Version<'_>)>| {
-            row.is_some_and(|(hash, row)| (hash, row.key).cmp(&(entity_hash, key)) == Ordering::Less)
+            row.is_some_and(|(hash, row)| {
+                (hash, row.key).cmp(&(entity_hash, key)) == Ordering::Less
+            })
         };
         if self.stands && !is_before(self.sources.first()) {
             return Ok(());

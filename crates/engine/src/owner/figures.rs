@@ -67,6 +67,7 @@ impl<E: Env> Owner<E> {
                 index_max_bytes: self.plan.index_bytes,
                 index_excess_bytes: self.plan.index_excess(self.warm.figures().memory_bytes()),
             },
+            held_bytes: self.warm.held_bytes(),
             trouble: self.trouble().map(str::to_owned),
             ..TierStats::default()
         };

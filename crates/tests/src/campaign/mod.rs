@@ -7,6 +7,6 @@ mod scans;
 mod world;
 
 pub use history::PartitionHistory;
-pub use scans::{Held, ScanReport, scan_run};
 pub use run::{Plant, Report, run};
+pub use scans::{Held, ScanReport, scan_run};
 pub use world::{Tiers, World};

@@ -209,8 +209,7 @@ pub fn scan_run(seed: u64, crashes: bool) -> Result<ScanReport, String> {
     let mut rng = Rng::new(seed);
     let mut report = ScanReport::default();
     let policies = [(); VIEWS.len()].map(|()| policy(&mut rng));
-    let mut histories =
-        vec![PartitionHistory::with_policies(policies); usize::from(PARTITIONS)];
+    let mut histories = vec![PartitionHistory::with_policies(policies); usize::from(PARTITIONS)];
     let mut env = SimEnv::new(seed);
     let mut log_order = Vec::new();
     for round in 0..3 {

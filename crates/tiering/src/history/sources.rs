@@ -60,8 +60,7 @@ impl<E: Env> Sources<E> {
                 rows.extend(part.tree.history.iter().filter_map(table));
             }
         }
-        let mut sources =
-            Self { together, rows, heap: Vec::new(), scratch: Scratch::new() };
+        let mut sources = Self { together, rows, heap: Vec::new(), scratch: Scratch::new() };
         for at in 0..sources.rows.len() {
             sources.rows[at].seek(*range.hashes.start(), &[], &mut sources.scratch)?;
             if let Some((entity_hash, _)) = sources.rows[at].peek() {

@@ -100,7 +100,13 @@ impl World {
             let rows = self.newest_rows(80, keys);
             for row in &rows {
                 let (value, late) = (value(row), (row.0, row.1, (-1, 0, 9)));
-                memtable.put_newest(VIEW, row.0, row_hash(row.0, VIEW), &version(row, &value), true);
+                memtable.put_newest(
+                    VIEW,
+                    row.0,
+                    row_hash(row.0, VIEW),
+                    &version(row, &value),
+                    true,
+                );
                 memtable.put_newest(ViewId(4), row.0, row.0, &version(row, &value), true);
                 if row.0.is_multiple_of(3) {
                     memtable.put_late(VIEW, row.0, &version(&late, &self::value(&late)));
@@ -128,7 +134,10 @@ impl World {
         let keep_for_us = if self.rng.one_in(2) { 15 } else { 0 };
         let mark = |rng: &mut Rng| (!rng.one_in(4)).then(|| rng.below(40) as i64);
         let watermarks = (0..PARTITIONS).map(|_| mark(&mut self.rng)).collect();
-        Retention { policy: TierPolicy { keep_for_us, history, ..TierPolicy::default() }, watermarks }
+        Retention {
+            policy: TierPolicy { keep_for_us, history, ..TierPolicy::default() },
+            watermarks,
+        }
     }
 }
 
@@ -203,7 +212,11 @@ fn every_version_that_must_show_shows_once_and_in_order() {
             let expected = expected(&newest, &superseded, &range, &retention);
             let mut found = ViewHistory::open(&[part.clone()], &range, retention).unwrap();
             let (found, errors) = read_all(&mut found);
-            assert_eq!((found, errors), (expected.clone(), 0), "seed {seed}: {history:?} {range:?}");
+            assert_eq!(
+                (found, errors),
+                (expected.clone(), 0),
+                "seed {seed}: {history:?} {range:?}"
+            );
             *shown += expected.len();
         }
     }
@@ -301,9 +314,7 @@ fn a_row_that_was_reset_does_not_disturb_the_order_of_the_versions() {
     let latest = vec![world.run(TableKind::Latest, &[now]), world.run(TableKind::Latest, &[reset])];
     let part =
         ShardPart { memtables: Vec::new(), tree: Arc::new(Tree { latest, history: Vec::new() }) };
-    for (history, expected) in
-        [(History::Full, vec![reset, now]), (History::Latest, vec![now])]
-    {
+    for (history, expected) in [(History::Full, vec![reset, now]), (History::Latest, vec![now])] {
         let policy = TierPolicy { history, ..TierPolicy::default() };
         let retention = Retention { policy, watermarks: vec![Some(100); PARTITIONS].into() };
         let range = HistoryRange::all(VIEW, 4096);

@@ -8,11 +8,11 @@ use thermae_formats::hash::entity_hash;
 use thermae_formats::table::{Rows, TableRef};
 use thermae_formats::version::Version;
 
+use super::blocks::{Block, Blocks};
 use super::order::RowOrder;
 use super::read::Table;
 use super::scan::RUN_BYTES;
 use super::search::Scratch;
-use super::blocks::{Block, Blocks};
 use crate::error::WarmError;
 
 /// Findings that are kept; a file with more is as bad.

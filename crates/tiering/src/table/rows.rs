@@ -121,8 +121,7 @@ impl<F: File> ViewRows<F> {
     /// Goes to the row that begins at `at` of the block.
     fn step(&mut self, at: usize) -> Result<(), WarmError> {
         let rest = self.raw.get(at..).unwrap_or_default();
-        let (version, after) =
-            Version::split_first(rest).map_err(|error| self.damaged(&error))?;
+        let (version, after) = Version::split_first(rest).map_err(|error| self.damaged(&error))?;
         let hash = entity_hash(version.key, self.blocks.table.hash_seed());
         let end = at + rest.len() - after.len();
         if hash > self.last_hash {
