@@ -4,6 +4,7 @@
 //! [`Gather`]; each owner gets a [`Part`] and answers with the outcomes of its rows.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use thermae_env::{Env, Ring, Wake};
@@ -171,6 +172,14 @@ impl<T> Waiter<T> {
         while pieces.is_empty() {
             pieces = self.arrived.wait(pieces).unwrap_or_else(PoisonError::into_inner);
         }
+        std::mem::take(&mut *pieces)
+    }
+
+    /// Takes what is there, waiting at most so long for a piece.
+    pub fn take_within(&self, limit: Duration) -> Vec<T> {
+        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.arrived.wait_timeout_while(pieces, limit, |pieces| pieces.is_empty());
+        let (mut pieces, _) = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *pieces)
     }
 

@@ -68,16 +68,18 @@ pub struct Position {
     pub order: (i64, i64, u64),
 }
 
-/// A scan as it reads: versions as they are stored, in the order of hash, key, and age. Each step may read
-/// the disk, and blocks the calling thread while it does.
+/// A scan as it reads: versions as they are stored, in the order of hash, key, and age, among them some
+/// that are not wanted ([`Cursor::wants`]), so that whoever has little time may stop between them. Each
+/// step may read the disk, and blocks the calling thread while it does.
 pub struct Cursor<E: Env> {
     history: ViewHistory<E>,
     key: Option<Vec<u8>>,
+    event_times: RangeInclusive<i64>,
     tombstones: bool,
 }
 
 impl<E: Env> Cursor<E> {
-    /// At the first row of `view` that is wanted, or, with `after`, the first behind that place. A row that
+    /// At the first row of `view`, or, with `after`, the first behind that place. A row that
     /// was there when the place was passed and still is does not show again.
     ///
     /// # Errors
@@ -97,9 +99,10 @@ impl<E: Env> Cursor<E> {
             hashes = if hashes.contains(&hash) { hash..=hash } else { EMPTY };
         }
         let event_times = options.from_us..=options.to_us;
-        let range = HistoryRange { view, hashes, event_times, scan_bytes: SCAN_BYTES };
+        let (times, scan_bytes) = (event_times.clone(), SCAN_BYTES);
+        let range = HistoryRange { view, hashes, event_times: times, scan_bytes };
         let history = snapshot.history(&range)?;
-        let mut cursor = Cursor { history, key, tombstones: options.tombstones };
+        let mut cursor = Cursor { history, key, event_times, tombstones: options.tombstones };
         if let Some(after) = after {
             cursor.history.seek(hash(&after.key), &after.key).map_err(Error::from_warm)?;
             let is_one = known.latest.definition.tiers.history == History::Latest;
@@ -109,7 +112,6 @@ impl<E: Env> Cursor<E> {
                 cursor.history.advance().map_err(Error::from_warm)?;
             }
         }
-        cursor.settle()?;
         Ok(cursor)
     }
 
@@ -118,25 +120,19 @@ impl<E: Env> Cursor<E> {
         self.history.peek().map(|(.., version)| version)
     }
 
+    /// Whether a row that it stands at was asked for.
+    pub fn wants(&self, row: &Version<'_>) -> bool {
+        self.event_times.contains(&row.event_time)
+            && self.key.as_ref().is_none_or(|key| row.key == key)
+            && (self.tombstones || !row.is_tombstone())
+    }
+
     /// Goes to the next row.
     ///
     /// # Errors
     /// A table cannot be read; the next call tries again.
     pub fn advance(&mut self) -> Result<(), Error> {
-        self.history.advance().map_err(Error::from_warm)?;
-        self.settle()
-    }
-
-    /// Goes on to a row that is wanted.
-    fn settle(&mut self) -> Result<(), Error> {
-        while let Some((.., row)) = self.history.peek() {
-            let is_key = self.key.as_ref().is_none_or(|key| row.key == key);
-            if is_key && (self.tombstones || !row.is_tombstone()) {
-                break;
-            }
-            self.history.advance().map_err(Error::from_warm)?;
-        }
-        Ok(())
+        self.history.advance().map_err(Error::from_warm)
     }
 }
 
@@ -212,13 +208,18 @@ impl<E: Env> Iterator for Scan<E> {
 
     /// The next row; after an error there is none.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.has_failed {
-            return None;
+        while !self.has_failed {
+            let row = self.cursor.row()?;
+            let wanted = self.cursor.wants(&row).then(|| self.decode(&row)).transpose();
+            match wanted.and_then(|row| self.cursor.advance().map(|()| row)) {
+                Ok(None) => {}
+                Ok(Some(row)) => return Some(Ok(row)),
+                Err(error) => {
+                    self.has_failed = true;
+                    return Some(Err(error));
+                }
+            }
         }
-        let row = self.cursor.row()?;
-        let decoded = self.decode(&row);
-        let next = decoded.and_then(|row| self.cursor.advance().map(|()| row));
-        self.has_failed = next.is_err();
-        Some(next)
+        None
     }
 }

@@ -25,15 +25,15 @@ fn runs(seeds: std::ops::Range<u64>, crashes: bool) -> ScanReport {
 
 #[test]
 fn scans_show_every_version_that_the_model_has_and_nothing_else() {
-    let sum = runs(0..40, false);
-    assert!(sum.snapshots > 1_000 && sum.while_writing > 300, "{sum:?}");
-    assert!(sum.read_again > 1_000 && sum.rows > 50_000 && sum.restarts == 80, "{sum:?}");
+    let sum = runs(0..24, false);
+    assert!(sum.snapshots > 600 && sum.while_writing > 200, "{sum:?}");
+    assert!(sum.read_again > 600 && sum.rows > 30_000 && sum.restarts == 48, "{sum:?}");
 }
 
 #[test]
 fn scans_go_on_over_background_work_and_after_crashes() {
-    let sum = runs(1_000..1_060, true);
-    assert!(sum.snapshots > 200 && sum.read_again > 100 && sum.restarts == 120, "{sum:?}");
+    let sum = runs(1_000..1_040, true);
+    assert!(sum.snapshots > 130 && sum.read_again > 70 && sum.restarts == 80, "{sum:?}");
 }
 
 const VIEW: &str = "test/readings";
@@ -124,7 +124,7 @@ fn a_scan_is_of_one_key_of_some_times_of_some_features_and_of_deletions_as_asked
     let half = |hashes| scan(&ScanOptions { hashes, ..ScanOptions::default() }).len();
     assert_eq!(half(0..=u64::MAX / 2) + half(u64::MAX / 2 + 1..=u64::MAX), 200);
     assert!(half(0..=u64::MAX / 2) > 0);
-    let wrong = ScanOptions { key: Some(vec![KeyValue::String("7".into())]), ..one };
+    let wrong = ScanOptions { key: Some(Vec::new()), ..one };
     assert!(matches!(store.scan(VIEW, &[], &wrong), Err(Error::Invalid(_))));
     assert!(matches!(store.scan(VIEW, &["m"], &ScanOptions::default()), Err(Error::Invalid(_))));
     assert!(matches!(store.scan("readings2", &[], &wrong), Err(Error::NotFound(_))));
@@ -149,7 +149,7 @@ fn pages_of_different_snapshots_lose_and_double_no_row_that_was_there_throughout
             for _ in 0..1 + rng.below(30) {
                 let Some(version) = cursor.row() else { break };
                 let id = i64::from_le_bytes(version.key.try_into().unwrap());
-                found.push((id, version.event_time));
+                found.push((id, version.order()));
                 after = Some(Position { key: version.key.to_vec(), order: version.order() });
                 cursor.advance().unwrap();
             }
@@ -163,7 +163,7 @@ fn pages_of_different_snapshots_lose_and_double_no_row_that_was_there_throughout
         assert_eq!(kept.len(), found.len(), "a row came twice");
         match history {
             History::Full => {
-                kept.retain(|row| row.1 < 4);
+                kept.retain(|row| row.1.0 < 4);
                 assert_eq!(kept.len(), 400);
             }
             History::Latest => {

@@ -38,8 +38,8 @@ pub struct HistoryRange {
     pub view: ViewId,
     /// Hashes of the entities that are wanted.
     pub hashes: RangeInclusive<u64>,
-    /// Event times of the versions that are wanted, microseconds. Tables without any are not read where
-    /// all versions show.
+    /// Event times of the versions that are wanted, microseconds. Where all versions show, tables without
+    /// any of these are not read; others of a table that is read show too.
     pub event_times: RangeInclusive<i64>,
     /// Bytes that are read at once from a table, unless a block is larger: as much memory is taken for
     /// each table that has rows of the view.
@@ -100,7 +100,6 @@ impl<E: Env> Clone for ShardPart<E> {
 /// no row is left out or doubled by that.
 pub struct ViewHistory<E: Env> {
     view: ViewId,
-    event_times: RangeInclusive<i64>,
     retention: Retention,
     together: Together,
     sources: Sources<E>,
@@ -129,7 +128,6 @@ impl<E: Env> ViewHistory<E> {
         let together = retention.together();
         let mut history = Self {
             view: range.view,
-            event_times: range.event_times.clone(),
             retention,
             together,
             sources: Sources::open(parts, range, together)?,
@@ -147,9 +145,7 @@ impl<E: Env> ViewHistory<E> {
             if let Some((entity_hash, version)) = self.sources.first()
                 && !self.is_passed(entity_hash, &version)
             {
-                let shows = self.event_times.contains(&version.event_time)
-                    && self.retention.keeps(entity_hash, version.event_time);
-                if shows {
+                if self.retention.keeps(entity_hash, version.event_time) {
                     self.stands = true;
                     return Ok(());
                 }

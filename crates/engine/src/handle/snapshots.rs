@@ -1,6 +1,8 @@
 //! Snapshots, asked of every shard.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use thermae_env::Env;
 
@@ -10,6 +12,11 @@ use crate::error::Error;
 use crate::message::{CutWaiter, Message, Waiter};
 use crate::outside::Shared;
 use crate::snapshot::{Place, Snapshot};
+
+/// How often whoever waits looks whether the shards are still there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Looks that stopping shards are given.
+const STOP_LOOKS: u32 = 50;
 
 /// A snapshot that shards are being asked for.
 pub struct SnapshotTicket<E: Env> {
@@ -53,9 +60,22 @@ impl<E: Env> SnapshotTicket<E> {
     /// # Errors
     /// A shard refuses.
     pub fn wait(mut self) -> Result<Snapshot<E>, Error> {
-        while let Some(waiter) = self.waiters.pop() {
-            for cut in waiter.take() {
-                self.cuts.push(cut?);
+        let mut looks = 0;
+        while let Some(waiter) = self.waiters.last() {
+            match waiter.take_within(LOOK_EVERY).pop() {
+                Some(cut) => {
+                    self.cuts.push(cut?);
+                    self.waiters.pop();
+                }
+                // A shard that is gone answers no more.
+                None => {
+                    let is_over =
+                        self.shared.stats.iter().any(|stats| stats.load().ended.is_some());
+                    looks += u32::from(self.shared.stopping.load(Ordering::Acquire));
+                    if is_over || looks > STOP_LOOKS {
+                        return Err(Error::Stopped);
+                    }
+                }
             }
         }
         Ok(self.finish())

@@ -229,7 +229,9 @@ fn a_seek_is_as_if_every_row_before_had_been_passed() {
         let mut world = World::new(seed);
         let (part, newest, superseded) = world.part(400);
         let history = if seed % 2 == 0 { History::Full } else { History::Latest };
-        let (range, retention) = (range(&mut world.rng), world.retention(history));
+        let mut range = range(&mut world.rng);
+        range.event_times = i64::MIN..=i64::MAX;
+        let retention = world.retention(history);
         let all = expected(&newest, &superseded, &range, &retention);
         let mut history = ViewHistory::open(&[part], &range, retention).unwrap();
         let mut at = 0;
@@ -259,6 +261,7 @@ fn a_read_that_fails_is_tried_again_and_leaves_out_and_doubles_nothing() {
         let (part, newest, superseded) = world.part(400);
         let mut range = range(&mut world.rng);
         range.scan_bytes = 4096;
+        range.event_times = i64::MIN..=i64::MAX;
         let retention = world.retention(History::Full);
         let expected = expected(&newest, &superseded, &range, &retention);
         let mut history = ViewHistory::open(&[part], &range, retention).unwrap();
