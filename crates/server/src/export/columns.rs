@@ -184,7 +184,11 @@ pub(super) fn batch(shape: &Shape, rows: &[ScannedRow]) -> Result<RecordBatch, A
     }
     for (at, feature) in shape.features.iter().enumerate() {
         let of = |row| value_at(row, at);
-        add(&feature.name, array(&feature.value_type, &rows.iter().map(of).collect::<Vec<_>>()), true);
+        add(
+            &feature.name,
+            array(&feature.value_type, &rows.iter().map(of).collect::<Vec<_>>()),
+            true,
+        );
     }
     let [event_time, created_time, sequence, is_deleted] = TIMES;
     let (mut events, mut created) = (times(), times());

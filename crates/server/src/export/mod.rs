@@ -20,8 +20,7 @@ use crate::ingest::Format;
 
 /// Names of the columns behind keys and features: when the fact was true, when it was learnt, the version's
 /// place in the log of its partition, and whether it is a deletion.
-pub const TIMES: [&str; 4] =
-    ["event_timestamp", "created_timestamp", "sequence", "is_deleted"];
+pub const TIMES: [&str; 4] = ["event_timestamp", "created_timestamp", "sequence", "is_deleted"];
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -96,9 +95,10 @@ impl Export {
         let part = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
         let out = BufWriter::new(part.reopen().map_err(failed)?);
         let sink: Box<dyn Sink> = match format {
-            Format::Parquet => Box::new(parquet::ParquetSink::new(shape, out).map_err(|source| {
-                ExportError::Parquet { path: path.to_owned(), source }
-            })?),
+            Format::Parquet => Box::new(
+                parquet::ParquetSink::new(shape, out)
+                    .map_err(|source| ExportError::Parquet { path: path.to_owned(), source })?,
+            ),
             Format::Csv => Box::new(text::CsvSink::new(&shape, out).map_err(failed)?),
             Format::Ndjson => Box::new(text::NdjsonSink::new(shape, out)),
         };

@@ -83,7 +83,7 @@ fn route<E: Env>(
         }
         Kind::Hello if conn.phase == Phase::Greeting => control::hello(core, conn, frame, cx),
         Kind::Prepare => control::prepare(core, conn, &mut state.plans, frame, cx),
-        Kind::Scan => scan::scan(core, conn, state, frame, cx),
+        Kind::Scan => scan::scan(core, conn, &mut state.plans, &mut state.is_scanning, frame, cx),
         Kind::Describe => control::describe(conn, frame, cx),
         Kind::Apply => control::apply(core, conn, frame, cx),
         Kind::Stats => control::stats(core, conn, frame, cx),

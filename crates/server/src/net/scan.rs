@@ -11,8 +11,8 @@ use thermae_formats::{JoinKey, KeyValue, decode_key};
 
 use super::connection::Connection;
 use super::core::Core;
-use super::dispatch::State;
 use super::failure::Failure;
+use super::plans::Plans;
 use super::scan_pages::{PageRequest, Subject};
 use super::waiting::{Pending, What};
 
@@ -30,19 +30,20 @@ const RETRY_MS: u32 = 100;
 pub fn scan<E: Env>(
     core: &mut Core<E>,
     conn: &mut Connection,
-    state: &mut State,
+    plans: &mut Plans,
+    is_scanning: &mut bool,
     frame: &Frame<'_>,
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
     let request = ScanRequest::decode(frame)?;
-    if state.is_scanning {
+    if *is_scanning {
         let text = "a scan of this connection is not answered yet: ask for one page at a time";
         return Err(Failure::passing(ErrorCode::TooManyInFlight, RETRY_MS, text));
     }
     if core.budget.is_spent() {
         return Err(overloaded());
     }
-    let plan = state.plans.get(request.plan_id, cx.catalogue, &core.counters)?;
+    let plan = plans.get(request.plan_id, cx.catalogue, &core.counters)?;
     let [planned] = &plan.views[..] else {
         let text = format!("a scan is of a plan of one view, this one has {}", plan.views.len());
         return Err(Failure::new(ErrorCode::Malformed, text));
@@ -86,7 +87,7 @@ pub fn scan<E: Env>(
     }
     core.charge(page_bytes);
     conn.in_flight += 1;
-    state.is_scanning = true;
+    *is_scanning = true;
     Ok(())
 }
 

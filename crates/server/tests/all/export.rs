@@ -98,7 +98,8 @@ fn rows(client: &Client, plan: &Plan, options: &ScanOptions) -> Vec<String> {
         let page = client.scan(plan, options, place.as_deref()).unwrap();
         for row in page.rows() {
             let ScannedRow { key, event_time, created_time, values, .. } = row.unwrap();
-            let values = values.map(|values| values.iter().map(Value::to_string).collect::<Vec<_>>());
+            let values =
+                values.map(|values| values.iter().map(Value::to_string).collect::<Vec<_>>());
             rows.push(format!("{key:?} {event_time} {created_time} {values:?}"));
         }
         match page.place() {
@@ -183,7 +184,8 @@ fn parts_of_a_history_are_exported_and_what_cannot_be_leaves_no_file() {
     assert_eq!(lines(&[]), 120);
     assert_eq!(lines(&["--deletions"]), 121);
     assert_eq!(lines(&["--from", "1970-01-01T00:00:01Z", "--to", "1970-01-01T00:00:01Z"]), 40);
-    let one = "k0=-15,k1=key, 5,k2=0x0005,k3=05050505050505050505050505050505,k4=9223372036854775807";
+    let one =
+        "k0=-15,k1=key, 5,k2=0x0005,k3=05050505050505050505050505050505,k4=9223372036854775807";
     assert_eq!(lines(&["--key", one]), 3);
     std::fs::remove_file(&path).unwrap();
     for (arguments, code, words) in [
