@@ -43,8 +43,9 @@ impl<'a> ScanRequest<'a> {
     ) -> Result<(), WireError> {
         let start = begin_frame(out, Kind::Scan, request_id);
         out.extend_from_slice(&self.plan_id.to_le_bytes());
-        let one_key = if self.key.is_some() { ONE_KEY } else { 0 };
-        out.extend_from_slice(&[u8::from(self.tombstones) * TOMBSTONES | one_key, 0, 0, 0]);
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        let flags = flag(self.tombstones, TOMBSTONES) | flag(self.key.is_some(), ONE_KEY);
+        out.extend_from_slice(&[flags, 0, 0, 0]);
         out.extend_from_slice(&self.page_bytes.to_le_bytes());
         out.extend_from_slice(&self.event_times.start().to_le_bytes());
         out.extend_from_slice(&self.event_times.end().to_le_bytes());

@@ -95,13 +95,13 @@ impl World {
     ) -> Result<Held, String> {
         let found = scan_all(&snapshot, rng)?;
         let mut expected = Histories::default();
-        for partition in 0..usize::from(PARTITIONS) {
+        for (partition, &least) in acknowledged.iter().enumerate() {
             let is_here = |seen: &&Seen| {
                 usize::from(self.handle.reads().partition(seen.entity_hash)) == partition
             };
             let here: Vec<Vec<Seen>> =
                 found.iter().map(|seen| seen.iter().filter(is_here).cloned().collect()).collect();
-            let least = acknowledged[partition] as usize;
+            let least = least as usize;
             let most = self.histories[partition].accepted.len();
             let mut nearest = None;
             for count in (least..=most).rev() {

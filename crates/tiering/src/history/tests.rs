@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::{Path, PathBuf};
 
 use thermae_env::{Env, SimEnv, SimOp};
@@ -210,7 +212,8 @@ fn every_version_that_must_show_shows_once_and_in_order() {
         for (history, shown) in [History::Full, History::Latest].into_iter().zip(&mut shown) {
             let (range, retention) = (range(&mut world.rng), world.retention(history));
             let expected = expected(&newest, &superseded, &range, &retention);
-            let mut found = ViewHistory::open(&[part.clone()], &range, retention).unwrap();
+            let mut found =
+                ViewHistory::open(std::slice::from_ref(&part), &range, retention).unwrap();
             let (found, errors) = read_all(&mut found);
             assert_eq!(
                 (found, errors),
@@ -321,7 +324,7 @@ fn a_row_that_was_reset_does_not_disturb_the_order_of_the_versions() {
         let policy = TierPolicy { history, ..TierPolicy::default() };
         let retention = Retention { policy, watermarks: vec![Some(100); PARTITIONS].into() };
         let range = HistoryRange::all(VIEW, 4096);
-        let mut found = ViewHistory::open(&[part.clone()], &range, retention).unwrap();
+        let mut found = ViewHistory::open(std::slice::from_ref(&part), &range, retention).unwrap();
         assert_eq!(read_all(&mut found).0, expected, "{history:?}");
     }
 }
