@@ -3,9 +3,9 @@
 
 use thermae_formats::wire::{
     ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply, HelloRequest, Kind, Limits, MapReply,
-    MapRequest, PackedKeys, PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanReply,
-    ScanRequest, Token, WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame, decode_json,
-    decode_plan, decode_pong, encode_json, encode_ping, encode_pong, encode_read,
+    MapRequest, PackedKeys, PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanPlace,
+    ScanReply, ScanRequest, Token, WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame,
+    decode_json, decode_plan, decode_pong, encode_json, encode_ping, encode_pong, encode_read,
     encode_write_reply, finish_frame, split_frame,
 };
 
@@ -108,6 +108,9 @@ fn small_frame(frame: &Frame<'_>, bytes: &[u8]) {
         assert_eq!(back, outcomes);
     } else if let Ok(scan) = ScanRequest::decode(frame) {
         scan.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
+        if let Ok(place) = ScanPlace::parse(scan.place) {
+            assert_eq!(place.to_bytes(), scan.place);
+        }
         assert_eq!(again, bytes);
     } else if let Ok(page) = ScanReply::decode(frame) {
         let mut encoder = ScanEncoder::default();
