@@ -1,5 +1,8 @@
 //! Reading history under a snapshot.
 
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
 use thermae_client::{
     Address, Client, Config, ErrorCode, Plan, ScanOptions, ViewFeatures, WriteBatch,
 };
@@ -71,6 +74,24 @@ fn send(client: &Client, rows: impl Iterator<Item = Row>) {
     assert!(client.write(&mut batch).unwrap().all_ok());
 }
 
+/// Awaits a future on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
 #[test]
 fn pages_over_the_wire_are_a_scan() {
     let dir = tempfile::tempdir().unwrap();
@@ -82,7 +103,7 @@ fn pages_over_the_wire_are_a_scan() {
         // Asked for in both ways.
         let page = match pages % 2 {
             0 => client.scan(&plan, &options, place.as_deref()).unwrap(),
-            _ => client.send_scan(&plan, &options, place.as_deref()).unwrap().wait().unwrap(),
+            _ => block_on(client.send_scan(&plan, &options, place.as_deref()).unwrap()).unwrap(),
         };
         pages += 1;
         let here: Vec<_> = page.rows().map(Result::unwrap).collect();

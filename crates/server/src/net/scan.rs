@@ -11,6 +11,7 @@ use thermae_formats::{JoinKey, KeyValue, decode_key};
 
 use super::connection::Connection;
 use super::core::Core;
+use super::counters::Cut;
 use super::failure::Failure;
 use super::plans::Plans;
 use super::scan_pages::{PageRequest, Subject};
@@ -41,6 +42,7 @@ pub fn scan<E: Env>(
         return Err(Failure::passing(ErrorCode::TooManyInFlight, RETRY_MS, text));
     }
     if core.budget.is_spent() {
+        core.counters.cut(Cut::BufferMemory);
         return Err(overloaded());
     }
     let plan = plans.get(request.plan_id, cx.catalogue, &core.counters)?;
