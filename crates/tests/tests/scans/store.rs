@@ -1,187 +1,29 @@
-//! Reading history under a snapshot.
+//! `Store::scan`, snapshots and cursors, over real files and one simulated disk.
 
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::path::Path;
 
-use thermae_client::{
-    Address, Client, Config, ErrorCode, Plan, ScanOptions, ViewFeatures, WriteBatch,
-};
-use thermae_engine::scan::{self, Cursor, Position};
+use thermae_engine::background::Background;
+use thermae_engine::options::HotMemory;
+use thermae_engine::runtime::{Stepped, open};
+use thermae_engine::scan::{Cursor, Position, Scan};
 use thermae_engine::snapshot::SNAPSHOTS_MAX;
 use thermae_engine::store::{Row, Store};
-use thermae_engine::{Error, Options, Outcome, ScannedRow};
-use thermae_formats::schema::{History, TierPolicy};
-use thermae_formats::{
-    Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, hash,
+use thermae_engine::{
+    Ack, Error, NoService, Options, Outcome, RowWrite, ScanOptions, ScannedRow, WriteBatch,
+    WriteKind,
 };
-use thermae_server::serve::{Running, ServeOptions, start};
-use thermae_tests::campaign::{ScanReport, scan_run};
+use thermae_env::{SimEnv, SimOp};
+use thermae_formats::schema::{History, TierPolicy};
+use thermae_formats::{KeyValue, NO_TIME, Value, hash};
 use thermae_tests::model::Rng;
 
-fn runs(seeds: std::ops::Range<u64>, crashes: bool) -> ScanReport {
-    let mut sum = ScanReport::default();
-    for seed in seeds {
-        let report = scan_run(seed, crashes).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-        sum.snapshots += report.snapshots;
-        sum.while_writing += report.while_writing;
-        sum.read_again += report.read_again;
-        sum.rows += report.rows;
-        sum.restarts += report.restarts;
-    }
-    sum
-}
-
-#[test]
-fn scans_show_every_version_that_the_model_has_and_nothing_else() {
-    let sum = runs(0..24, false);
-    assert!(sum.snapshots > 600 && sum.while_writing > 200, "{sum:?}");
-    assert!(sum.read_again > 600 && sum.rows > 30_000 && sum.restarts == 48, "{sum:?}");
-}
-
-#[test]
-fn scans_go_on_over_background_work_and_after_crashes() {
-    let sum = runs(1_000..1_040, true);
-    assert!(sum.snapshots > 130 && sum.read_again > 70 && sum.restarts == 80, "{sum:?}");
-}
-
-/// A served store of readings, and a client with a plan of them.
-fn served(dir: &std::path::Path) -> (Running, Client, Plan) {
-    let running = start(ServeOptions {
-        data: dir.join("data"),
-        listen: Some("127.0.0.1:0".to_owned()),
-        unix: None,
-        http: None,
-        cores: 2,
-        memory_bytes: 128 << 20,
-        ..ServeOptions::default()
-    })
-    .unwrap();
-    running.handle().apply(&[view(TierPolicy::default())]).unwrap();
-    let address = Address::Tcp(running.tcp_addr().unwrap().to_string());
-    let client = Client::connect(&address, Config::default()).unwrap();
-    let features = vec!["text", "n"];
-    let wanted = ViewFeatures { project: "test", view: "readings", version: 0, features };
-    let plan = client.prepare(&[wanted]).unwrap();
-    (running, client, plan)
-}
-
-fn send(client: &Client, rows: impl Iterator<Item = Row>) {
-    let handle = client.view("test", "readings").unwrap();
-    let mut batch = WriteBatch::put(&handle);
-    for row in rows {
-        batch.push(&row.key, row.event_time, row.created_time, &row.values).unwrap();
-    }
-    assert!(client.write(&mut batch).unwrap().all_ok());
-}
-
-/// Awaits a future on this thread.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
-#[test]
-fn pages_over_the_wire_are_a_scan() {
-    let dir = tempfile::tempdir().unwrap();
-    let (running, client, plan) = served(dir.path());
-    send(&client, (0..2_000).map(|n| row(n % 100, n / 100)));
-    let options = ScanOptions { page_bytes: 20_000, ..ScanOptions::default() };
-    let (mut rows, mut pages, mut place) = (Vec::new(), 0, None);
-    loop {
-        // Asked for in both ways.
-        let page = match pages % 2 {
-            0 => client.scan(&plan, &options, place.as_deref()).unwrap(),
-            _ => block_on(client.send_scan(&plan, &options, place.as_deref()).unwrap()).unwrap(),
-        };
-        pages += 1;
-        let here: Vec<_> = page.rows().map(Result::unwrap).collect();
-        assert_eq!(here.len(), page.len());
-        for scanned in here {
-            let [KeyValue::Int(id)] = scanned.key[..] else { panic!("{scanned:?}") };
-            let mut values = row(id, scanned.event_time).values;
-            values.reverse();
-            assert_eq!(scanned.values, Some(values));
-            rows.push((id, scanned.event_time));
-        }
-        place = page.place().map(<[u8]>::to_vec);
-        if place.is_none() {
-            break;
-        }
-        // The cursor that is kept shows the time of the first page.
-        send(&client, (0..10).map(|n| row(n, 500 + pages)));
-    }
-    assert!(pages > 10, "{pages} pages");
-    assert_eq!(rows.iter().filter(|row| row.1 < 500).count(), 2_000);
-    rows.sort_unstable();
-    assert!(rows.windows(2).all(|two| two[0] != two[1]), "a row came twice");
-    // What was just acknowledged is seen by what begins.
-    send(&client, std::iter::once(row(7, 9_000)));
-    let one = ScanOptions {
-        key: Some(vec![KeyValue::Int(7)]),
-        event_times: 9_000..=9_001,
-        ..ScanOptions::default()
-    };
-    let page = client.scan(&plan, &one, None).unwrap();
-    assert_eq!((page.len(), page.place()), (1, None));
-    running.stop().unwrap();
-}
-
-#[test]
-fn scans_that_make_no_sense_are_refused_and_hurt_nobody() {
-    let dir = tempfile::tempdir().unwrap();
-    let (running, client, plan) = served(dir.path());
-    send(&client, (0..300).map(|n| row(n, 1)));
-    let options = ScanOptions { page_bytes: 1, ..ScanOptions::default() };
-    // A page has one row at least.
-    assert_eq!(client.scan(&plan, &options, None).unwrap().len(), 1);
-    for place in [&b"x"[..], &[1; 5], &[1; 26], &[1; 2_000]] {
-        let error = client.scan(&plan, &options, Some(place)).unwrap_err();
-        assert_eq!(error.code(), Some(ErrorCode::Malformed), "{error}");
-    }
-    let both: Vec<_> = (0..2).map(|_| client.send_scan(&plan, &options, None).unwrap()).collect();
-    let both: Vec<_> = both.into_iter().map(thermae_client::PendingScan::wait).collect();
-    assert!(both[0].is_ok());
-    let is_refused =
-        both[1].as_ref().is_err_and(|error| error.code() == Some(ErrorCode::TooManyInFlight));
-    assert!(is_refused || both[1].is_ok(), "{:?}", both[1]);
-    let hashes = std::ops::RangeInclusive::new(5, 4);
-    let none = ScanOptions { hashes, ..ScanOptions::default() };
-    assert_eq!(client.scan(&plan, &none, None).unwrap().len(), 0);
-    running.stop().unwrap();
-}
-
-const VIEW: &str = "test/readings";
+use super::{VIEW, row, view};
 
 fn store(dir: &std::path::Path, tiers: TierPolicy) -> Store {
     let options = Options { cores: 2, flush_bytes: 64 << 10, ..Options::default() };
     let store = Store::open_with(dir, options).unwrap();
     store.apply(&[view(tiers)]).unwrap();
     store
-}
-
-fn view(tiers: TierPolicy) -> FeatureView {
-    let features = vec![Feature::new("n", Scalar::Int64), Feature::new("text", Scalar::String)];
-    let keys = vec![JoinKey::new("id", KeyType::Int64)];
-    let mut view = FeatureView::new("test", "readings", keys, features);
-    view.tiers = tiers;
-    view
-}
-
-fn row(id: i64, event_time: i64) -> Row {
-    let text = Value::String(format!("{id} at {event_time} {}", "x".repeat(200)));
-    Row::new([KeyValue::Int(id)], event_time, [Value::Int64(id * event_time), text])
 }
 
 fn put(store: &Store, rows: &[Row]) {
@@ -197,7 +39,7 @@ fn ids_and_times(rows: impl Iterator<Item = Result<ScannedRow, Error>>) -> Vec<(
         let row = row.unwrap();
         let [KeyValue::Int(id)] = row.key[..] else { panic!("{row:?}") };
         if let Some(values) = &row.values {
-            assert_eq!(*values, self::row(id, row.event_time).values);
+            assert_eq!(*values, super::row(id, row.event_time).values);
         }
         found.push((id, row.event_time));
     }
@@ -210,7 +52,7 @@ fn a_scan_shows_what_was_there_when_it_began_while_writes_flushes_and_merges_go_
     let store = store(dir.path(), TierPolicy::default());
     let all: Vec<Row> = (0..3_000).map(|n| row(n % 500, n / 500)).collect();
     put(&store, &all);
-    let mut scan = store.scan(VIEW, &[], &scan::ScanOptions::default()).unwrap();
+    let mut scan = store.scan(VIEW, &[], &ScanOptions::default()).unwrap();
     let first = scan.next().unwrap().unwrap();
     // Ten times as much, late rows and deletions among it: tables of the scan are replaced under it.
     for round in 0..10 {
@@ -238,29 +80,25 @@ fn a_scan_is_of_one_key_of_some_times_of_some_features_and_of_deletions_as_asked
     let store = store(dir.path(), TierPolicy::default());
     put(&store, &(0..200).map(|n| row(n % 20, n / 20)).collect::<Vec<_>>());
     store.delete(VIEW, &[vec![KeyValue::Int(7)]], 5).unwrap();
-    let scan = |options: &scan::ScanOptions| ids_and_times(store.scan(VIEW, &[], options).unwrap());
-    let one =
-        scan::ScanOptions { key: Some(vec![KeyValue::Int(7)]), ..scan::ScanOptions::default() };
+    let scan = |options: &ScanOptions| ids_and_times(store.scan(VIEW, &[], options).unwrap());
+    let one = ScanOptions { key: Some(vec![KeyValue::Int(7)]), ..ScanOptions::default() };
     let times = |found: Vec<(i64, i64)>| {
         assert!(found.iter().all(|row| row.0 == 7));
         found.into_iter().map(|row| row.1).collect::<Vec<_>>()
     };
     assert_eq!(times(scan(&one)), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
-    let one = scan::ScanOptions { from_us: 3, to_us: 6, tombstones: true, ..one };
+    let one = ScanOptions { from_us: 3, to_us: 6, tombstones: true, ..one };
     // The deletion came after the row of its time.
     assert_eq!(times(scan(&one)), [6, 5, 5, 4, 3]);
     let rows: Vec<_> = store.scan(VIEW, &["n"], &one).unwrap().map(Result::unwrap).collect();
     assert_eq!((&rows[1].values, rows[1].created_time), (&None, NO_TIME));
     assert_eq!(rows[2].values, Some(vec![Value::Int64(35)]));
-    let half = |hashes| scan(&scan::ScanOptions { hashes, ..scan::ScanOptions::default() }).len();
+    let half = |hashes| scan(&ScanOptions { hashes, ..ScanOptions::default() }).len();
     assert_eq!(half(0..=u64::MAX / 2) + half(u64::MAX / 2 + 1..=u64::MAX), 200);
     assert!(half(0..=u64::MAX / 2) > 0);
-    let wrong = scan::ScanOptions { key: Some(Vec::new()), ..one };
+    let wrong = ScanOptions { key: Some(Vec::new()), ..one };
     assert!(matches!(store.scan(VIEW, &[], &wrong), Err(Error::Invalid(_))));
-    assert!(matches!(
-        store.scan(VIEW, &["m"], &scan::ScanOptions::default()),
-        Err(Error::Invalid(_))
-    ));
+    assert!(matches!(store.scan(VIEW, &["m"], &ScanOptions::default()), Err(Error::Invalid(_))));
     assert!(matches!(store.scan("readings2", &[], &wrong), Err(Error::NotFound(_))));
 }
 
@@ -275,7 +113,7 @@ fn pages_of_different_snapshots_lose_and_double_no_row_that_was_there_throughout
         let (mut found, mut after) = (Vec::new(), None::<Position>);
         loop {
             let snapshot = store.snapshot().unwrap();
-            let options = scan::ScanOptions::default();
+            let options = ScanOptions::default();
             let mut cursor = Cursor::open(&snapshot, view, &options, after.as_ref()).unwrap();
             if cursor.row().is_none() {
                 break;
@@ -316,7 +154,7 @@ fn many_snapshots_make_no_tables_of_few_rows_and_more_than_a_few_are_refused() {
     store.apply(&[view(TierPolicy::default())]).unwrap();
     for n in 0..100 {
         put(&store, &[row(n, 1)]);
-        let rows = store.scan(VIEW, &[], &scan::ScanOptions::default()).unwrap();
+        let rows = store.scan(VIEW, &[], &ScanOptions::default()).unwrap();
         assert_eq!(ids_and_times(rows).len() as i64, n + 1);
     }
     assert_eq!(std::fs::read_dir(dir.path().join("warm")).unwrap().count(), 0);
@@ -342,7 +180,7 @@ fn what_snapshots_hold_of_the_disk_is_told_and_given_back() {
         time += 1;
         assert!(time < 200, "no table of the snapshot was replaced");
     }
-    let rows = scan::Scan::open(&snapshot, VIEW, &[], &scan::ScanOptions::default()).unwrap();
+    let rows = Scan::open(&snapshot, VIEW, &[], &ScanOptions::default()).unwrap();
     assert_eq!(ids_and_times(rows).len(), 2_000);
     drop(snapshot);
     // Figures are told a little later; what a merge at work holds goes with it.
@@ -369,10 +207,82 @@ fn a_damaged_table_ends_a_scan_with_its_name_and_place() {
     // Not read into the hot table: nobody else meets it first.
     let options = Options { preload_bytes: 0, cores: 2, ..Options::default() };
     let store = Store::open_with(dir.path(), options).unwrap();
-    let error = match store.scan(VIEW, &[], &scan::ScanOptions::default()) {
+    let error = match store.scan(VIEW, &[], &ScanOptions::default()) {
         Ok(mut scan) => scan.find_map(Result::err).unwrap(),
         Err(error) => error,
     };
     let Error::Corrupt { file, offset, .. } = &error else { panic!("{error}") };
     assert!(file.ends_with(".tbl") && *offset == 4096, "{error}");
+}
+
+/// Writes rows that do not compress, whatever becomes of them.
+fn write_noise(stepped: &mut Stepped<SimEnv, NoService>, rows: u64, rng: &mut Rng) {
+    let catalogue = stepped.handle.catalogue();
+    let schema = &catalogue.resolve(VIEW).unwrap().latest;
+    for _ in 0..rows {
+        let mut batch = WriteBatch::new(Ack::Durable, 0);
+        let noise: String = (0..4_000).map(|_| char::from(b'a' + rng.below(26) as u8)).collect();
+        let mut value = Vec::new();
+        let values = [Value::Int64(1), Value::String(noise)];
+        let dense = schema.layout.encode(&values, &mut value).unwrap();
+        let key = batch.store(&rng.below(1 << 20).to_le_bytes());
+        let value = batch.store(&value);
+        batch.rows.push(RowWrite {
+            kind: WriteKind::Put,
+            view_id: schema.view_id,
+            schema_id: schema.id,
+            dense,
+            event_time: 1,
+            created_time: NO_TIME,
+            expire_at: NO_TIME,
+            producer_sequence: 0,
+            key,
+            value,
+        });
+        let _ = stepped.handle.submit(batch).unwrap();
+        (0..20).for_each(|_| assert!(stepped.shards[0].turn().unwrap()));
+    }
+}
+
+#[test]
+fn while_no_flush_succeeds_a_snapshot_is_refused_and_says_why() {
+    let env = SimEnv::new(5);
+    let options = Options {
+        memory_bytes: 32 << 20,
+        spin_us: 0,
+        background: Background::Inline,
+        flush_bytes: 64 << 10,
+        hot_memory: HotMemory::Heap,
+        ..Options::default()
+    };
+    let opened = open(env.clone(), Path::new("/data"), options).unwrap();
+    let mut stepped = opened.into_shards(|_| NoService).unwrap();
+    let waiter = stepped.handle.submit_apply(&[view(TierPolicy::default())]).unwrap();
+    while waiter.poll().is_empty() {
+        assert!(stepped.shards[0].turn().unwrap());
+    }
+    // The log has its segment already: only tables cannot be made.
+    env.fail_randomly(SimOp::Create, 1_000_000);
+    let mut rng = Rng::new(1);
+    write_noise(&mut stepped, 50, &mut rng);
+    let mut snapshot = |is_to_be_there: bool| {
+        let mut ticket = stepped.handle.submit_snapshot().unwrap();
+        for _ in 0..200_000 {
+            assert!(stepped.shards[0].turn().unwrap());
+            ticket = match ticket.poll() {
+                Ok(Ok(snapshot)) => {
+                    assert!(is_to_be_there);
+                    return snapshot.view(thermae_formats::ViewId(0), 0..=u64::MAX, 4096).err();
+                }
+                Ok(Err(ticket)) => ticket,
+                Err(error) => return Some(error),
+            };
+        }
+        panic!("never answered")
+    };
+    let Some(Error::Overloaded(why, retry_ms)) = snapshot(false) else { panic!("not refused") };
+    assert!(why.contains("no snapshot can be taken") && retry_ms > 0, "{why}");
+    env.fail_randomly(SimOp::Create, 0);
+    let until = std::iter::from_fn(|| Some(snapshot(true)));
+    assert!(until.take(1_000).any(|refused| refused.is_none()), "flushes go on again");
 }
