@@ -3,10 +3,10 @@
 
 use thermae_formats::wire::{
     ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply, HelloRequest, Kind, Limits, MapReply,
-    MapRequest, PackedKeys, PrepareRequest, ReadReply, ReadRequest, Token, WriteEncoder,
-    WriteReply, WriteRequest, WriteRow, begin_frame, decode_json, decode_plan, decode_pong,
-    encode_json, encode_ping, encode_pong, encode_read, encode_write_reply, finish_frame,
-    split_frame,
+    MapRequest, PackedKeys, PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanPlace,
+    ScanReply, ScanRequest, Token, WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame,
+    decode_json, decode_plan, decode_pong, encode_json, encode_ping, encode_pong, encode_read,
+    encode_write_reply, finish_frame, split_frame,
 };
 
 const MAX_BYTES: u32 = 1 << 20;
@@ -106,6 +106,18 @@ fn small_frame(frame: &Frame<'_>, bytes: &[u8]) {
         let (frame, _) = split_frame(&again, MAX_BYTES).expect("framed").expect("whole");
         let back: Vec<_> = WriteReply::decode(&frame).expect("and decodes").outcomes().collect();
         assert_eq!(back, outcomes);
+    } else if let Ok(scan) = ScanRequest::decode(frame) {
+        scan.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
+        if let Ok(place) = ScanPlace::parse(scan.place) {
+            assert_eq!(place.to_bytes(), scan.place);
+        }
+        assert_eq!(again, bytes);
+    } else if let Ok(page) = ScanReply::decode(frame) {
+        let mut encoder = ScanEncoder::default();
+        page.rows().for_each(|row| encoder.push(&row).expect("what decodes encodes"));
+        assert_eq!(encoder.row_count() as usize, page.row_count());
+        encoder.finish(&mut again, id, page.place, MAX_BYTES).expect("what decodes encodes");
+        assert_eq!(again, bytes);
     } else if frame.kind_code == Kind::Ping as u8 && frame.payload.is_empty() {
         encode_ping(&mut again, id);
         assert_eq!(again, bytes);

@@ -18,8 +18,9 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::lane::Lane;
 use crate::link::{Link, ServerInfo};
-use crate::pending::{PendingRead, PendingWrite, Ticket};
+use crate::pending::{PendingRead, PendingScan, PendingWrite, Ticket};
 use crate::plan::{Keys, Plan, ReadOptions, Wanted};
+use crate::scan::{self, ScanOptions, ScanPage};
 
 /// A client of one server. Cheap to clone; all clones share its connections and its producer.
 #[derive(Clone)]
@@ -210,6 +211,53 @@ impl Client {
         let rows = keys.iter().map(|keys| keys.len()).sum();
         let ticket = Ticket::new(lane, id, deadline);
         Ok(PendingRead { ticket, plan: plan.clone(), flags, rows })
+    }
+
+    /// Reads a page of the history of a plan's one view: the first, or, with `place`, the one that follows
+    /// the page which said so. Repeated once as [`Client::read`] is.
+    ///
+    /// # Errors
+    /// The server's refusal, a lost connection, a timeout, [`Error::PlanChanged`].
+    pub fn scan(
+        &self,
+        plan: &Plan,
+        options: &ScanOptions,
+        place: Option<&[u8]>,
+    ) -> Result<ScanPage, Error> {
+        let first = self.send_scan(plan, options, place).and_then(PendingScan::wait);
+        match first {
+            Err(Error::Disconnected) => {}
+            Err(ref error) if is_stale(error) => self.forget(plan),
+            page => return page,
+        }
+        match self.send_scan(plan, options, place)?.wait() {
+            Err(ref error) if is_stale(error) => Err(Error::PlanChanged),
+            page => page,
+        }
+    }
+
+    /// Asks for a page without waiting for it. A server reads one page at a time for a connection.
+    ///
+    /// # Errors
+    /// A plan of several views, a key that does not fit the view, or as [`Client::send_read`].
+    pub fn send_scan(
+        &self,
+        plan: &Plan,
+        options: &ScanOptions,
+        place: Option<&[u8]>,
+    ) -> Result<PendingScan, Error> {
+        if plan.views().len() != 1 {
+            return Err(Error::Usage("a scan is of a plan of one view".to_owned()));
+        }
+        let lane = self.first_lane();
+        let deadline = self.deadline();
+        let link = lane.link(deadline)?;
+        let plan_id = self.plan_id(lane, &link, plan)?;
+        let (max, place) = (link.server.limits.max_frame_bytes, place.unwrap_or_default());
+        let id = lane.submit(&link, deadline, |out, id| {
+            scan::encode(out, id, plan_id, plan, options, place, max)
+        })?;
+        Ok(PendingScan { ticket: Ticket::new(lane, id, deadline), plan: plan.clone() })
     }
 
     fn forget(&self, plan: &Plan) {

@@ -31,6 +31,7 @@ mod link;
 mod mapped;
 mod pending;
 mod plan;
+mod scan;
 mod slots;
 mod socket;
 
@@ -45,8 +46,9 @@ pub use config::Config;
 pub use error::Error;
 pub use link::ServerInfo;
 pub use mapped::{Mapped, MappedAnswer, MappedPlan, MappedStats};
-pub use pending::{PendingRead, PendingWrite};
+pub use pending::{PendingRead, PendingScan, PendingWrite};
 pub use plan::{Keys, Plan, ReadOptions};
+pub use scan::{ScanOptions, ScanPage, ScannedRow};
 pub use thermae_formats::wire::{
     Ack, CellStatus, Column, ErrorCategory, ErrorCode, NotApplied, PlanColumn, PlanKey, PlanView,
     RowOutcome, RowStatus, Token, ViewFeatures, ViewReply,

@@ -14,6 +14,7 @@ use crate::buffer::FrameBuf;
 use crate::error::Error;
 use crate::lane::Lane;
 use crate::plan::Plan;
+use crate::scan::ScanPage;
 
 /// A request on its way. Dropping it forgets the answer, not the request.
 pub(crate) struct Ticket {
@@ -78,6 +79,32 @@ impl Future for PendingRead {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         this.ticket.poll(cx).map(|frame| Answer::check(frame?, &this.plan, this.flags, this.rows))
+    }
+}
+
+/// A page of a scan on its way: `wait()` for it, or `.await` it under any executor.
+#[must_use = "wait for it or await it"]
+pub struct PendingScan {
+    pub(crate) ticket: Ticket,
+    pub(crate) plan: Plan,
+}
+
+impl PendingScan {
+    /// Waits for the page.
+    ///
+    /// # Errors
+    /// The server's refusal, a lost connection, a timeout.
+    pub fn wait(self) -> Result<ScanPage, Error> {
+        ScanPage::check(self.ticket.wait()?, &self.plan)
+    }
+}
+
+impl Future for PendingScan {
+    type Output = Result<ScanPage, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.ticket.poll(cx).map(|frame| ScanPage::check(frame?, &this.plan))
     }
 }
 

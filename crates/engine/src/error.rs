@@ -79,7 +79,7 @@ impl Error {
     }
 
     /// An error of the warm tier, with its place.
-    pub(crate) fn from_warm(error: WarmError) -> Self {
+    pub fn from_warm(error: WarmError) -> Self {
         match error {
             WarmError::Damaged { path, offset_bytes, what } => {
                 Error::Corrupt { file: path.display().to_string(), offset: offset_bytes, what }

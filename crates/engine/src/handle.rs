@@ -1,5 +1,7 @@
 //! The way into a running store from any thread.
 
+mod snapshots;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +17,7 @@ use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
+pub use snapshots::SnapshotTicket;
 
 /// A cheap handle; clones share the store.
 pub struct Handle<E: Env> {
@@ -252,7 +255,7 @@ impl<E: Env> Handle<E> {
 
     /// Posts to a shard, waiting for room: a caller is slowed rather than refused, so that rows of
     /// one producer keep their order.
-    fn post(&self, shard: usize, mut message: Message) -> Result<(), Error> {
+    fn post(&self, shard: usize, mut message: Message<E>) -> Result<(), Error> {
         loop {
             if self.shared.stopping.load(Ordering::Acquire) {
                 return Err(Error::Stopped);

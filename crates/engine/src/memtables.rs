@@ -1,7 +1,7 @@
 //! The memtables of one shard: the one that is written, and those that are on their way to disk.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use thermae_formats::catalogue::ViewId;
 use thermae_formats::version::Version;
@@ -22,11 +22,14 @@ pub struct Memtables {
     active: Memtable,
     /// Oldest first: the order in which they become tables.
     frozen: VecDeque<Arc<Memtable>>,
+    /// A copy of the one that is written as it is now, if there is one and somebody reads it.
+    copy: Weak<Memtable>,
 }
 
 impl Memtables {
     /// The one that is written.
     pub fn active(&mut self) -> &mut Memtable {
+        self.copy = Weak::new();
         &mut self.active
     }
 
@@ -85,9 +88,21 @@ impl Memtables {
 
     /// Ends the one that is written and begins another.
     pub fn freeze(&mut self) -> Arc<Memtable> {
-        let full = Arc::new(std::mem::take(&mut self.active));
+        let full = Arc::new(std::mem::take(self.active()));
         self.frozen.push_back(Arc::clone(&full));
         full
+    }
+
+    /// All of them as they are now, newest first; the one that is written as a copy, unless it is empty.
+    pub fn cut(&mut self) -> Vec<Arc<Memtable>> {
+        let copy = (!self.active.is_empty()).then(|| {
+            self.copy.upgrade().unwrap_or_else(|| {
+                let copy = Arc::new(self.active.clone());
+                self.copy = Arc::downgrade(&copy);
+                copy
+            })
+        });
+        copy.into_iter().chain(self.frozen.iter().rev().cloned()).collect()
     }
 
     /// Lets the oldest frozen one go: its rows are in tables.

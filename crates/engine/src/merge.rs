@@ -56,6 +56,11 @@ impl Base {
         residency::is_reset(self.expire_at, watermark)
     }
 
+    /// When its fact was true, microseconds.
+    pub fn event_time(&self) -> i64 {
+        self.event_time
+    }
+
     /// What decides which of two rows is newer.
     pub fn order(&self) -> (i64, i64, u64) {
         (self.event_time, self.created_time, self.sequence)

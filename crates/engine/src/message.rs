@@ -4,12 +4,14 @@
 //! [`Gather`]; each owner gets a [`Part`] and answers with the outcomes of its rows.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use thermae_env::Wake;
+use thermae_env::{Env, Ring, Wake};
 use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::Applied;
+use crate::cut::ShardCut;
 use crate::error::Error;
 use crate::fetch::{FetchBatch, FetchedKeys};
 use crate::room::Taken;
@@ -70,9 +72,11 @@ impl<T> Clone for Origin<T> {
 /// Outcomes of some rows of a batch, by row index.
 pub type Gathered = Vec<(u32, Outcome)>;
 
+/// Who waits for a shard's part of a snapshot.
+pub type CutWaiter<E> = Arc<Waiter<Result<ShardCut<E>, Error>>>;
+
 /// What a mailbox carries.
-#[derive(Debug)]
-pub enum Message {
+pub enum Message<E: Env> {
     /// Rows for the receiving shard to write.
     Write(Part),
     /// Outcomes of rows that the receiving shard sent out.
@@ -107,33 +111,34 @@ pub enum Message {
     },
     /// Asks for (partition, digest) of every partition that the shard owns.
     Digests(Arc<Waiter<Vec<(u16, u64)>>>),
+    /// Asks for the shard's part of a snapshot.
+    Snapshot(CutWaiter<E>),
     /// Stop after what is under way.
     Stop,
 }
 
 /// A bounded queue into a shard, and the means to wake it.
-#[derive(Debug)]
-pub struct Mailbox<W> {
-    queue: ArrayQueue<Message>,
-    waker: W,
+pub struct Mailbox<E: Env> {
+    queue: ArrayQueue<Message<E>>,
+    waker: <E::Ring as Ring>::Waker,
 }
 
-impl<W: Wake> Mailbox<W> {
+impl<E: Env> Mailbox<E> {
     /// An empty mailbox for the shard that `waker` wakes.
-    pub fn new(waker: W) -> Self {
+    pub fn new(waker: <E::Ring as Ring>::Waker) -> Self {
         Mailbox { queue: ArrayQueue::new(MAILBOX_MESSAGES_MAX), waker }
     }
 
     /// Posts a message; gives it back when the mailbox is full.
     #[allow(clippy::result_large_err)] // The message itself: it goes in again, nothing is copied twice.
-    pub fn post(&self, message: Message) -> Result<(), Message> {
+    pub fn post(&self, message: Message<E>) -> Result<(), Message<E>> {
         self.queue.push(message)?;
         self.waker.wake();
         Ok(())
     }
 
     /// Takes the oldest message.
-    pub fn take(&self) -> Option<Message> {
+    pub fn take(&self) -> Option<Message<E>> {
         self.queue.pop()
     }
 
@@ -169,6 +174,14 @@ impl<T> Waiter<T> {
         while pieces.is_empty() {
             pieces = self.arrived.wait(pieces).unwrap_or_else(PoisonError::into_inner);
         }
+        std::mem::take(&mut *pieces)
+    }
+
+    /// Takes what is there, waiting at most so long for a piece.
+    pub fn take_within(&self, limit: Duration) -> Vec<T> {
+        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.arrived.wait_timeout_while(pieces, limit, |pieces| pieces.is_empty());
+        let (mut pieces, _) = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *pieces)
     }
 

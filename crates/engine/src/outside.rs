@@ -15,6 +15,7 @@ use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part
 use crate::pending::bytes_on_their_way;
 use crate::reads::Reads;
 use crate::room::Room;
+use crate::snapshot::Places;
 use crate::stats::{ShardStats, Stats, ViewStats};
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
 
@@ -24,13 +25,15 @@ pub type WakerOf<E> = <<E as Env>::Ring as Ring>::Waker;
 /// What all shards and callers share.
 pub struct Shared<E: Env> {
     /// One mailbox a shard.
-    pub mailboxes: Vec<Mailbox<WakerOf<E>>>,
+    pub mailboxes: Vec<Mailbox<E>>,
     /// The present catalogue; replaced by shard 0 alone.
     pub catalogue: ArcSwap<Catalogue>,
     /// Hot reads.
     pub reads: Reads,
     /// The room of each shard for writes on their way.
     pub rooms: Vec<Arc<Room>>,
+    /// The places for snapshots.
+    pub snapshots: Arc<Places>,
     /// The newest figures of each shard.
     pub stats: Vec<ArcSwap<ShardStats>>,
     /// Set once; nothing new is taken from then on.
@@ -117,7 +120,7 @@ pub struct Outside<E: Env> {
     /// Tickets whose every key is known.
     fetched: VecDeque<(u64, Vec<Fetched>)>,
     /// Messages that a full mailbox gave back; order per receiver is kept.
-    outbox: VecDeque<(usize, Message)>,
+    outbox: VecDeque<(usize, Message<E>)>,
 }
 
 impl<E: Env> Outside<E> {
@@ -234,7 +237,7 @@ impl<E: Env> Outside<E> {
     }
 
     /// Posts now, or as soon as the receiver has room; never blocks, keeps the order.
-    pub(crate) fn post(&mut self, shard: usize, message: Message) {
+    pub(crate) fn post(&mut self, shard: usize, message: Message<E>) {
         self.outbox.push_back((shard, message));
         self.flush();
     }

@@ -6,6 +6,7 @@
 //! answered. Rows are applied in log order, so nothing that a reader saw can vanish.
 
 mod below;
+mod cuts;
 mod define;
 mod figures;
 mod tend;
@@ -23,6 +24,7 @@ use thermae_hot::ASKED_ROWS;
 use thermae_tiering::admit::Doorkeeper;
 use thermae_tiering::compact::plan::CompactionPolicy;
 use thermae_tiering::files::WarmFiles;
+use thermae_tiering::merge::is_past;
 use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::{ScrubPace, Worker};
 
@@ -34,7 +36,7 @@ use crate::manifests::Manifests;
 use crate::memory::MemoryPlan;
 use crate::memtables::memtable_bytes;
 use crate::merge::{self, Base};
-use crate::message::{FetchPart, Gathered, Part};
+use crate::message::{CutWaiter, FetchPart, Gathered, Part};
 use crate::options::Options;
 use crate::outside::{Outside, WakerOf};
 use crate::partition::Admission;
@@ -44,6 +46,7 @@ use crate::room::Room;
 use crate::state::{Current, Effect, Newest, Place, ShardState};
 use crate::warm::LookUps;
 use define::{ApplyOrigin, PendingApply};
+use figures::Counters;
 use tend::{Brake, Leave};
 
 use crate::write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
@@ -54,27 +57,6 @@ const DOORKEEPER_WINDOW_NS: u64 = 60_000_000_000;
 /// Rows admitted, and rows applied, in one turn of the shard at most: about a millisecond of work, for
 /// which the reads that have come in meanwhile wait.
 const ROWS_PER_TURN: usize = 512;
-
-/// Counters that the owner keeps for `ShardStats`.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Rows acknowledged.
-    pub written: u64,
-    /// Rows that were older than the newest.
-    pub late: u64,
-    /// Rows repeated under their producer's sequence.
-    pub duplicate: u64,
-    /// Rows refused.
-    pub refused: u64,
-    /// Times that admission stood still because the background is behind.
-    pub slowed: u64,
-    /// Keys that readers asked for because hot tables could not tell.
-    pub asked: u64,
-    /// Those of them that memory answered.
-    pub asked_in_memory: u64,
-    /// Rows taken into the hot table because they were read.
-    pub promoted: u64,
-}
 
 /// How an append ended for the row at the head of the queue.
 enum Step {
@@ -116,6 +98,8 @@ pub struct Owner<E: Env> {
     /// Keys that others ask for and that wait for their look-ups, and the next of the first.
     fetches: VecDeque<FetchPart>,
     fetch_at: usize,
+    /// Who waits for a snapshot.
+    cuts: Vec<CutWaiter<E>>,
     brake: Brake,
     /// When the hot table was last swept, monotonic nanoseconds.
     swept_ns: u64,
@@ -156,6 +140,7 @@ impl<E: Env> Owner<E> {
             plan,
             fetches: VecDeque::new(),
             fetch_at: 0,
+            cuts: Vec::new(),
             brake: Brake::default(),
             swept_ns: 0,
             worker_trouble: None,
@@ -442,7 +427,10 @@ impl<E: Env> Owner<E> {
             Newest::Unreadable(_) => Err(Refusal::CorruptBase),
         })?;
         let newest = self.pending.newest(row_hash, key, applied);
-        Ok(newest.filter(|base| !base.is_reset(watermark)))
+        // What is past `keep_for` may be gone from the tables or not: neither may show.
+        let keep_for_us = view.latest.definition.tiers.keep_for_us;
+        let is_past = |base: &Base| is_past(base.event_time(), keep_for_us, watermark);
+        Ok(newest.filter(|base| !base.is_reset(watermark) && !is_past(base)))
     }
 
     fn refuse(&mut self, batch: &WriteBatch, row: &RowWrite, refusal: Refusal) -> Outcome {
@@ -559,6 +547,7 @@ impl<E: Env> Owner<E> {
             && self.applies.is_empty()
             && self.apply_queue.is_empty()
             && self.fetches.is_empty()
+            && self.cuts.is_empty()
     }
 
     /// Whether the next turn has something to do at once.

@@ -25,7 +25,7 @@ use thermae_formats::projection::Projection;
 use thermae_formats::schema::FeatureView;
 use thermae_formats::version::Version;
 use thermae_formats::visibility::{Visibility, visibility};
-use thermae_formats::{KeyValue, NO_TIME, SchemaId, Value};
+use thermae_formats::{KeyValue, NO_TIME, Value};
 use thermae_hot::RowBuf;
 
 use crate::catalogue::{Applied, Schema, View};
@@ -34,7 +34,9 @@ use crate::handle::{Found, Handle};
 use crate::options::Options;
 use crate::reads::Key;
 use crate::runtime::Engine;
+use crate::scan::{self, Scan, ScanOptions};
 use crate::service::NoService;
+use crate::snapshot::Snapshot;
 use crate::write::{Ack, Outcome, RowWrite, WriteBatch, WriteKind};
 
 /// One row to write.
@@ -191,10 +193,7 @@ impl<E: Env> Store<E> {
     /// No such view or feature.
     pub fn plan(&self, view: &str, features: &[&str]) -> Result<Plan, Error> {
         let view = Arc::clone(self.handle.catalogue().resolve(view)?);
-        let versions: Vec<(SchemaId, &FeatureView)> =
-            view.schemas.iter().map(|schema| (schema.id, &schema.definition)).collect();
-        let projection = Projection::compile(&versions, features)
-            .map_err(|e| Error::Invalid(format!("{}: {e}", view.qualified_name())))?;
+        let projection = scan::project(&view, features)?;
         Ok(Plan { projection: Arc::new(projection), view })
     }
 
@@ -248,6 +247,30 @@ impl<E: Env> Store<E> {
             };
         })?;
         Ok(answers)
+    }
+
+    /// Scans the history of a view: every version that it keeps of every entity, in the order of entity
+    /// hash, key, and the newest first; of some features, or, without any, of all. It includes every write
+    /// that was acknowledged before the call, and shows none that came after it, however long it takes.
+    ///
+    /// # Errors
+    /// No such view or feature, a key that does not fit the view, a table that cannot be read, or too many
+    /// scans at a time.
+    pub fn scan(
+        &self,
+        view: &str,
+        features: &[&str],
+        options: &ScanOptions,
+    ) -> Result<Scan<E>, Error> {
+        Scan::open(&self.snapshot()?, view, features, options)
+    }
+
+    /// The store as it is now, to be read while it goes on.
+    ///
+    /// # Errors
+    /// There are too many snapshots.
+    pub fn snapshot(&self) -> Result<Snapshot<E>, Error> {
+        self.handle.snapshot()
     }
 
     /// Stops in order.

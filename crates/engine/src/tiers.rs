@@ -31,6 +31,8 @@ pub struct TierStats {
     pub space_amplification: f64,
     /// What is held to shares of the memory beside the hot table and the memtables.
     pub memory: MemoryFigures,
+    /// Bytes on the disk of tables that were replaced and are still read: by snapshots, mostly.
+    pub held_bytes: u64,
     /// Why flushes or compaction do not get on, if they do not.
     pub trouble: Option<String>,
 }

@@ -5,11 +5,11 @@
 //! next table or ends the look-up.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use thermae_env::{AlignedBuf, Env, Event, Ring};
 use thermae_formats::catalogue::ViewId;
-use thermae_tiering::table::{Extent, Scratch};
+use thermae_tiering::table::{Extent, Scratch, Table};
 use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::Damage;
 
@@ -86,6 +86,9 @@ pub struct LookUps<E: Env> {
     stats: WarmReadStats,
     /// What is known to be damaged of the present tables: one place each.
     damaged: Vec<Damage>,
+    /// Tables that were replaced, with the bytes of their files: as long as somebody reads them, those
+    /// stay on the disk.
+    replaced: Vec<(Weak<Table<E::File>>, u64)>,
 }
 
 impl<E: Env> LookUps<E> {
@@ -102,6 +105,7 @@ impl<E: Env> LookUps<E> {
             scratch: Scratch::default(),
             stats: WarmReadStats::default(),
             damaged: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -120,6 +124,10 @@ impl<E: Env> LookUps<E> {
         self.figures = TreeFigures::of(&tree);
         let is_there = |id| tree.runs().any(|run| run.table_ref.file_id == id);
         self.damaged.retain(|damage| is_there(damage.file_id));
+        let gone = self.tree.runs().filter(|run| !is_there(run.table_ref.file_id));
+        let gone = gone.map(|run| (Arc::downgrade(&run.table), run.table_ref.bytes));
+        self.replaced.retain(|(table, _)| table.strong_count() > 0);
+        self.replaced.extend(gone);
         self.tree = tree;
         self.changes += 1;
     }
@@ -139,6 +147,12 @@ impl<E: Env> LookUps<E> {
     /// The first damage that was met in each table that is damaged.
     pub fn damaged(&self) -> &[Damage] {
         &self.damaged
+    }
+
+    /// Bytes on the disk of tables that were replaced and are still read.
+    pub fn held_bytes(&self) -> u64 {
+        let is_held = |replaced: &&(Weak<_>, u64)| replaced.0.strong_count() > 0;
+        self.replaced.iter().filter(is_held).map(|(_, bytes)| bytes).sum()
     }
 
     /// Figures so far.

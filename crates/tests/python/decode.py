@@ -207,6 +207,47 @@ def written(payload, _):
     return fields
 
 
+def scan(payload, given):
+    fields = {"plan_id": payload.u32()}
+    bits = payload.u8()
+    payload.reserved(3)
+    if bits > 3:
+        raise Bad(f"scan flags {bits}")
+    fields["tombstones"], fields["page_bytes"] = bool(bits & 1), payload.u32()
+    fields["event_times"] = [payload.i64(), payload.i64()]
+    fields["hashes"] = [payload.u64(), payload.u64()]
+    packed = Cursor(payload.bytes16())
+    fields["key"] = key(given["keys"][0], packed) if bits & 2 else None
+    packed.finish()
+    fields["place"] = payload.bytes16().hex()
+    return fields
+
+
+def scanned(payload, given):
+    more = payload.u8()
+    payload.reserved(3)
+    count = payload.u32()
+    fields = {"place": payload.bytes16().hex(), "rows": []}
+    if more > 1 or bool(more) != bool(fields["place"]):
+        raise Bad(f"scan flags {more}")
+    for _ in range(count):
+        bits = payload.u8()
+        payload.reserved(1)
+        key_bytes, value_bytes = payload.u16(), payload.u32()
+        if bits > 7 or (bits & 1 and (bits & 2 or value_bytes)):
+            raise Bad(f"row flags {bits}")
+        one = {"event_time": payload.i64(), "created_time": payload.i64()}
+        one["sequence"] = payload.u64()
+        one["expire_at"] = payload.i64() if bits & 4 else None
+        packed = Cursor(payload.take(key_bytes))
+        one["key"] = key(given["keys"][0], packed)
+        packed.finish()
+        data = payload.take(value_bytes)
+        one["values"] = None if bits & 1 else row(given["columns"][0], data, bool(bits & 2))
+        fields["rows"].append(one)
+    return fields
+
+
 def text(payload, _):
     return {"json": json.loads(payload.take(len(payload.data)).decode("utf-8"))}
 
@@ -239,6 +280,7 @@ KINDS = {
     0x09: ("STATS", text),
     0x0A: ("MAP", lambda payload, _: {"project": payload.text()}),
     0x0B: ("PING", lambda payload, _: {}),
+    0x0C: ("SCAN", scan),
     0x81: ("HELLO reply", hello_reply),
     0x82: ("PLAN", plan),
     0x83: ("COLUMNS", columns),
@@ -246,6 +288,7 @@ KINDS = {
     0x87: ("JSON", text),
     0x8A: ("MAPPED", mapped),
     0x8B: ("PONG", lambda payload, _: {"server_time_us": payload.i64()}),
+    0x8C: ("SCANNED", scanned),
     0xFF: ("ERROR", error),
 }
 

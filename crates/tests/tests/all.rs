@@ -9,5 +9,6 @@ mod engine;
 mod faults;
 mod house;
 mod over_wire;
+mod scans;
 mod tiers;
 mod wire_agreement;

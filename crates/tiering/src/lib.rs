@@ -17,6 +17,7 @@ pub mod divide;
 pub mod error;
 pub mod files;
 pub mod flush;
+pub mod history;
 pub mod memtable;
 pub mod merge;
 pub mod pace;

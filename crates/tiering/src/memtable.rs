@@ -9,6 +9,8 @@ mod index;
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
+
 use thermae_formats::ViewId;
 use thermae_formats::version::Version;
 
@@ -34,7 +36,8 @@ enum Standing {
 /// What is sorted: enough to decide almost every comparison without a look at the arena.
 type Sorted = (ViewId, u64, Place);
 
-/// Versions in memory.
+/// Versions in memory. A clone costs as much as copying its bytes.
+#[derive(Clone)]
 pub struct Memtable {
     arena: Arena,
     index: Index,
@@ -139,6 +142,23 @@ impl Memtable {
         self.sorted(Standing::Superseded, self.history_rows)
     }
 
+    /// The versions of one view in a range of entity hashes, in table order: the newest of each key, and
+    /// the superseded ones too if asked for.
+    pub fn view_sorted(
+        &self,
+        view: ViewId,
+        hashes: &RangeInclusive<u64>,
+        with_superseded: bool,
+    ) -> Vec<Place> {
+        let is_wanted = |standing| {
+            standing == Standing::Newest as u8
+                || (with_superseded && standing == Standing::Superseded as u8)
+        };
+        self.sorted_where(0, |standing, (of, hash)| {
+            is_wanted(standing) && of == view && hashes.contains(&hash)
+        })
+    }
+
     /// The version at a place of this memtable, with its view and entity hash.
     pub fn version(&self, place: Place) -> (ViewId, u64, Version<'_>) {
         let (view, entity_hash) = head(self.arena.at(place));
@@ -164,12 +184,20 @@ impl Memtable {
     }
 
     fn sorted(&self, standing: Standing, rows: usize) -> Vec<Place> {
+        self.sorted_where(rows, |found, _| found == standing as u8)
+    }
+
+    fn sorted_where(
+        &self,
+        rows: usize,
+        is_wanted: impl Fn(u8, (ViewId, u64)) -> bool,
+    ) -> Vec<Place> {
         let mut found: Vec<Sorted> = Vec::with_capacity(rows);
         let all = self.arena.places(|entry| HEAD_BYTES + decode(entry).encoded_bytes());
         for place in all {
             let entry = self.arena.at(place);
-            if entry[STANDING_AT] == standing as u8 {
-                let (view, entity_hash) = head(entry);
+            let (view, entity_hash) = head(entry);
+            if is_wanted(entry[STANDING_AT], (view, entity_hash)) {
                 found.push((view, entity_hash, place));
             }
         }

@@ -6,6 +6,27 @@ use crate::tiers::{HotTier, MemoryFigures, MemtableTier, Movement, TierReads, Ti
 
 use super::Owner;
 
+/// Counters that the owner keeps for `ShardStats`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Rows acknowledged.
+    pub written: u64,
+    /// Rows that were older than the newest.
+    pub late: u64,
+    /// Rows repeated under their producer's sequence.
+    pub duplicate: u64,
+    /// Rows refused.
+    pub refused: u64,
+    /// Times that admission stood still because the background is behind.
+    pub slowed: u64,
+    /// Keys that readers asked for because hot tables could not tell.
+    pub asked: u64,
+    /// Those of them that memory answered.
+    pub asked_in_memory: u64,
+    /// Rows taken into the hot table because they were read.
+    pub promoted: u64,
+}
+
 impl<E: Env> Owner<E> {
     /// Figures of the tiers as of now. Cheap: it is called many times a second.
     pub(crate) fn tiers(&self) -> TierStats {
@@ -46,6 +67,7 @@ impl<E: Env> Owner<E> {
                 index_max_bytes: self.plan.index_bytes,
                 index_excess_bytes: self.plan.index_excess(self.warm.figures().memory_bytes()),
             },
+            held_bytes: self.warm.held_bytes(),
             trouble: self.trouble().map(str::to_owned),
             ..TierStats::default()
         };

@@ -10,12 +10,11 @@ use thermae_tiering::worker::{Step, WorkerStats};
 
 use crate::background::Working;
 use crate::catalogue::Catalogue;
+use crate::cut::FROZEN_MAX;
 use crate::flush;
 
 use super::Owner;
 
-/// Frozen memtables at most: a flush takes one while the other waits.
-const FROZEN_MAX: usize = 2;
 /// Runs of tables beyond those that merges at work may hold, at which writers are slowed, and at which
 /// they are refused. The worker's own shares keep it from coming to that.
 const SLOW_RUNS_MORE: usize = 2;
@@ -77,6 +76,7 @@ impl<E: Env> Owner<E> {
         if is_full && self.state.memtables.frozen() < FROZEN_MAX {
             is_active |= self.freeze(catalogue);
         }
+        self.serve_cuts(catalogue);
         self.set_pace();
         self.sweep(catalogue, now_us);
         is_active
@@ -112,7 +112,7 @@ impl<E: Env> Owner<E> {
     }
 
     /// Freezes the memtable and has it flushed. False when it holds nothing.
-    fn freeze(&mut self, catalogue: &Catalogue) -> bool {
+    pub(super) fn freeze(&mut self, catalogue: &Catalogue) -> bool {
         if self.state.memtables.is_active_empty() {
             return false;
         }
@@ -146,7 +146,7 @@ impl<E: Env> Owner<E> {
         self.state.memtables.frozen() > 0 || self.freeze(catalogue)
     }
 
-    fn worker_stats(&self) -> WorkerStats {
+    pub(super) fn worker_stats(&self) -> WorkerStats {
         self.working.as_ref().map(Working::stats).unwrap_or_default()
     }
 

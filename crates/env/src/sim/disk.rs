@@ -146,10 +146,11 @@ impl Disk {
         }
     }
 
-    /// Bytes held by files that have a name.
+    /// Bytes held by files that have a name or are open.
     pub(super) fn used_bytes(&self) -> u64 {
-        let ids: BTreeSet<u64> = self.names.values().filter_map(file_id).collect();
-        ids.iter().filter_map(|id| self.inodes.get(id)).map(Inode::len).sum()
+        let named: BTreeSet<u64> = self.names.values().filter_map(file_id).collect();
+        let is_held = |(id, inode): &(&u64, &Inode)| named.contains(id) || inode.is_open();
+        self.inodes.iter().filter(is_held).map(|(_, inode)| inode.len()).sum()
     }
 
     /// Sets a file's content, durable, creating it if needed: for planting damage.
@@ -193,7 +194,7 @@ impl Disk {
     /// The disk after the process died: everything written is there, what was pending still is.
     pub(super) fn after_kill(&self) -> Self {
         Self {
-            inodes: self.inodes.clone(),
+            inodes: self.inodes.iter().map(|(id, inode)| (*id, inode.closed())).collect(),
             names: self.names.clone(),
             durable_names: self.durable_names.clone(),
             pending: self.pending.clone(),

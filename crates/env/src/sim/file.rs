@@ -1,6 +1,7 @@
 //! Blocking access to a simulated file.
 
 use std::io;
+use std::sync::Arc;
 
 use super::faults::{Verdict, crashed};
 use super::{SimEnv, SimOp, State, unless_crashed};
@@ -12,11 +13,12 @@ pub struct SimFile {
     env: SimEnv,
     pub(super) id: u64,
     pub(super) how: OpenHow,
+    _opened: Arc<()>,
 }
 
 impl SimFile {
-    pub(super) const fn new(env: SimEnv, id: u64, how: OpenHow) -> Self {
-        Self { env, id, how }
+    pub(super) const fn new(env: SimEnv, id: u64, how: OpenHow, opened: Arc<()>) -> Self {
+        Self { env, id, how, _opened: opened }
     }
 
     /// Direct access asks for whole blocks; a real disk answers EINVAL too.

@@ -33,11 +33,28 @@ pub(super) struct Inode {
     next_id: u64,
     /// A failed sync dropped data that cached reads still show.
     cache_lies: bool,
+    /// Shared with every open file of it.
+    opened: Arc<()>,
 }
 
 impl Inode {
     pub(super) fn settled(content: Content) -> Self {
         Self { cache: content.clone(), durable: content, ..Self::default() }
+    }
+
+    /// What an open file holds, so that its blocks stay when its name goes.
+    pub(super) fn open(&self) -> Arc<()> {
+        Arc::clone(&self.opened)
+    }
+
+    /// Whether a program has it open.
+    pub(super) fn is_open(&self) -> bool {
+        Arc::strong_count(&self.opened) > 1
+    }
+
+    /// The same after every program that had it open is gone.
+    pub(super) fn closed(&self) -> Self {
+        Self { opened: Arc::default(), ..self.clone() }
     }
 
     pub(super) const fn len(&self) -> u64 {

@@ -284,7 +284,8 @@ impl Env for SimEnv {
                 unless_crashed(stopping, created)?
             }
         };
-        Ok(SimFile::new(self.clone(), id, how))
+        let opened = state.disk.inode(id)?.open();
+        Ok(SimFile::new(self.clone(), id, how, opened))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -265,8 +265,33 @@ fn a_full_disk_refuses_growth_and_nothing_else() {
     assert_eq!(file.write_all_at(&[1; 10], 9_995).unwrap_err().kind(), ErrorKind::StorageFull);
     file.write_all_at(&[1; 8000], 0).unwrap();
     assert_eq!(file.len_bytes().unwrap(), 8000);
+    drop(file);
     env.remove(Path::new("/data/a")).unwrap();
     settled_file(&env, "b", 10_000);
+}
+
+#[test]
+fn a_removed_file_stays_readable_and_takes_its_space_while_it_is_open() {
+    let env = machine(1);
+    env.set_capacity_bytes(Some(10_000));
+    let file = settled_file(&env, "a", 8000);
+    file.write_all_at(&[7; 8000], 0).unwrap();
+    let clone = file.clone();
+    env.remove(Path::new("/data/a")).unwrap();
+    drop(file);
+    let mut bytes = [0; 8000];
+    assert_eq!((clone.read_at(&mut bytes, 0).unwrap(), bytes), (8000, [7; 8000]));
+    assert_eq!(env.free_bytes(Path::new(DIR)).unwrap(), 2000);
+    let after = env.kill();
+    after.set_capacity_bytes(Some(10_000));
+    let free_bytes = after.free_bytes(Path::new(DIR)).unwrap();
+    assert_eq!(free_bytes, 10_000, "a process that is gone holds nothing");
+    drop(clone);
+    let env = machine(1);
+    env.set_capacity_bytes(Some(10_000));
+    settled_file(&env, "a", 8000);
+    env.remove(Path::new("/data/a")).unwrap();
+    assert_eq!(env.free_bytes(Path::new(DIR)).unwrap(), 10_000);
 }
 
 /// The directory, the file, its allocation, its sync, the directory's sync.

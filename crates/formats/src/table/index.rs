@@ -1,6 +1,6 @@
 //! The index of a table: first hash and page of every block, and the views that they belong to.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::TableKind;
 use super::block::MAX_BLOCK_PAGES;
@@ -105,19 +105,31 @@ impl TableIndex {
     /// The blocks that may hold an entity: one in a table of latest versions, in a history as many
     /// as its versions may lie in.
     pub fn locate(&self, kind: TableKind, view: ViewId, entity_hash: u64) -> Option<Range<u32>> {
+        let blocks = self.within(kind, view, &(entity_hash..=entity_hash))?;
+        let is_before_all = self.first_hash(blocks.start).is_some_and(|first| first > entity_hash);
+        (!is_before_all && !blocks.is_empty()).then_some(blocks)
+    }
+
+    /// The blocks that may hold a view's entities of these hashes, perhaps none; `None` where the table
+    /// has no row of the view.
+    pub fn within(
+        &self,
+        kind: TableKind,
+        view: ViewId,
+        hashes: &RangeInclusive<u64>,
+    ) -> Option<Range<u32>> {
         let at = self.views.binary_search_by_key(&view, |entry| entry.view).ok()?;
         let entry = self.views.get(at)?;
         let first = entry.first_block as usize;
-        let hashes = self.first_hashes.get(first..first + entry.blocks as usize)?;
-        let end = hashes.partition_point(|hash| *hash <= entity_hash);
-        let start = match kind {
-            TableKind::Latest => end.checked_sub(1)?,
+        let first_hashes = self.first_hashes.get(first..first + entry.blocks as usize)?;
+        let end = first_hashes.partition_point(|hash| hash <= hashes.end());
+        let behind = match kind {
+            TableKind::Latest => first_hashes.partition_point(|hash| hash <= hashes.start()),
             // Versions of it may begin in the block before the first that begins with it.
-            TableKind::History => {
-                hashes[..end].partition_point(|hash| *hash < entity_hash).saturating_sub(1)
-            }
+            TableKind::History => first_hashes.partition_point(|hash| hash < hashes.start()),
         };
-        (start < end).then(|| entry.first_block + start as u32..entry.first_block + end as u32)
+        let start = behind.saturating_sub(1).min(end);
+        Some(entry.first_block + start as u32..entry.first_block + end as u32)
     }
 
     /// Its bytes, padded to whole pages.

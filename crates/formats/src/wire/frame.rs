@@ -67,6 +67,8 @@ kinds! {
     Map = 0x0A,
     /// Ask whether the server is there.
     Ping = 0x0B,
+    /// Read a page of a view's history.
+    Scan = 0x0C,
     /// Answer to Hello.
     HelloReply = 0x81,
     /// Answer to Prepare.
@@ -81,6 +83,8 @@ kinds! {
     Mapped = 0x8A,
     /// Answer to Ping.
     Pong = 0x8B,
+    /// Answer to Scan.
+    Scanned = 0x8C,
     /// Any request's answer when it failed.
     Error = 0xFF,
 }

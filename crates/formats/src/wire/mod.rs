@@ -17,6 +17,8 @@ mod reply;
 mod reply_layout;
 mod reply_stored;
 mod reply_view;
+mod scan;
+mod scan_reply;
 mod write;
 mod write_reply;
 
@@ -41,6 +43,8 @@ pub use read::{PackedKeys, ReadFlags, ReadHead, ReadRequest, Token, encode_read}
 pub use reply::{ColumnShape, ReplyBuilder, ViewShape};
 pub use reply_stored::StoredRow;
 pub use reply_view::{CellStatus, Column, ReadReply, RowStatus, ViewReply};
+pub use scan::{ScanPlace, ScanRequest};
+pub use scan_reply::{ScanEncoder, ScanReply, ScanRow};
 pub use write::{
     Ack, ROW_DENSE, ROW_HAS_EXPIRE, ROW_TOMBSTONE, WriteEncoder, WriteHead, WriteRequest, WriteRow,
 };

@@ -55,6 +55,8 @@ pub enum Command {
     Get(GetArgs),
     /// Delete an entity's row from a feature view
     Delete(DeleteArgs),
+    /// Write the history of a feature view to a Parquet, CSV or NDJSON file
+    Export(ExportArgs),
     /// Show which feature views there are, or one of them in full
     Describe(DescribeArgs),
     /// Show rows, bytes, rates and latencies of the server
@@ -240,6 +242,41 @@ pub struct DeleteArgs {
     pub event_time: Option<String>,
 }
 
+/// `thermae export`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Every version that the view keeps is a row: join keys, features, event_timestamp, created_timestamp, sequence (its
+place in the log), is_deleted. The file has its name only when all of it is there. While it is written others may
+write: what was there throughout is in it once.
+
+It loads again: thermae ingest VIEW FILE --event-time event_timestamp --created-time created_timestamp
+(CSV cannot tell an empty string from null; Parquet keeps every bit.)
+
+Examples:
+  thermae export weather_by_origin --out weather.parquet
+  thermae export weather_by_origin:temp,wind_speed --key origin=JFK --out jfk.csv
+  thermae export carrier_daily --from 2013-06-01 --to 2013-06-30T23:59:59Z --out june.ndjson")]
+pub struct ExportArgs {
+    /// VIEW for all its features, or VIEW:f1,f2
+    #[arg(value_name = "VIEW[:f1,f2]")]
+    pub view: ViewFeaturesRef,
+    /// The file; its name tells its format (.parquet, .csv, .ndjson, .jsonl)
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Only this entity: origin=JFK, or origin=JFK,dest=LAX; may be given again
+    #[arg(long = "key", value_name = "NAME=VALUE")]
+    pub key: Vec<String>,
+    /// Only event times from here on
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Only event times up to here, this one included
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Deletions too, as rows without features
+    #[arg(long)]
+    pub deletions: bool,
+}
+
 /// `thermae describe`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -354,6 +391,8 @@ mod tests {
             &["thermae", "ingest", "v", "f", "--at", "x", "--event-time", "y"],
             &["thermae", "serve", "--memory", "much"],
             &["thermae", "delete", "v"],
+            &["thermae", "export", "v"],
+            &["thermae", "export", "--out", "f.csv"],
             &["thermae", "frobnicate"],
         ] {
             let error = Cli::try_parse_from(typed).expect_err("refused");

@@ -7,6 +7,7 @@ mod connect;
 mod delete;
 mod describe;
 mod exit;
+mod export;
 mod get;
 mod get_print;
 mod ingest;
@@ -67,6 +68,7 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Ingest(args) => ingest::run(&args, &global),
         Command::Get(args) => get::run(&args, &global),
         Command::Delete(args) => delete::run(&args, &global),
+        Command::Export(args) => export::run(&args, &global),
         Command::Describe(args) => describe::run(&args, &global),
         Command::Stat(args) => stat::run(&args, &global),
         Command::Verify(args) => verify::run(&args, &global),

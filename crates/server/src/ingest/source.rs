@@ -59,9 +59,8 @@ impl Source {
             metadata.is_file() && file.read_exact(&mut magic).is_ok() && &magic == b"PAR1";
         let format = match format.or_else(|| is_parquet.then_some(Format::Parquet)) {
             Some(format) => format,
-            None => {
-                by_name(path).ok_or_else(|| IngestError::UnknownFormat { path: path.to_owned() })?
-            }
+            None => Format::of_name(path)
+                .ok_or_else(|| IngestError::UnknownFormat { path: path.to_owned() })?,
         };
         Ok(Self { path: path.to_owned(), format, length_bytes: metadata.len(), csv })
     }
@@ -107,12 +106,15 @@ impl Source {
     }
 }
 
-fn by_name(path: &Path) -> Option<Format> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "parquet" | "pq" => Some(Format::Parquet),
-        "csv" => Some(Format::Csv),
-        "ndjson" | "jsonl" | "json" => Some(Format::Ndjson),
-        _ => None,
+impl Format {
+    /// The format that the name of a file tells.
+    pub fn of_name(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" | "pq" => Some(Self::Parquet),
+            "csv" => Some(Self::Csv),
+            "ndjson" | "jsonl" | "json" => Some(Self::Ndjson),
+            _ => None,
+        }
     }
 }
 

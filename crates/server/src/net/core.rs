@@ -1,7 +1,8 @@
 //! What the requests of one shard share: limits, counters, scratch memory, requests under way.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, OnceLock};
 
 use thermae_engine::reads::{Key, RowBuf};
 use thermae_env::Env;
@@ -9,6 +10,8 @@ use thermae_formats::wire::{Limits as WireLimits, ReplyBuilder};
 
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
+use super::scan_arrivals::Arrivals;
+use super::scan_pages::PageRequest;
 use super::waiting::{Parked, Tickets};
 use crate::serve::limits::Limits;
 
@@ -17,7 +20,6 @@ const SPARE_BUFFERS: usize = 64;
 const SPARE_BYTES: usize = 256 << 10;
 
 /// What all shards of one server share.
-#[derive(Debug)]
 pub struct Shared {
     /// The limits in force.
     pub limits: Limits,
@@ -27,13 +29,16 @@ pub struct Shared {
     pub open: AtomicU32,
     /// When the server started, microseconds UTC.
     pub started_us: i64,
+    /// Where scans go, once there is a store to read.
+    pub pages: OnceLock<SyncSender<Option<PageRequest>>>,
 }
 
 impl Shared {
     /// The state of a server with `shards` shards, started at `started_us`.
     pub fn new(limits: Limits, shards: usize, started_us: i64) -> Self {
         let counters = AllCounters::new(shards);
-        Self { limits, counters, open: AtomicU32::new(0), started_us }
+        let (open, pages) = (AtomicU32::new(0), OnceLock::new());
+        Self { limits, counters, open, started_us, pages }
     }
 }
 
@@ -59,6 +64,8 @@ pub struct Core<E: Env> {
     pub tickets: Tickets,
     /// Reads that wait.
     pub parked: Vec<Parked>,
+    /// Pages of scans.
+    pub arrivals: Arrivals,
     keys: Vec<Key<'static>>,
     spare: Vec<Vec<u8>>,
 }
@@ -88,6 +95,7 @@ impl<E: Env> Core<E> {
             row_buf: RowBuf::default(),
             tickets: Tickets::default(),
             parked: Vec::new(),
+            arrivals: Arrivals::default(),
             keys: Vec::new(),
             spare: Vec::new(),
         }

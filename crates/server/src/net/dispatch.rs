@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::histogram::add;
 use super::plans::Plans;
 use super::writes::PartialLayout;
-use super::{control, reads, writes};
+use super::{control, reads, scan, writes};
 
 /// What a connection keeps between requests, beside its bytes.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub struct State {
     pub plans: Plans,
     /// The layout of its last partial write.
     pub partial: Option<PartialLayout>,
+    /// A page of a scan is being read.
+    pub is_scanning: bool,
 }
 
 /// Handles one request.
@@ -81,6 +83,7 @@ fn route<E: Env>(
         }
         Kind::Hello if conn.phase == Phase::Greeting => control::hello(core, conn, frame, cx),
         Kind::Prepare => control::prepare(core, conn, &mut state.plans, frame, cx),
+        Kind::Scan => scan::scan(core, conn, &mut state.plans, &mut state.is_scanning, frame, cx),
         Kind::Describe => control::describe(conn, frame, cx),
         Kind::Apply => control::apply(core, conn, frame, cx),
         Kind::Stats => control::stats(core, conn, frame, cx),

@@ -172,6 +172,27 @@ impl<E: Env> Front<E> {
         });
     }
 
+    /// Answers the scans whose pages have come.
+    fn take_pages(&mut self, cx: &mut Cx<'_, E>) {
+        while let Some((ticket, page)) = self.core.arrivals.next() {
+            let Some(pending) = self.core.tickets.take(ticket) else { continue };
+            self.core.release(pending.held_bytes);
+            self.with(pending.conn, cx, |session, core, cx| {
+                let connection = &mut session.connection;
+                connection.in_flight = connection.in_flight.saturating_sub(1);
+                session.state.is_scanning = false;
+                match page {
+                    Ok(frame) => core.give_spare(connection.push(frame)),
+                    Err(failure) => {
+                        let request_id = pending.request_id;
+                        dispatch::refuse(core, connection, request_id, &failure, cx.now_ns);
+                    }
+                }
+                go_on(session, core, cx);
+            });
+        }
+    }
+
     /// Looks at the parked reads again.
     fn unpark(&mut self, cx: &mut Cx<'_, E>) {
         let mut index = 0;
@@ -258,6 +279,7 @@ fn count<E: Env>(core: &Core<E>, cut: Option<Cut>) {
 
 impl<E: Env> Service<E> for Front<E> {
     fn on_start(&mut self, cx: &mut Cx<'_, E>) {
+        self.core.arrivals.wake_by(cx.ring);
         for listener in self.listeners.drain(..) {
             cx.ring.listen(listener);
         }
@@ -305,6 +327,7 @@ impl<E: Env> Service<E> for Front<E> {
     }
 
     fn on_turn(&mut self, cx: &mut Cx<'_, E>) -> Option<u64> {
+        self.take_pages(cx);
         if !self.core.parked.is_empty() {
             self.unpark(cx);
         }
@@ -323,6 +346,7 @@ impl<E: Env> Service<E> for Front<E> {
         let stop_by_ns =
             *self.stop_by_ns.get_or_insert(cx.now_ns + ns(self.core.limits.stop_deadline_ms));
         self.unpark(cx);
+        self.take_pages(cx);
         let is_late = cx.now_ns >= stop_by_ns;
         for session in self.sessions.iter_mut().flatten() {
             if !session.closing && (is_late || session.connection.is_answered()) {

@@ -1,7 +1,7 @@
 //! The binary protocol on a shard's ring.
 //!
 //! A request's life: bytes -> [`inbox`] (whole frames) -> [`connection`] (what may go on) ->
-//! [`dispatch`] (by kind) -> [`reads`], [`writes`] or [`control`] -> the connection's output;
+//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`] or [`control`] -> the connection's output;
 //! [`front`] ties them to the ring's events.
 
 pub mod connection;
@@ -16,5 +16,8 @@ pub mod histogram;
 pub mod inbox;
 pub mod plans;
 pub mod reads;
+pub mod scan;
+pub mod scan_arrivals;
+pub mod scan_pages;
 pub mod waiting;
 pub mod writes;

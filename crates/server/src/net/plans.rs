@@ -231,7 +231,13 @@ fn compile(
 }
 
 impl PlanView {
-    fn types(&self) -> impl Iterator<Item = Option<&ValueType>> {
+    /// The features asked, in their order.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// Their types.
+    pub fn types(&self) -> impl Iterator<Item = Option<&ValueType>> {
         (0..self.projection.len()).map(|column| self.projection.value_type(column))
     }
 

@@ -40,6 +40,8 @@ pub enum What {
     },
     /// Definitions.
     Apply,
+    /// A page of a scan.
+    Scan,
     /// A read that lacks rows.
     Read(BelowRead),
 }

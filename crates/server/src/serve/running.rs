@@ -15,9 +15,11 @@ use super::signals::Signals;
 use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
 use crate::net::core::Shared;
 use crate::net::front::Front;
+use crate::net::scan_pages::ScanPages;
 
 /// A server that serves. Dropping it stops it; [`Running::stop`] also says how that went.
 pub struct Running {
+    pages: ScanPages,
     engine: Engine<RealEnv>,
     http: Option<HttpServer>,
     health: Arc<Health>,
@@ -87,9 +89,13 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         .transpose()?;
     let engine = start_engine(env, &options, &listeners, &shared)?;
     *handle_place.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.handle());
+    let pages = ScanPages::start(env, engine.handle())
+        .map_err(|source| ServeError::system("starting the thread of scans", source))?;
+    // Nobody else sets it.
+    let _ = shared.pages.set(pages.requests());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
-    Ok(Running { engine, http, health, tcp, unix, shared })
+    Ok(Running { pages, engine, http, health, tcp, unix, shared })
 }
 
 fn start_engine(
@@ -185,6 +191,7 @@ impl Running {
             source: Box::new(error),
         };
         let stopped = self.engine.stop().map_err(system);
+        drop(self.pages);
         let reads = handle.reads();
         let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
         let requests = self.shared.counters.sum(|shard| &shard.requests);

@@ -46,7 +46,7 @@ const BY_TIER: [ByTier; 4] = [
 /// A figure of a shard: name, help, whether it only grows, how to get it.
 type ByShard = (&'static str, &'static str, bool, Pick);
 
-const BY_SHARD: [ByShard; 21] = [
+const BY_SHARD: [ByShard; 22] = [
     ("hot_complete", "1 if the hot table has every newest row", false, |t| {
         u64::from(t.hot.is_complete)
     }),
@@ -69,6 +69,9 @@ const BY_SHARD: [ByShard; 21] = [
     }),
     ("write_queue_max_bytes", "What they may take before writes are refused", false, |t| {
         t.memory.queue_max_bytes
+    }),
+    ("snapshot_held_bytes", "Bytes on disk of replaced tables that are still read", false, |t| {
+        t.held_bytes
     }),
     ("writes_slowed", "Times that writes waited for the background", true, |t| t.memory.slowed),
     ("memory_excess_bytes", "What filters and indices may take past their share", false, |t| {

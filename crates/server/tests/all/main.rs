@@ -3,6 +3,7 @@
 
 mod command_line;
 mod control;
+mod export;
 mod flights;
 mod flood;
 mod hostile;

@@ -1,8 +1,9 @@
 //! What was asked of the store and what it answered, kept outside of it.
 
 use thermae_engine::Outcome;
+use thermae_formats::schema::TierPolicy;
 
-use crate::model::{Model, Operation, Verdict};
+use crate::model::{Model, Operation, VIEWS, Verdict};
 
 /// A write that the store must have accepted.
 #[derive(Clone, Debug)]
@@ -38,6 +39,20 @@ pub enum Expected {
 }
 
 impl PartitionHistory {
+    /// Of a partition whose views have these policies.
+    pub fn with_policies(policies: [TierPolicy; VIEWS.len()]) -> PartitionHistory {
+        PartitionHistory { model: Model::with_policies(policies), ..PartitionHistory::default() }
+    }
+
+    /// The model after the first `count` of the accepted writes.
+    pub fn model_after(&self, count: usize) -> Model {
+        let mut model = Model::with_policies(self.model.policies());
+        self.accepted.iter().take(count).for_each(|write| {
+            model.write(&write.operation);
+        });
+        model
+    }
+
     /// Records a write that is about to be sent.
     pub fn record(&mut self, operation: &Operation, producer_sequence: u64) -> Expected {
         if producer_sequence <= self.mark {
@@ -94,7 +109,7 @@ impl PartitionHistory {
             return Err(format!("a refused write is there: {ghost:?}"));
         }
         let kept = std::mem::take(&mut self.accepted);
-        *self = PartitionHistory::default();
+        *self = PartitionHistory::with_policies(self.model.policies());
         for write in kept {
             self.record(&write.operation, write.producer_sequence);
         }

@@ -3,8 +3,10 @@
 mod history;
 mod rows;
 mod run;
+mod scans;
 mod world;
 
 pub use history::PartitionHistory;
 pub use run::{Plant, Report, run};
+pub use scans::{Held, ScanReport, scan_run};
 pub use world::{Tiers, World};

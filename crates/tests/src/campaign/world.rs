@@ -107,6 +107,10 @@ impl World {
     /// Defines the views; false when the machine stopped first.
     pub fn define(&mut self) -> Result<bool, String> {
         let mut views = views();
+        let policies = self.histories[0].model().policies();
+        for (view, policy) in views.iter_mut().zip(policies) {
+            view.tiers = policy;
+        }
         // Its rows leave the hot table at once, so that they cross all tiers constantly.
         views[1].tiers.hot_for_us = 1;
         let waiter = self.handle.submit_apply(&views).map_err(|e| e.to_string())?;
@@ -214,6 +218,16 @@ impl World {
         &mut self,
         log_order: &[Vec<(u16, u64)>],
     ) -> Result<Vec<(Operation, u64)>, String> {
+        let lost = self.judge_log(log_order)?;
+        self.check_rows()?;
+        Ok(lost)
+    }
+
+    /// The same but for the rows.
+    pub fn judge_log(
+        &mut self,
+        log_order: &[Vec<(u16, u64)>],
+    ) -> Result<Vec<(Operation, u64)>, String> {
         let survivors = self.applied();
         for (shard, order) in log_order.iter().enumerate() {
             let survived = |(partition, sequence): &(u16, u64)| {
@@ -233,7 +247,6 @@ impl World {
             lost.extend(cut.into_iter().map(|write| (write.operation, write.producer_sequence)));
         }
         lost.sort_by_key(|(_, sequence)| *sequence);
-        self.check_rows()?;
         Ok(lost)
     }
 

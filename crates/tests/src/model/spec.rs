@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use thermae_formats::schema::{History, TierPolicy};
 use thermae_formats::{NO_TIME, Value};
 
-use super::Operation;
+use super::{Operation, VIEWS};
 
 /// The newest row of an entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,12 +30,25 @@ pub enum Verdict {
 /// One partition.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    policies: [TierPolicy; VIEWS.len()],
     rows: BTreeMap<(usize, u64), ModelRow>,
+    /// Every version that was not past `keep_for` when it came.
+    versions: BTreeMap<(usize, u64), Vec<ModelRow>>,
     watermark: Option<i64>,
     sequence: u64,
 }
 
 impl Model {
+    /// One whose views have these policies.
+    pub fn with_policies(policies: [TierPolicy; VIEWS.len()]) -> Model {
+        Model { policies, ..Model::default() }
+    }
+
+    /// The policies of its views.
+    pub fn policies(&self) -> [TierPolicy; VIEWS.len()] {
+        self.policies
+    }
+
     /// Does what the store must do.
     pub fn write(&mut self, operation: &Operation) -> Verdict {
         let target = operation.target();
@@ -52,14 +66,20 @@ impl Model {
         };
         self.sequence += 1;
         let order = (event_time, created_time, self.sequence);
-        let wins = match self.rows.get(&target) {
+        let current = self.rows.get(&target);
+        let wins = match current.filter(|row| !self.is_past(target.0, row.order.0)) {
+            _ if self.is_past(target.0, event_time) => false,
             // A row past its own expiry by the partition's newest event time no longer counts.
             Some(row) if self.is_reset(row) => true,
             Some(row) => order > row.order,
             None => true,
         };
+        let row = ModelRow { order, expire_at, values };
+        if !self.is_past(target.0, event_time) {
+            self.versions.entry(target).or_default().push(row.clone());
+        }
         if wins {
-            self.rows.insert(target, ModelRow { order, expire_at, values });
+            self.rows.insert(target, row);
         }
         self.watermark = self.watermark.max(Some(event_time));
         Verdict::Accepted
@@ -69,6 +89,12 @@ impl Model {
         row.expire_at != NO_TIME && self.watermark.is_some_and(|w| row.expire_at <= w)
     }
 
+    /// Whether a row is further behind the partition's newest event time than its view keeps.
+    fn is_past(&self, view: usize, event_time: i64) -> bool {
+        let keep_for_us = self.policies[view].keep_for_us;
+        keep_for_us > 0 && self.watermark.is_some_and(|mark| event_time < mark - keep_for_us)
+    }
+
     fn merged(
         &self,
         target: (usize, u64),
@@ -76,7 +102,8 @@ impl Model {
         feature: u16,
         value: &Value,
     ) -> Option<Vec<Value>> {
-        let base = self.rows.get(&target).filter(|row| !self.is_reset(row));
+        let counts = |row: &&ModelRow| !self.is_reset(row) && !self.is_past(target.0, row.order.0);
+        let base = self.rows.get(&target).filter(counts);
         if base.is_some_and(|row| (row.order.0, row.order.1) > (event_time, NO_TIME)) {
             return None;
         }
@@ -91,6 +118,23 @@ impl Model {
     /// The newest row of an entity, tombstones and expired ones included.
     pub fn row(&self, view: usize, entity: u64) -> Option<&ModelRow> {
         self.rows.get(&(view, entity))
+    }
+
+    /// Every version of a view that its history must show, by entity and the newest first.
+    pub fn history(&self, view: usize) -> Vec<(u64, &ModelRow)> {
+        let mut all: Vec<_> = match self.policies[view].history {
+            History::Full => {
+                let versions = self.versions.iter().filter(|entry| entry.0.0 == view);
+                versions.flat_map(|(at, rows)| rows.iter().map(|row| (at.1, row))).collect()
+            }
+            History::Latest => {
+                let newest = self.rows.iter().filter(|entry| entry.0.0 == view);
+                newest.map(|(at, row)| (at.1, row)).collect()
+            }
+        };
+        all.retain(|(_, row)| !self.is_past(view, row.order.0));
+        all.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.order.cmp(&a.1.order)));
+        all
     }
 
     /// The values that a read at `read_time` must give, without a TTL.

@@ -60,6 +60,8 @@ pub fn decode(frame: &Frame<'_>, given: &Given) -> Json {
         Kind::PutPartial => ("PUT_PARTIAL", write(frame, given, &limits)),
         Kind::Delete => ("DELETE", write(frame, given, &limits)),
         Kind::Written => ("WRITTEN", written(frame)),
+        Kind::Scan => ("SCAN", scan(frame, given)),
+        Kind::Scanned => ("SCANNED", scanned(frame, given)),
         Kind::Describe => ("DESCRIBE", text(frame)),
         Kind::Apply => ("APPLY", text(frame)),
         Kind::Stats => ("STATS", text(frame)),
@@ -215,6 +217,29 @@ fn written(frame: &Frame<'_>) -> Json {
     });
     json!({"level": level(reply.level), "outcomes": outcomes.collect::<Vec<_>>(),
         "message": reply.message})
+}
+
+fn scan(frame: &Frame<'_>, given: &Given) -> Json {
+    let scan = ScanRequest::decode(frame).unwrap();
+    json!({"plan_id": scan.plan_id, "tombstones": scan.tombstones, "page_bytes": scan.page_bytes,
+        "event_times": [scan.event_times.start(), scan.event_times.end()],
+        "hashes": [scan.hashes.start(), scan.hashes.end()],
+        "key": scan.key.map(|key| key_json(&given.keys[0], key)), "place": hex(scan.place)})
+}
+
+fn scanned(frame: &Frame<'_>, given: &Given) -> Json {
+    let page = ScanReply::decode(frame).unwrap();
+    let layout = layout(&given.columns[0]);
+    let rows = page.rows().map(|row| {
+        let values =
+            || layout.decode(row.value, row.dense).unwrap().iter().map(value_json).collect();
+        json!({"event_time": row.event_time, "created_time": row.created_time,
+            "sequence": row.sequence,
+            "expire_at": (row.expire_at != NO_TIME).then_some(row.expire_at),
+            "key": key_json(&given.keys[0], row.key),
+            "values": if row.tombstone { Json::Null } else { values() }})
+    });
+    json!({"place": hex(page.place.unwrap_or_default()), "rows": rows.collect::<Vec<_>>()})
 }
 
 fn text(frame: &Frame<'_>) -> Json {

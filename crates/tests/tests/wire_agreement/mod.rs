@@ -53,17 +53,17 @@ fn hex(bytes: &[u8]) -> String {
 fn golden() -> Vec<(Vec<u8>, Given)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../formats/golden");
     let mut frames: Vec<(Vec<u8>, Given)> = Vec::new();
-    for file in ["hello", "prepare", "read", "reply", "write", "control"] {
+    for file in ["hello", "prepare", "read", "reply", "write", "scan", "control"] {
         let text = std::fs::read_to_string(folder.join(format!("wire-{file}.txt"))).unwrap();
         let columns = match file {
-            "write" => vec![types(&["float32"; 4])],
+            "write" | "scan" => vec![types(&["float32"; 4])],
             _ => {
                 let mixed = ["float32", "string", "int64", "vector<float32, 3>", "bool", "bytes"];
                 vec![types(&mixed), types(&["float32"])]
             }
         };
         let mut keys = vec![vec![KeyType::String, KeyType::Int64], vec![]];
-        if file == "write" {
+        if file == "write" || file == "scan" {
             keys[0].pop();
         }
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {

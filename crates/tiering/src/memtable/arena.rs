@@ -35,7 +35,7 @@ impl Place {
 }
 
 /// The chunks. Fewer than 65,536 of them: 32 GiB, far above any memtable's budget.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Arena {
     chunks: Vec<Vec<u8>>,
     /// The chunk that ordinary entries go to; long ones have one each of their own.

@@ -12,6 +12,7 @@ const FIRST_SLOTS: usize = 4;
 type Slot = Option<(u32, Place)>;
 
 /// An open-addressed map. Rows with equal hashes have a slot each; the caller tells them apart.
+#[derive(Clone)]
 pub(super) struct Index {
     subs: Vec<Sub>,
     bytes: usize,

@@ -8,9 +8,11 @@ use thermae_formats::hash::entity_hash;
 use thermae_formats::table::{Rows, TableRef};
 use thermae_formats::version::Version;
 
+use super::blocks::{Block, Blocks};
 use super::order::RowOrder;
 use super::read::Table;
-use super::scan::{Block, Blocks};
+use super::scan::RUN_BYTES;
+use super::search::Scratch;
 use crate::error::WarmError;
 
 /// Findings that are kept; a file with more is as bad.
@@ -42,6 +44,7 @@ pub fn verify_table<E: Env>(
 /// A check under way, a block at a time, so that its pace can be held down.
 pub struct TableCheck<F> {
     blocks: Blocks<F>,
+    scratch: Scratch,
     findings: Vec<WarmError>,
     order: RowOrder,
     rows: u64,
@@ -55,7 +58,8 @@ impl<F: File> TableCheck<F> {
     pub fn new(table: Arc<Table<F>>) -> Self {
         let order = RowOrder::new(table.about().kind);
         Self {
-            blocks: Blocks::new(table),
+            blocks: Blocks::new(table, RUN_BYTES),
+            scratch: Scratch::new(),
             findings: Vec::new(),
             order,
             rows: 0,
@@ -67,11 +71,11 @@ impl<F: File> TableCheck<F> {
 
     /// Checks the next block; false: there was none.
     pub fn step(&mut self) -> bool {
-        match self.blocks.next() {
+        match self.blocks.next(&mut self.scratch) {
             Ok(Some(block)) => {
-                let raw = std::mem::take(&mut self.blocks.scratch.raw);
+                let raw = std::mem::take(&mut self.scratch.raw);
                 let checked = self.check_block(&block, &raw);
-                self.blocks.scratch.raw = raw;
+                self.scratch.raw = raw;
                 if let Err(what) = checked {
                     self.find(self.blocks.table.damaged(block.offset_bytes, &what));
                 }

@@ -36,6 +36,16 @@ fn decode_any(frame: &Frame<'_>) -> Result<(), WireError> {
             assert_eq!(reply.outcomes().count(), reply.row_count());
             Ok(())
         }
+        Kind::Scan => {
+            let scan = ScanRequest::decode(frame)?;
+            let _ = ScanPlace::parse(scan.place);
+            Ok(())
+        }
+        Kind::Scanned => {
+            let reply = ScanReply::decode(frame)?;
+            assert_eq!(reply.rows().count(), reply.row_count());
+            Ok(())
+        }
         Kind::Describe | Kind::Apply | Kind::Stats | Kind::Json => decode_json(frame).map(drop),
         Kind::Map => MapRequest::decode(frame).map(drop),
         Kind::Mapped => MapReply::decode(frame).map(drop),

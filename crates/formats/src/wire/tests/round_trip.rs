@@ -295,3 +295,35 @@ fn a_row_set_at_once_is_its_columns_set_one_by_one() {
         assert!(!builder.set_row(0, row, &[bytes, &[0]].concat()));
     });
 }
+
+#[test]
+fn a_scan_and_its_page_come_back() {
+    let frame = sample("scan-one");
+    let scan = ScanRequest::decode(&whole(&frame)).unwrap();
+    assert_eq!(
+        (scan.event_times.clone(), scan.key),
+        (-5..=1_700_000_000_000_000, Some(&b"\x03\x00JFK"[..]))
+    );
+    let place = ScanPlace::parse(scan.place).unwrap();
+    assert_eq!(
+        (place.order, place.key),
+        ((1_600_000_000_000_000, NO_TIME, 77), &b"\x03\x00JFK"[..])
+    );
+    let mut again = Vec::new();
+    scan.encode(&mut again, 15, MAX).unwrap();
+    assert_eq!(frame, again);
+
+    let frame = sample("scanned");
+    let page = ScanReply::decode(&whole(&frame)).unwrap();
+    assert_eq!(page.place, Some(&place.to_bytes()[..]));
+    let rows: Vec<ScanRow<'_>> = page.rows().collect();
+    assert_eq!(rows.iter().map(|row| row.tombstone).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!((rows[0].sequence, rows[0].expire_at, rows[1].value), (78, 5, &b""[..]));
+    let mut encoder = ScanEncoder::default();
+    rows.iter().for_each(|row| encoder.push(row).unwrap());
+    let mut again = Vec::new();
+    encoder.finish(&mut again, 15, page.place, MAX).unwrap();
+    assert_eq!(frame, again);
+    assert!(ScanReply::decode(&whole(&sample("scanned-last"))).unwrap().place.is_none());
+    assert!(ScanPlace::parse(b"").is_err() && ScanPlace::parse(&[2; 60]).is_err());
+}

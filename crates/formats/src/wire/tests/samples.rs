@@ -16,6 +16,7 @@ pub fn all() -> Vec<Sample> {
     samples.extend([("reply", "columns", columns()), ("reply", "columns-empty", columns_empty())]);
     samples.push(("reply", "matrix", matrix()));
     samples.extend(write());
+    samples.extend(scan());
     samples.extend(control());
     samples
 }
@@ -243,6 +244,56 @@ fn write() -> Vec<Sample> {
             "written-mixed",
             made(|out| encode_write_reply(out, 7, Ack::Logged, &mixed, "late", MAX).unwrap()),
         ),
+    ]
+}
+
+fn scan() -> Vec<Sample> {
+    let place = ScanPlace { order: (1_600_000_000_000_000, NO_TIME, 77), key: b"\x03\x00JFK" };
+    let place = place.to_bytes();
+    let all = ScanRequest {
+        plan_id: 9,
+        tombstones: false,
+        page_bytes: 1 << 20,
+        event_times: i64::MIN..=i64::MAX,
+        hashes: 0..=u64::MAX,
+        key: None,
+        place: &[],
+    };
+    let one = ScanRequest {
+        tombstones: true,
+        event_times: -5..=1_700_000_000_000_000,
+        hashes: 3..=u64::MAX - 1,
+        key: Some(b"\x03\x00JFK"),
+        place: &place,
+        ..all.clone()
+    };
+    let row = ScanRow {
+        event_time: 1_600_000_000_000_001,
+        created_time: -7,
+        expire_at: 5,
+        sequence: 78,
+        tombstone: false,
+        key: b"\x03\x00JFK",
+        dense: true,
+        value: &[0x3F; 16],
+    };
+    let sparse = [&[0b1010][..], &[0x3F; 4], &[0; 4], &[0x40; 4], &[0; 4]].concat();
+    let page = |place: Option<&[u8]>| {
+        let mut encoder = ScanEncoder::default();
+        encoder.push(&row).unwrap();
+        let deleted = ScanRow { tombstone: true, expire_at: NO_TIME, sequence: 12, ..row };
+        encoder.push(&deleted).unwrap();
+        let created_time = NO_TIME;
+        encoder.push(&ScanRow { dense: false, value: &sparse, created_time, ..row }).unwrap();
+        made(|out| encoder.finish(out, 15, place, MAX).unwrap())
+    };
+    let none = made(|out| ScanEncoder::default().finish(out, 14, None, MAX).unwrap());
+    vec![
+        ("scan", "scan", made(|out| all.encode(out, 14, MAX).unwrap())),
+        ("scan", "scan-one", made(|out| one.encode(out, 15, MAX).unwrap())),
+        ("scan", "scanned", page(Some(&place))),
+        ("scan", "scanned-last", page(None)),
+        ("scan", "scanned-empty", none),
     ]
 }
 

@@ -1,0 +1,105 @@
+//! Snapshots, asked of every shard.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use thermae_env::Env;
+
+use super::Handle;
+use crate::cut::ShardCut;
+use crate::error::Error;
+use crate::message::{CutWaiter, Message, Waiter};
+use crate::outside::Shared;
+use crate::snapshot::{Place, Snapshot};
+
+/// How often whoever waits looks whether the shards are still there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Looks that stopping shards are given.
+const STOP_LOOKS: u32 = 50;
+
+/// A snapshot that shards are being asked for.
+pub struct SnapshotTicket<E: Env> {
+    shared: Arc<Shared<E>>,
+    place: Place,
+    waiters: Vec<CutWaiter<E>>,
+    cuts: Vec<ShardCut<E>>,
+}
+
+impl<E: Env> Handle<E> {
+    /// A snapshot of the store: it includes every write that was acknowledged before the call. Waits for
+    /// the shards, each of which has little to do for it, or, where two full memtables are on their way to
+    /// disk already, for a flush.
+    ///
+    /// # Errors
+    /// There are too many snapshots, flushes fail, or the store is stopped.
+    pub fn snapshot(&self) -> Result<Snapshot<E>, Error> {
+        self.submit_snapshot()?.wait()
+    }
+
+    /// Asks every shard for its part of a snapshot.
+    ///
+    /// # Errors
+    /// There are too many snapshots, or the store is stopped.
+    pub fn submit_snapshot(&self) -> Result<SnapshotTicket<E>, Error> {
+        let place = self.shared.snapshots.take()?;
+        let mut waiters = Vec::new();
+        for shard in 0..self.shared.mailboxes.len() {
+            let waiter = Arc::new(Waiter::default());
+            self.post(shard, Message::Snapshot(Arc::clone(&waiter)))?;
+            waiters.push(waiter);
+        }
+        let shared = Arc::clone(&self.shared);
+        Ok(SnapshotTicket { shared, place, waiters, cuts: Vec::new() })
+    }
+}
+
+impl<E: Env> SnapshotTicket<E> {
+    /// Waits for every shard.
+    ///
+    /// # Errors
+    /// A shard refuses.
+    pub fn wait(mut self) -> Result<Snapshot<E>, Error> {
+        let mut looks = 0;
+        while let Some(waiter) = self.waiters.last() {
+            match waiter.take_within(LOOK_EVERY).pop() {
+                Some(cut) => {
+                    self.cuts.push(cut?);
+                    self.waiters.pop();
+                }
+                // A shard that is gone answers no more.
+                None => {
+                    let is_over =
+                        self.shared.stats.iter().any(|stats| stats.load().ended.is_some());
+                    looks += u32::from(self.shared.stopping.load(Ordering::Acquire));
+                    if is_over || looks > STOP_LOOKS {
+                        return Err(Error::Stopped);
+                    }
+                }
+            }
+        }
+        Ok(self.finish())
+    }
+
+    /// The snapshot if every shard has answered, or the ticket back.
+    ///
+    /// # Errors
+    /// A shard refuses.
+    pub fn poll(mut self) -> Result<Result<Snapshot<E>, Self>, Error> {
+        let mut waiting = Vec::new();
+        for waiter in std::mem::take(&mut self.waiters) {
+            match waiter.poll().pop() {
+                Some(cut) => self.cuts.push(cut?),
+                None => waiting.push(waiter),
+            }
+        }
+        self.waiters = waiting;
+        Ok(if self.waiters.is_empty() { Ok(self.finish()) } else { Err(self) })
+    }
+
+    fn finish(self) -> Snapshot<E> {
+        let Self { shared, place, cuts, .. } = self;
+        let (catalogue, reads) = (shared.catalogue.load_full(), &shared.reads);
+        Snapshot::new(cuts, reads.partitions(), catalogue, reads.hash_seed(), place)
+    }
+}

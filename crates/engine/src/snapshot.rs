@@ -1,0 +1,159 @@
+//! The store as it was at one time, to be read by any thread while the shards go on.
+//!
+//! Consistent in each shard: everything that it had applied when it was asked, and nothing later. So it
+//! includes every write that was acknowledged before the snapshot was asked for.
+//!
+//! It holds memory (memtables that are tables meanwhile) and space on the disk (tables that merges have
+//! replaced), until it is dropped; so there are only [`SNAPSHOTS_MAX`] at a time.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use thermae_env::Env;
+use thermae_formats::ViewId;
+use thermae_tiering::history::{HistoryRange, Retention, ShardPart, ViewHistory};
+
+use crate::catalogue::Catalogue;
+use crate::cut::ShardCut;
+use crate::error::Error;
+
+/// Snapshots of a store at a time.
+pub const SNAPSHOTS_MAX: usize = 8;
+/// When to ask again where there are so many, milliseconds.
+const RETRY_MS: u32 = 1_000;
+
+/// A view of the whole store that does not change. Clones share it.
+pub struct Snapshot<E: Env> {
+    inner: Arc<Inner<E>>,
+}
+
+struct Inner<E: Env> {
+    parts: Vec<ShardPart<E>>,
+    watermarks: Arc<[Option<i64>]>,
+    catalogue: Arc<Catalogue>,
+    hash_seed: u64,
+    _place: Place,
+}
+
+impl<E: Env> Clone for Snapshot<E> {
+    fn clone(&self) -> Self {
+        Snapshot { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<E: Env> Snapshot<E> {
+    /// Of what all shards handed over. The catalogue is one from after that: it knows every schema of
+    /// their rows.
+    pub(crate) fn new(
+        cuts: Vec<ShardCut<E>>,
+        partitions: u16,
+        catalogue: Arc<Catalogue>,
+        hash_seed: u64,
+        place: Place,
+    ) -> Self {
+        let mut watermarks = vec![None; usize::from(partitions)];
+        for (partition, event_time) in cuts.iter().flat_map(|cut| &cut.watermarks) {
+            if let Some(mark) = watermarks.get_mut(usize::from(*partition)) {
+                *mark = Some(*event_time);
+            }
+        }
+        let parts = cuts.into_iter().map(|cut| cut.part).collect();
+        let watermarks = watermarks.into();
+        Snapshot {
+            inner: Arc::new(Inner { parts, watermarks, catalogue, hash_seed, _place: place }),
+        }
+    }
+
+    /// The definitions of its time.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.inner.catalogue
+    }
+
+    /// Seed of the entity hash that rows are sorted by.
+    pub fn hash_seed(&self) -> u64 {
+        self.inner.hash_seed
+    }
+
+    /// The newest event time applied in each partition, microseconds; `None` where there are no rows.
+    pub fn watermarks(&self) -> &[Option<i64>] {
+        &self.inner.watermarks
+    }
+
+    /// The history of a view's entities with hashes in `hashes`; tables are read `scan_bytes` at a time.
+    /// It reads the disk, and blocks the calling thread while it does.
+    ///
+    /// # Errors
+    /// There is no such view, or a table cannot be read.
+    pub fn view(
+        &self,
+        view: ViewId,
+        hashes: RangeInclusive<u64>,
+        scan_bytes: usize,
+    ) -> Result<ViewHistory<E>, Error> {
+        self.history(&HistoryRange { hashes, ..HistoryRange::all(view, scan_bytes) })
+    }
+
+    /// The same, with event times that are wanted.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub fn history(&self, range: &HistoryRange) -> Result<ViewHistory<E>, Error> {
+        let Some(view) = self.inner.catalogue.view_by_id(range.view) else {
+            return Err(Error::NotFound(format!("no feature view has the id {}", range.view.0)));
+        };
+        let policy = view.latest.definition.tiers;
+        let retention = Retention { policy, watermarks: Arc::clone(&self.inner.watermarks) };
+        ViewHistory::open(&self.inner.parts, range, retention).map_err(Error::from_warm)
+    }
+}
+
+/// The places for snapshots.
+#[derive(Debug, Default)]
+pub struct Places {
+    taken: AtomicUsize,
+}
+
+/// One of them, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Places>);
+
+impl Places {
+    /// Takes a place.
+    ///
+    /// # Errors
+    /// All are taken.
+    pub fn take(self: &Arc<Self>) -> Result<Place, Error> {
+        let place = Place(Arc::clone(self));
+        // Counted before it is looked at: dropping the place takes that back.
+        if self.taken.fetch_add(1, Ordering::Relaxed) < SNAPSHOTS_MAX {
+            return Ok(place);
+        }
+        let what = format!("{SNAPSHOTS_MAX} snapshots are read already");
+        Err(Error::Overloaded(what, RETRY_MS))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_place_is_given_back_when_it_is_dropped() {
+        let places = Arc::new(Places::default());
+        let mut taken: Vec<_> = (0..SNAPSHOTS_MAX).map(|_| places.take().unwrap()).collect();
+        for _ in 0..3 {
+            assert!(matches!(places.take(), Err(Error::Overloaded(..))));
+        }
+        taken.pop();
+        let _again = places.take().unwrap();
+        assert!(places.take().is_err());
+    }
+}

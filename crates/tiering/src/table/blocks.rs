@@ -1,0 +1,113 @@
+//! The blocks of a table one after the other, read many at a time.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use thermae_env::{AlignedBuf, File};
+use thermae_formats::ViewId;
+
+use super::read::{Extent, Table};
+use super::search::Scratch;
+use crate::error::WarmError;
+
+/// Bytes of the first read after a jump: whoever jumps may soon jump again. Each further one is twice as
+/// long, up to what the reader wants.
+const FIRST_BYTES: u64 = 16 << 10;
+
+/// Blocks in their order, by blocking direct reads.
+pub(super) struct Blocks<F> {
+    pub(super) table: Arc<Table<F>>,
+    left: Range<u32>,
+    run: AlignedBuf,
+    run_at: u64,
+    most_bytes: u64,
+    ahead_bytes: u64,
+}
+
+/// A block whose rows are in the scratch.
+pub(super) struct Block {
+    pub(super) number: u32,
+    pub(super) view: ViewId,
+    pub(super) offset_bytes: u64,
+    pub(super) rows: u32,
+}
+
+impl<F: File> Blocks<F> {
+    /// All of a table, read `run_bytes` at a time, or a block where one is larger.
+    pub(super) fn new(table: Arc<Table<F>>, run_bytes: usize) -> Self {
+        let left = 0..table.blocks();
+        let most_bytes = run_bytes as u64;
+        let run = AlignedBuf::new();
+        Self { table, left, run, run_at: 0, most_bytes, ahead_bytes: most_bytes }
+    }
+
+    /// Some of a table: the first reads are short.
+    pub(super) fn within(table: Arc<Table<F>>, blocks: Range<u32>, run_bytes: usize) -> Self {
+        let all = Self::new(table, run_bytes);
+        Self { left: blocks, ahead_bytes: FIRST_BYTES.min(all.most_bytes), ..all }
+    }
+
+    /// Restores the rows of the next block; after an error, the one after it.
+    pub(super) fn next(&mut self, scratch: &mut Scratch) -> Result<Option<Block>, WarmError> {
+        let next = self.left.start + 1;
+        let loaded = self.load(scratch);
+        if loaded.is_err() {
+            self.left.start = next;
+        }
+        loaded
+    }
+
+    /// Restores the rows of the next block; after an error, the same again.
+    pub(super) fn load(&mut self, scratch: &mut Scratch) -> Result<Option<Block>, WarmError> {
+        scratch.raw.clear();
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let number = self.left.start;
+        let place = self.table.extent(number..number + 1);
+        if place.offset_bytes + place.bytes > self.run_at + self.run.len() as u64 {
+            self.read_run(number)?;
+        }
+        let start = (place.offset_bytes - self.run_at) as usize;
+        let block = self.run.get(start..start + place.bytes as usize).unwrap_or_default();
+        let rows = self.table.restore(place.offset_bytes, block, scratch)?;
+        self.left.start += 1;
+        let view = self.table.index.view_of(number).unwrap_or_default();
+        Ok(Some(Block { number, view, offset_bytes: place.offset_bytes, rows }))
+    }
+
+    /// Leaves out the blocks before `block`; false if that is none.
+    pub(super) fn skip_to(&mut self, block: u32) -> bool {
+        let skips = block > self.left.start;
+        if skips {
+            self.left.start = block.min(self.left.end);
+            self.ahead_bytes = FIRST_BYTES.min(self.most_bytes);
+        }
+        skips
+    }
+
+    /// Leaves out all that are left.
+    pub(super) fn finish(&mut self) {
+        self.left.start = self.left.end;
+        self.run = AlignedBuf::new();
+    }
+
+    /// Bytes of the blocks before the next one.
+    pub(super) fn passed_bytes(&self) -> u64 {
+        self.table.extent(0..self.left.start).bytes
+    }
+
+    /// Reads the blocks from `first` on that a run holds.
+    fn read_run(&mut self, first: u32) -> Result<(), WarmError> {
+        let whole = self.table.extent(first..self.left.end);
+        let offset_bytes = whole.offset_bytes;
+        let one_bytes = self.table.extent(first..first + 1).bytes;
+        let bytes = whole.bytes.min(self.ahead_bytes.max(one_bytes));
+        self.ahead_bytes = (self.ahead_bytes * 2).min(self.most_bytes);
+        // The old run goes first: there is never memory for two.
+        self.run = AlignedBuf::new();
+        self.run_at = offset_bytes;
+        self.run = self.table.read(Extent { offset_bytes, bytes })?;
+        Ok(())
+    }
+}

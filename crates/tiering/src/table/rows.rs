@@ -1,0 +1,145 @@
+//! The rows of one view in a range of entity hashes, with jumps forward over what is not wanted.
+
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+
+use thermae_env::File;
+use thermae_formats::ViewId;
+use thermae_formats::hash::entity_hash;
+use thermae_formats::version::Version;
+
+use super::blocks::Blocks;
+use super::read::Table;
+use super::search::Scratch;
+use crate::error::WarmError;
+
+/// A place among a view's rows of a table. It holds one run of blocks as read, and the rows of one block;
+/// what unpacks them is lent by the caller, who may have hundreds of tables at a time.
+///
+/// An operation that fails leaves it where it was, or further on towards where it was to go, and may be
+/// repeated.
+pub struct ViewRows<F> {
+    view: ViewId,
+    last_hash: u64,
+    blocks: Blocks<F>,
+    /// The rows of the block that it stands in, and where the present one lies in them; none is there
+    /// before the first row and behind the last.
+    raw: Vec<u8>,
+    row: Range<usize>,
+    entity_hash: u64,
+    /// Rows of the block behind the present one.
+    left: u32,
+    offset_bytes: u64,
+}
+
+impl<F: File> Table<F> {
+    /// The view's rows with hashes in `hashes`, read up to `run_bytes` at a time; standing before the
+    /// first. `None`: there is none.
+    pub fn view_rows(
+        self: &Arc<Self>,
+        view: ViewId,
+        hashes: &RangeInclusive<u64>,
+        run_bytes: usize,
+    ) -> Option<ViewRows<F>> {
+        let blocks = self.index.within(self.about().kind, view, hashes)?;
+        (!blocks.is_empty()).then(|| ViewRows {
+            view,
+            last_hash: *hashes.end(),
+            blocks: Blocks::within(Arc::clone(self), blocks, run_bytes),
+            raw: Vec::new(),
+            row: 0..0,
+            entity_hash: 0,
+            left: 0,
+            offset_bytes: 0,
+        })
+    }
+}
+
+impl<F: File> ViewRows<F> {
+    /// Entity hash and version of the present row; `None` before the first and behind the last.
+    pub fn peek(&self) -> Option<(u64, Version<'_>)> {
+        let (version, _) = Version::split_first(self.raw.get(self.row.clone())?).ok()?;
+        Some((self.entity_hash, version))
+    }
+
+    /// Goes to the next row.
+    ///
+    /// # Errors
+    /// A block cannot be read, or is not what was written there.
+    pub fn advance(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
+        if self.left == 0 {
+            if self.row.end < self.raw.len() {
+                return Err(self.damaged(&"more bytes follow the rows of the block"));
+            }
+            return self.load(scratch);
+        }
+        self.step(self.row.end)
+    }
+
+    /// Goes forward to the first row that does not lie before this hash and key.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub fn seek(
+        &mut self,
+        entity_hash: u64,
+        key: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<(), WarmError> {
+        let is_before = |row: Option<(u64, Version<'_>)>| {
+            row.is_some_and(|(hash, version)| (hash, version.key) < (entity_hash, key))
+        };
+        let is_begun = !self.raw.is_empty();
+        if is_begun && !is_before(self.peek()) {
+            return Ok(());
+        }
+        let table = &self.blocks.table;
+        let hashes = entity_hash..=self.last_hash.max(entity_hash);
+        let wanted = table.index.within(table.about().kind, self.view, &hashes);
+        if self.blocks.skip_to(wanted.map_or(0, |blocks| blocks.start)) || !is_begun {
+            self.load(scratch)?;
+        }
+        while is_before(self.peek()) {
+            self.advance(scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Goes to the first row of the next block.
+    fn load(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
+        let block = self.blocks.load(scratch)?;
+        std::mem::swap(&mut self.raw, &mut scratch.raw);
+        let Some(block) = block else {
+            self.end();
+            return Ok(());
+        };
+        (self.row, self.left) = (0..0, block.rows);
+        self.offset_bytes = block.offset_bytes;
+        self.step(0)
+    }
+
+    /// Goes to the row that begins at `at` of the block.
+    fn step(&mut self, at: usize) -> Result<(), WarmError> {
+        let rest = self.raw.get(at..).unwrap_or_default();
+        let (version, after) = Version::split_first(rest).map_err(|error| self.damaged(&error))?;
+        let hash = entity_hash(version.key, self.blocks.table.hash_seed());
+        let end = at + rest.len() - after.len();
+        if hash > self.last_hash {
+            self.end();
+            return Ok(());
+        }
+        (self.row, self.entity_hash) = (at..end, hash);
+        self.left -= 1;
+        Ok(())
+    }
+
+    /// Behind the last row; the memory is given back.
+    fn end(&mut self) {
+        self.blocks.finish();
+        (self.raw, self.row, self.left) = (Vec::new(), 0..0, 0);
+    }
+
+    fn damaged(&self, what: &impl ToString) -> WarmError {
+        self.blocks.table.damaged(self.offset_bytes, what)
+    }
+}
