@@ -13,6 +13,7 @@ mod encoding;
 mod error;
 mod fetch;
 mod file;
+mod footer;
 mod meta;
 mod objects;
 mod scan;

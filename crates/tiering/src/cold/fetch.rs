@@ -149,10 +149,10 @@ mod tests {
 
     #[test]
     fn ranges_become_whole_chunks_and_near_ones_become_one() {
-        let data = 100 * CHUNK_BYTES + 7;
-        let found = coalesce(vec![10..20, 99 * CHUNK_BYTES..data, 5 * CHUNK_BYTES..5 * CHUNK_BYTES + 1], data);
-        assert_eq!(found, [0..6 * CHUNK_BYTES, 99 * CHUNK_BYTES..data]);
-        let beyond = std::iter::once(data + 5..data + 9).collect();
+        let (chunk, data) = (CHUNK_BYTES, 100 * CHUNK_BYTES + 7);
+        let found = coalesce(vec![10..20, 99 * chunk..data, 5 * chunk..5 * chunk + 1, 3..3], data);
+        assert_eq!(found, [0..6 * chunk, 99 * chunk..data]);
+        let beyond = std::iter::once(data + chunk..data + 2 * chunk).collect();
         assert_eq!(coalesce(beyond, data), []);
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::bloom_filter::Sbbf;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use thermae_formats::{KeyType, split_key};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::checked::CHUNK_BYTES;
 use super::columns::SYSTEM;
 use super::fetch::{Parts, cut, fetch};
+use super::footer::{chunk_bytes, group_starts, read_footer};
 use super::meta::{FENCE_ROWS, FileMeta, Store};
 use super::objects::Objects;
 use super::{ColdError, Columns, FileRef};
@@ -68,10 +68,7 @@ impl ColdFile {
     ) -> Result<Self, ColdError> {
         let begin = file.bytes - file.tail_bytes;
         let damaged = |what: String| ColdError::damaged(object, begin, what);
-        let footer = ParquetMetaDataReader::new()
-            .with_page_index_policy(PageIndexPolicy::Required)
-            .parse_and_finish(&tail)
-            .map_err(|error| damaged(error.to_string()))?;
+        let footer = read_footer(&tail, begin).map_err(damaged)?;
         let pairs = footer.file_metadata().key_value_metadata().cloned().unwrap_or_default();
         let meta = FileMeta::from_pairs(object, &pairs, &store, columns)?;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -191,7 +188,7 @@ impl ColdFile {
         let mut ranges = Vec::new();
         for (leaf, chunk) in chunks.iter().enumerate().filter(|(leaf, _)| is_wanted(*leaf)) {
             let pages = index.page_locations(leaf)?;
-            let (begin, _) = chunk.byte_range();
+            let begin = chunk_bytes(chunk)?.start;
             // What lies before the first page is the dictionary.
             ranges.push(begin..u64::try_from(pages.first()?.offset).ok()?);
             for (at, page) in pages.iter().enumerate() {
@@ -217,14 +214,4 @@ fn holds(filter: &Sbbf, key_type: KeyType, field: &[u8]) -> bool {
             filter.check(&FixedLenByteArray::from(ByteArray::from(field.to_vec())))
         }
     }
-}
-
-/// First row of each row group and the count of all; `None` if a count is impossible.
-fn group_starts(metadata: &ParquetMetaData) -> Option<Vec<u64>> {
-    let mut starts = vec![0_u64];
-    for group in metadata.row_groups() {
-        let rows = u64::try_from(group.num_rows()).ok().filter(|rows| *rows > 0)?;
-        starts.push(starts.last()?.checked_add(rows)?);
-    }
-    Some(starts)
 }
