@@ -3,8 +3,11 @@
 //!
 //! A row's way: sorted rows of a view and a day -> `write.rs` (through `build.rs` into columns, through
 //! `checked.rs` into checksummed bytes). And back: `file.rs` (a file by its verified tail) -> `scan.rs` (rows
-//! in table order, through `fetch.rs` and `cells.rs`).
+//! in table order, through `fetch.rs` and `cells.rs`). `batch.rs` makes files of rows that come in any order,
+//! `archive.rs` uploads them and has them named by a commit of the table log, `log/`.
 
+mod archive;
+mod batch;
 mod build;
 mod cells;
 mod checked;
@@ -14,17 +17,24 @@ mod error;
 mod fetch;
 mod file;
 mod footer;
+mod log;
+mod local;
 mod meta;
 mod objects;
+pub mod plan;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod values;
 mod write;
 
+pub use archive::{Archive, table_path};
+pub use batch::Batch;
 pub use columns::Columns;
 pub use error::ColdError;
 pub use file::ColdFile;
+pub use local::LocalObjects;
+pub use log::{Changes, Committed, Definition, Snapshot, commit};
 pub use meta::{ARCHIVE_VERSION, FileMeta, Store};
 pub use objects::{Listed, MemoryObjects, ObjectError, Objects, PutNew};
 pub use scan::ColdScan;
