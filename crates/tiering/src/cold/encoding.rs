@@ -30,6 +30,8 @@ pub(super) fn properties(
     columns: &Columns,
     sample: &RecordBatch,
 ) -> Result<WriterProperties, ColdError> {
+    // A sample that is not full is all of the file.
+    let most_rows = if sample.num_rows() < SAMPLE_ROWS { sample.num_rows() } else { ROW_GROUP_ROWS };
     let mut builder = WriterProperties::builder()
         .set_created_by("thermae".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
@@ -50,7 +52,8 @@ pub(super) fn properties(
             let path = ColumnPath::from(column.name.as_str());
             builder = builder
                 .set_column_bloom_filter_enabled(path.clone(), true)
-                .set_column_bloom_filter_fpp(path, BLOOM_FALSE_POSITIVES);
+                .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
+                .set_column_bloom_filter_max_ndv(path, most_rows as u64);
         }
     }
     Ok(builder.build())

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod damage;
+mod faults;
 mod golden;
-mod rows;
+pub(super) mod rows;
 mod round_trip;
 mod seek;

@@ -16,7 +16,7 @@ use super::encoding::{SAMPLE_ROWS, properties};
 use super::meta::{FENCE_ROWS, FileMeta, Store};
 use super::{ColdError, Columns};
 
-const DAY_US: i64 = 86_400 * 1_000_000;
+pub(super) const DAY_US: i64 = 86_400 * 1_000_000;
 /// 0001-01-01 and 9999-12-31: the days that every reader of a table knows.
 const FIRST_DAY: i64 = -719_162;
 const LAST_DAY: i64 = 2_932_896;
