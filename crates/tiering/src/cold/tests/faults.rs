@@ -190,29 +190,45 @@ impl World {
     }
 }
 
-/// One process's life: until it is done or dies.
+/// One process's life: until it is done or dies. It knows the table twice: what one handle commits, the other
+/// learns only when it commits itself, as another process would.
 fn live(world: &World, objects: Arc<Faulty>, rng: &mut Rng) -> Result<(), ColdError> {
     let snapshot = Snapshot::load(&*objects, &world.table(), STORE)?;
-    let mut archive = Archive::new(objects, snapshot);
+    let mut handles = [
+        Archive::new(objects.clone(), snapshot.clone()),
+        Archive::new(objects, snapshot),
+    ];
+    for _ in 0..3 {
+        let archive = &mut handles[rng.below(2) as usize];
+        match rng.below(4) {
+            0 | 1 => archive_some(world, archive, rng)?,
+            2 => merge_a_day(world, archive, rng)?,
+            _ => drop(archive.sweep(&|_, _| true)?),
+        }
+    }
+    Ok(())
+}
+
+/// An attempt whose answer was lost is repeated: as it was, or from what the table says by then.
+fn archive_some(world: &World, archive: &mut Archive, rng: &mut Rng) -> Result<(), ColdError> {
     let batch = world.batch(archive.snapshot(), rng);
-    if !batch.advances().is_empty() {
-        // An attempt whose answer was lost is repeated, as it was or from what the table says by then.
-        if archive.archive(&batch, world.definition(), 1_000).is_err() {
-            let again = if rng.one_in(2) { batch } else { world.batch(archive.snapshot(), rng) };
-            archive.archive(&again, world.definition(), 2_000)?;
-        }
+    if batch.advances().is_empty() || archive.archive(&batch, world.definition(), 1_000).is_ok() {
+        return Ok(());
     }
-    if rng.one_in(2) {
-        let files = archive.snapshot().files();
-        let day = 15_000 + rng.below(3) as i32;
-        let paths: Vec<_> = files.filter(|file| file.day == day).map(|file| file.path.clone()).collect();
+    let again = if rng.one_in(2) { batch } else { world.batch(archive.snapshot(), rng) };
+    if !again.advances().is_empty() {
+        archive.archive(&again, world.definition(), 2_000)?;
+    }
+    Ok(())
+}
+
+fn merge_a_day(world: &World, archive: &mut Archive, rng: &mut Rng) -> Result<(), ColdError> {
+    let day = 15_000 + rng.below(3) as i32;
+    let of_day = archive.snapshot().files().filter(|file| file.day == day);
+    let paths: Vec<_> = of_day.map(|file| file.path.clone()).collect();
+    if paths.len() > 1 {
         let columns_of = |_| Some(Arc::clone(&world.columns));
-        if paths.len() > 1 {
-            archive.rewrite(&paths, &columns_of, world.definition(), &|_| true, false, 3_000)?;
-        }
-    }
-    if rng.one_in(4) {
-        archive.sweep(&|_, _| true)?;
+        archive.rewrite(&paths, &columns_of, world.definition(), &|_| true, false, 3_000)?;
     }
     Ok(())
 }
