@@ -174,8 +174,10 @@ impl RowLayout {
                 append(index, out);
                 let found = out.len() - at;
                 if found != slot.width as usize {
-                    let fault =
-                        FieldFault { offset: 0, reason: "the value is of another length than its type" };
+                    let fault = FieldFault {
+                        offset: 0,
+                        reason: "the value is of another length than its type",
+                    };
                     return Err(self.corrupt(index, at - bitmap_at, fault));
                 }
             }

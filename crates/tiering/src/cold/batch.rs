@@ -22,11 +22,7 @@ pub struct Batch {
 impl Batch {
     /// A batch of the rows of a view whose sequences lie in `advances`: for each partition the first, and the
     /// first that is not in it.
-    pub fn new(
-        store: Store,
-        columns: &Arc<Columns>,
-        advances: BTreeMap<u16, (u64, u64)>,
-    ) -> Self {
+    pub fn new(store: Store, columns: &Arc<Columns>, advances: BTreeMap<u16, (u64, u64)>) -> Self {
         let (arena, rows) = (Vec::new(), Vec::new());
         Self { store, columns: Arc::clone(columns), advances, arena, rows }
     }

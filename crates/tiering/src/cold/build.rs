@@ -106,8 +106,7 @@ enum Builder {
 
 impl Builder {
     fn new(column: &Column) -> Self {
-        let list =
-            |scalar| ListBuilder::new(Values::new(scalar)).with_field(element_field(scalar));
+        let list = |scalar| ListBuilder::new(Values::new(scalar)).with_field(element_field(scalar));
         match &column.value_type {
             ValueType::Scalar(scalar) => Self::Values(Values::new(*scalar)),
             ValueType::Opaque { .. } => Self::Values(Values::new(Scalar::Bytes)),

@@ -92,8 +92,12 @@ impl Cells {
             Self::Bool(array) => out.push(u8::from(array.value(row))),
             Self::Int32(array) => out.extend_from_slice(&array.value(row).to_le_bytes()),
             Self::Int64(array) => out.extend_from_slice(&array.value(row).to_le_bytes()),
-            Self::Float32(array) => out.extend_from_slice(&array.value(row).to_bits().to_le_bytes()),
-            Self::Float64(array) => out.extend_from_slice(&array.value(row).to_bits().to_le_bytes()),
+            Self::Float32(array) => {
+                out.extend_from_slice(&array.value(row).to_bits().to_le_bytes())
+            }
+            Self::Float64(array) => {
+                out.extend_from_slice(&array.value(row).to_bits().to_le_bytes())
+            }
             Self::Timestamp(array) => out.extend_from_slice(&array.value(row).to_le_bytes()),
             Self::Text(array) => out.extend_from_slice(array.value(row).as_bytes()),
             Self::Bytes(array) => out.extend_from_slice(array.value(row)),

@@ -120,14 +120,17 @@ pub(super) const fn scalar_of(key_type: KeyType) -> Scalar {
 
 /// Names that differ in more than case, because that is all that some readers tell apart.
 fn name_columns(view: &FeatureView) -> Vec<Column> {
-    let system = SYSTEM.iter().map(|(name, scalar, is_nullable)| {
-        (*name, ValueType::Scalar(*scalar), *is_nullable)
-    });
-    let keys = view.join_keys.iter().map(|key| {
-        (key.name.as_str(), ValueType::Scalar(scalar_of(key.key_type)), false)
-    });
-    let features =
-        view.features.iter().map(|feature| (feature.name.as_str(), feature.value_type.clone(), true));
+    let system = SYSTEM
+        .iter()
+        .map(|(name, scalar, is_nullable)| (*name, ValueType::Scalar(*scalar), *is_nullable));
+    let keys = view
+        .join_keys
+        .iter()
+        .map(|key| (key.name.as_str(), ValueType::Scalar(scalar_of(key.key_type)), false));
+    let features = view
+        .features
+        .iter()
+        .map(|feature| (feature.name.as_str(), feature.value_type.clone(), true));
     let mut taken = std::collections::HashSet::from([DAY_COLUMN.to_owned()]);
     let mut free = |name: &str| {
         let numbered = (2_u32..).map(|number| format!("{name}_{number}"));

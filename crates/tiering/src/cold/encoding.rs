@@ -22,8 +22,6 @@ const ROW_GROUP_BYTES: usize = 32 << 20;
 const PAGE_BYTES: usize = 1 << 20;
 const ZSTD_LEVEL: i32 = 3;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
-/// A dictionary pays where at most one value in so many is new.
-const VALUES_A_DICTIONARY_ENTRY: usize = 4;
 
 /// Properties for a file that begins with these rows.
 pub(super) fn properties(
@@ -31,7 +29,8 @@ pub(super) fn properties(
     sample: &RecordBatch,
 ) -> Result<WriterProperties, ColdError> {
     // A sample that is not full is all of the file.
-    let most_rows = if sample.num_rows() < SAMPLE_ROWS { sample.num_rows() } else { ROW_GROUP_ROWS };
+    let most_rows =
+        if sample.num_rows() < SAMPLE_ROWS { sample.num_rows() } else { ROW_GROUP_ROWS };
     let mut builder = WriterProperties::builder()
         .set_created_by("thermae".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
@@ -103,7 +102,8 @@ fn wants_dictionary(column: &Column, is_key: bool) -> bool {
 
 /// Whether few of the sample's values are new.
 fn repeats(column: &Column, sample: &arrow_array::ArrayRef) -> Result<bool, ColdError> {
-    let cells = Cells::new(&column.value_type, sample).map_err(|what| ColdError::Encode(what.into()))?;
+    let cells =
+        Cells::new(&column.value_type, sample).map_err(|what| ColdError::Encode(what.into()))?;
     let (mut distinct, mut values, mut bytes) = (HashSet::new(), 0, Vec::new());
     for row in (0..sample.len()).filter(|row| !cells.is_null(*row)) {
         bytes.clear();
@@ -111,5 +111,13 @@ fn repeats(column: &Column, sample: &arrow_array::ArrayRef) -> Result<bool, Cold
         distinct.insert(xxhash_rust::xxh3::xxh3_64(&bytes));
         values += 1;
     }
-    Ok(distinct.len() * VALUES_A_DICTIONARY_ENTRY <= values)
+    Ok(distinct.len() * values_an_entry(&column.value_type) <= values)
+}
+
+/// How many values an entry of a dictionary must stand for to pay: two of 8 bytes, of others four.
+fn values_an_entry(value_type: &ValueType) -> usize {
+    match value_type {
+        ValueType::Scalar(Scalar::Int64 | Scalar::Float64 | Scalar::Timestamp) => 2,
+        _ => 4,
+    }
 }

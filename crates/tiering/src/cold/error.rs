@@ -41,7 +41,9 @@ pub enum ColdError {
         version: String,
     },
     /// An object is of another store, view or schema than it was opened for.
-    #[error("{object} is of {what} {found}, expected {expected}: is the archive's root that of this store?")]
+    #[error(
+        "{object} is of {what} {found}, expected {expected}: is the archive's root that of this store?"
+    )]
     Foreign {
         /// The object.
         object: String,

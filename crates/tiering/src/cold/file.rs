@@ -169,9 +169,9 @@ impl ColdFile {
         is_wanted: impl Fn(usize) -> bool,
     ) -> Result<Parts, ColdError> {
         let data_bytes = self.file.bytes - self.file.tail_bytes;
-        let ranges = self
-            .page_ranges(group, rows, is_wanted)
-            .ok_or_else(|| ColdError::damaged(&self.object, data_bytes, "its page index has gaps"))?;
+        let ranges = self.page_ranges(group, rows, is_wanted).ok_or_else(|| {
+            ColdError::damaged(&self.object, data_bytes, "its page index has gaps")
+        })?;
         let checksums = &self.meta.checksums;
         fetch(objects, &self.object, self.file.bytes, data_bytes, checksums, ranges)
     }
@@ -210,8 +210,6 @@ fn holds(filter: &Sbbf, key_type: KeyType, field: &[u8]) -> bool {
         KeyType::Int32 => filter.check(&(integer as i32)),
         KeyType::Int64 => filter.check(&integer),
         KeyType::String | KeyType::Bytes => filter.check(&ByteArray::from(field[2..].to_vec())),
-        KeyType::Uuid => {
-            filter.check(&FixedLenByteArray::from(ByteArray::from(field.to_vec())))
-        }
+        KeyType::Uuid => filter.check(&FixedLenByteArray::from(ByteArray::from(field.to_vec()))),
     }
 }

@@ -31,9 +31,8 @@ pub(super) fn read_footer(tail: &Parts, data_bytes: u64) -> Result<ParquetMetaDa
                 let is_first = at == 0;
                 let row_follows = if is_first { first_row == 0 } else { first_row > next.1 };
                 let end = offset.checked_add(bytes).filter(|end| *end <= range.end);
-                let end = end.filter(|_| {
-                    offset >= next.0 && row_follows && first_row < group.num_rows()
-                });
+                let end =
+                    end.filter(|_| offset >= next.0 && row_follows && first_row < group.num_rows());
                 next = (end.ok_or_else(|| impossible("a page"))?, first_row);
             }
             if pages.is_empty() || chunk.num_values() < 0 {

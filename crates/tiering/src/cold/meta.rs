@@ -106,7 +106,7 @@ fn to_hex(words: &[u64]) -> String {
 fn from_hex(text: &str) -> Option<Vec<u64>> {
     let digits = text.as_bytes();
     let is_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
-    if digits.len() % 16 != 0 || !digits.iter().all(is_hex) {
+    if !digits.len().is_multiple_of(16) || !digits.iter().all(is_hex) {
         return None;
     }
     let words = digits.chunks(16).map(|word| {

@@ -117,7 +117,8 @@ impl Objects for MemoryObjects {
 
     fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, ObjectError> {
         let objects = self.objects();
-        let found = objects.iter().filter(|(path, _)| path.starts_with(prefix) && &path[..] > after);
+        let found =
+            objects.iter().filter(|(path, _)| path.starts_with(prefix) && &path[..] > after);
         let listed = |(path, bytes): (&String, &Bytes)| Listed {
             path: path.clone(),
             bytes: bytes.len() as u64,

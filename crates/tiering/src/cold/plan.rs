@@ -136,9 +136,8 @@ pub fn expired<'a>(
     keep_for_us: i64,
     slowest_watermark: Option<i64>,
 ) -> Vec<String> {
-    let past = |file: &&FileRef| {
-        crate::merge::is_past(file.event_times.1, keep_for_us, slowest_watermark)
-    };
+    let past =
+        |file: &&FileRef| crate::merge::is_past(file.event_times.1, keep_for_us, slowest_watermark);
     files.filter(past).map(|file| file.path.clone()).collect()
 }
 
@@ -171,9 +170,8 @@ pub fn may_leave_warm(
     archived: u64,
     now_us: i64,
 ) -> bool {
-    let is_older = |bound_us: i64| {
-        bound_us != 0 && version.event_time < now_us.saturating_sub(bound_us)
-    };
+    let is_older =
+        |bound_us: i64| bound_us != 0 && version.event_time < now_us.saturating_sub(bound_us);
     let may_move = is_older(policy.warm_for_us) && version.sequence < archived;
     if !version.is_newest {
         return may_move;

@@ -115,8 +115,7 @@ impl ColdScan {
             }
         }
         let Some(batch) = &mut self.batch else { return Ok(()) };
-        let damaged =
-            |what| ColdError::damaged(self.file.object(), 0, format!("a row has {what}"));
+        let damaged = |what| ColdError::damaged(self.file.object(), 0, format!("a row has {what}"));
         self.key.clear();
         batch.append_key(self.file.columns(), &mut self.key).map_err(damaged)?;
         let hash = entity_hash(&self.key, self.file.store().hash_seed);

@@ -4,6 +4,6 @@
 mod damage;
 mod faults;
 mod golden;
-pub(super) mod rows;
 mod round_trip;
+pub(super) mod rows;
 mod seek;

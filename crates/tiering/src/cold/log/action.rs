@@ -201,7 +201,8 @@ pub(super) fn decode(version: u64, bytes: &[u8]) -> Result<Vec<Action>, String> 
     let first = text.lines().next().unwrap_or_default();
     let lines = &bytes[first.len().min(bytes.len())..];
     let parse = |line: &str| {
-        serde_json::from_str::<Action>(line).map_err(|error| format!("a line does not read: {error}"))
+        serde_json::from_str::<Action>(line)
+            .map_err(|error| format!("a line does not read: {error}"))
     };
     let Action::CommitInfo(info) = parse(first)? else {
         return Err("its first line is no commitInfo: another writer made it".to_owned());

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use thermae_formats::CatalogueEntry;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::action::{Action, Add, Format, MetaData, Protocol, Remove, Txn, encode, partition_values};
+use super::action::{
+    Action, Add, Format, MetaData, Protocol, Remove, Txn, encode, partition_values,
+};
 use super::schema::schema_string;
 use super::snapshot::Snapshot;
 use crate::cold::objects::{ObjectError, Objects, PutNew};
@@ -101,13 +103,13 @@ fn stand(snapshot: &Snapshot, changes: &Changes) -> Standing {
     let from = |(partition, (from, _)): (&u16, &(u64, u64))| snapshot.archived(*partition) == *from;
     let is_there = |path: &String| snapshot.files.contains_key(path);
     // A file that came in may have gone out again since.
-    let was_added = |file: &FileRef| {
-        is_there(&file.path) || snapshot.removed.contains_key(&file.path)
-    };
+    let was_added =
+        |file: &FileRef| is_there(&file.path) || snapshot.removed.contains_key(&file.path);
     let has_effect = !changes.advances.is_empty() || !changes.removes.is_empty();
-    let applied = changes.advances.iter().all(|(partition, (_, to))| snapshot.archived(*partition) >= *to)
-        && changes.removes.iter().all(|path| snapshot.removed.contains_key(path))
-        && changes.adds.iter().all(was_added);
+    let applied =
+        changes.advances.iter().all(|(partition, (_, to))| snapshot.archived(*partition) >= *to)
+            && changes.removes.iter().all(|path| snapshot.removed.contains_key(path))
+            && changes.adds.iter().all(was_added);
     if has_effect && applied {
         Standing::Applied
     } else if changes.advances.iter().all(from) && changes.removes.iter().all(is_there) {

@@ -4,14 +4,12 @@ use serde_json::{Value as Json, json};
 use thermae_formats::time::format_timestamp_us;
 use thermae_formats::{Scalar, ValueType};
 
-use crate::cold::columns::{Columns, DAY_COLUMN};
 use crate::cold::FileRef;
+use crate::cold::columns::{Columns, DAY_COLUMN};
 
 /// The table's schema as Delta's `schemaString`.
 pub(super) fn schema_string(columns: &Columns) -> String {
-    let field = |name: &str, kind: Json, is_nullable: bool| {
-        json!({"name": name, "type": kind, "nullable": is_nullable, "metadata": {}})
-    };
+    let field = |name: &str, kind: Json, is_nullable: bool| json!({"name": name, "type": kind, "nullable": is_nullable, "metadata": {}});
     let mut fields: Vec<Json> = columns
         .columns()
         .iter()
@@ -50,7 +48,9 @@ pub(super) fn statistics(file: &FileRef) -> String {
     let (first, last) = file.event_times;
     let (first, last) = (
         first.div_euclid(1_000).saturating_mul(1_000),
-        last.div_euclid(1_000).saturating_add(i64::from(last.rem_euclid(1_000) != 0)).saturating_mul(1_000),
+        last.div_euclid(1_000)
+            .saturating_add(i64::from(last.rem_euclid(1_000) != 0))
+            .saturating_mul(1_000),
     );
     let (mut least, mut greatest) =
         (json!({"sequence": file.sequences.0}), json!({"sequence": file.sequences.1}));

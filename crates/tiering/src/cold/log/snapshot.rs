@@ -44,7 +44,11 @@ impl Snapshot {
         while snapshot.read_next(objects)? {}
         if snapshot.next_version < commits {
             let missing = snapshot.commit_path();
-            return Err(ColdError::damaged(&missing, 0, "it is missing, and later commits are there"));
+            return Err(ColdError::damaged(
+                &missing,
+                0,
+                "it is missing, and later commits are there",
+            ));
         }
         Ok(snapshot)
     }

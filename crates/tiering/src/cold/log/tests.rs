@@ -113,8 +113,10 @@ fn a_definition_is_stated_when_it_is_new_and_statistics_are_rounded_outwards() {
     let states = |version| text(version).contains("metaData");
     assert_eq!((states(0), states(1), states(2)), (true, false, true));
     assert_eq!(fixture.load().schema_id(), Some(SchemaId(5)));
-    let minimum = r#"\"minValues\":{\"event_timestamp\":\"2011-01-26T00:00:00.000Z\",\"sequence\":0}"#;
-    let maximum = r#"\"maxValues\":{\"event_timestamp\":\"2011-01-26T00:00:00.002Z\",\"sequence\":6}"#;
+    let minimum =
+        r#"\"minValues\":{\"event_timestamp\":\"2011-01-26T00:00:00.000Z\",\"sequence\":0}"#;
+    let maximum =
+        r#"\"maxValues\":{\"event_timestamp\":\"2011-01-26T00:00:00.002Z\",\"sequence\":6}"#;
     assert!(text(0).contains(minimum) && text(0).contains(maximum), "{}", text(0));
 }
 
@@ -134,7 +136,10 @@ fn every_damage_to_a_commit_is_named_and_none_is_read_over() {
         fixture.objects.delete(&path(0)).unwrap();
         fixture.objects.put_new(&path(0), flipped.into()).unwrap();
         let error = load(&fixture.objects).unwrap_err();
-        assert!(matches!(&error, ColdError::Damaged { object, .. } if *object == path(0)), "{error}");
+        assert!(
+            matches!(&error, ColdError::Damaged { object, .. } if *object == path(0)),
+            "{error}"
+        );
     }
     for len in 0..bytes.len() {
         fixture.objects.delete(&path(0)).unwrap();
@@ -158,11 +163,15 @@ fn what_another_store_or_writer_made_is_refused() {
     let error = Snapshot::load(&fixture.objects, TABLE, another).unwrap_err();
     assert!(matches!(error, ColdError::Foreign { what: "store", .. }), "{error}");
     let path = format!("{TABLE}/_delta_log/{:020}.json", 1);
-    let harmless = r#"{"commitInfo":{"timestamp":1,"operation":"VACUUM START","isBlindAppend":true}}"#;
+    let harmless =
+        r#"{"commitInfo":{"timestamp":1,"operation":"VACUUM START","isBlindAppend":true}}"#;
     fixture.objects.put_new(&path, harmless.into()).unwrap();
     assert_eq!(fixture.load().commits(), 2);
     let path = format!("{TABLE}/_delta_log/{:020}.json", 2);
-    let removes = format!("{harmless}\n{}", r#"{"remove":{"path":"a","deletionTimestamp":1,"dataChange":true}}"#);
+    let removes = format!(
+        "{harmless}\n{}",
+        r#"{"remove":{"path":"a","deletionTimestamp":1,"dataChange":true}}"#
+    );
     fixture.objects.put_new(&path, removes.into()).unwrap();
     let error = Snapshot::load(&fixture.objects, TABLE, STORE).unwrap_err();
     assert!(error.to_string().contains("another writer"), "{error}");

@@ -97,8 +97,17 @@ fn file(day: i32, bytes: u64, name: &str) -> FileRef {
 fn small_files_of_one_day_are_merged_when_they_are_many() {
     let two = [file(1, 10, "a"), file(1, 10, "b"), file(1, 50, "large"), file(2, 10, "c")];
     assert_eq!(next_merge(two.iter(), &POLICY), None);
-    let three = [file(1, 30, "a"), file(1, 10, "b"), file(1, 50, "large"), file(1, 20, "c"), file(2, 1, "d")];
-    assert_eq!(next_merge(three.iter(), &POLICY), Some(["b", "c", "a"].map(str::to_owned).to_vec()));
+    let three = [
+        file(1, 30, "a"),
+        file(1, 10, "b"),
+        file(1, 50, "large"),
+        file(1, 20, "c"),
+        file(2, 1, "d"),
+    ];
+    assert_eq!(
+        next_merge(three.iter(), &POLICY),
+        Some(["b", "c", "a"].map(str::to_owned).to_vec())
+    );
     let many: Vec<_> = (0..9).map(|number| file(1, 49, &number.to_string())).collect();
     let merged = next_merge(many.iter(), &POLICY);
     assert_eq!(merged.map(|paths| paths.len()), Some(4), "of 200 bytes at most");
@@ -139,7 +148,11 @@ fn a_file_ends_when_its_last_row_is_past_keep_for() {
         (100, None, &[]),
     ];
     for (keep_for_us, watermark, gone) in cases {
-        assert_eq!(expired(files.iter(), keep_for_us, watermark), gone, "{keep_for_us} at {watermark:?}");
+        assert_eq!(
+            expired(files.iter(), keep_for_us, watermark),
+            gone,
+            "{keep_for_us} at {watermark:?}"
+        );
     }
 }
 
@@ -189,6 +202,10 @@ fn an_object_that_nothing_names_goes_after_the_grace() {
         (300, Some(200), 310, false),
     ];
     for (modified_us, removed_us, now_us, goes) in cases {
-        assert_eq!(may_sweep(modified_us, removed_us, &POLICY, now_us), goes, "{modified_us} {removed_us:?} {now_us}");
+        assert_eq!(
+            may_sweep(modified_us, removed_us, &POLICY, now_us),
+            goes,
+            "{modified_us} {removed_us:?} {now_us}"
+        );
     }
 }

@@ -12,7 +12,7 @@ use thermae_formats::{CatalogueEntry, NO_TIME, RowLayout, SchemaId, Value};
 
 use super::rows::*;
 use crate::cold::{
-    Archive, Batch, Columns, ColdError, ColdScan, Committed, Definition, Listed, MemoryObjects,
+    Archive, Batch, ColdError, ColdScan, Columns, Committed, Definition, Listed, MemoryObjects,
     ObjectError, Objects, PutNew, Snapshot, table_path,
 };
 use crate::merge::Source;
@@ -69,7 +69,9 @@ impl Faulty {
 
     fn cut(&self, bytes: Bytes, fate: Fate) -> Bytes {
         match fate {
-            Fate::Truncated => bytes.slice(..self.rng.lock().unwrap().below(bytes.len() as u64 + 1) as usize),
+            Fate::Truncated => {
+                bytes.slice(..self.rng.lock().unwrap().below(bytes.len() as u64 + 1) as usize)
+            }
             _ => bytes,
         }
     }
@@ -134,12 +136,21 @@ impl World {
             let partition = partition_of(hash, STORE.partitions);
             let sequence = self.next_sequences.entry(partition).or_default();
             let event = (15_000 + rng.below(3) as i64) * DAY_US + rng.below(5) as i64;
-            let values = [Value::Float32(1.5), Value::Int64(*sequence as i64), Value::String("x".into())];
+            let values =
+                [Value::Float32(1.5), Value::Int64(*sequence as i64), Value::String("x".into())];
             let mut value = Vec::new();
             assert!(self.layout.encode(&values, &mut value).unwrap());
             let (schema_id, flags) = (SchemaId(3), FLAG_DENSE);
             let times = (event, NO_TIME, NO_TIME);
-            self.rows.push(Owned { hash, schema_id, flags, sequence: *sequence, times, key, value });
+            self.rows.push(Owned {
+                hash,
+                schema_id,
+                flags,
+                sequence: *sequence,
+                times,
+                key,
+                value,
+            });
             *sequence += 1;
         }
     }
@@ -194,10 +205,8 @@ impl World {
 /// learns only when it commits itself, as another process would.
 fn live(world: &World, objects: Arc<Faulty>, rng: &mut Rng) -> Result<(), ColdError> {
     let snapshot = Snapshot::load(&*objects, &world.table(), STORE)?;
-    let mut handles = [
-        Archive::new(objects.clone(), snapshot.clone()),
-        Archive::new(objects, snapshot),
-    ];
+    let mut handles =
+        [Archive::new(objects.clone(), snapshot.clone()), Archive::new(objects, snapshot)];
     for _ in 0..3 {
         let archive = &mut handles[rng.below(2) as usize];
         match rng.below(4) {

@@ -20,10 +20,12 @@ fn the_golden_file_reads_as_what_was_written() {
     let (file, bytes) = write(&columns, &rows);
     if std::env::var_os("THERMAE_BLESS").is_some() {
         std::fs::write(GOLDEN, &bytes).unwrap();
-        std::fs::write(LISTED, format!("{} {:016x}\n", file.tail_bytes, file.tail_checksum)).unwrap();
+        std::fs::write(LISTED, format!("{} {:016x}\n", file.tail_bytes, file.tail_checksum))
+            .unwrap();
     }
     // Another release of the Parquet writer may write other bytes: what must stay is that these read.
-    let (golden, listed) = (std::fs::read(GOLDEN).unwrap(), std::fs::read_to_string(LISTED).unwrap());
+    let (golden, listed) =
+        (std::fs::read(GOLDEN).unwrap(), std::fs::read_to_string(LISTED).unwrap());
     let (tail_bytes, tail_checksum) = listed.trim().split_once(' ').unwrap();
     let file = FileRef {
         bytes: golden.len() as u64,

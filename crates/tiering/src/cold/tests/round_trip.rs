@@ -53,7 +53,8 @@ fn rows_of_a_former_schema_are_written_as_the_newest_reads_them() {
     let rows = rows(&mut Rng::new(5), &former, SchemaId(3), 15_000, 50, 500);
     let (file, bytes) = write(&columns, &rows);
     let objects = store_of(&file, bytes);
-    let found = read_all(ColdScan::new(Arc::clone(&objects), open(&objects, &file, &columns)).unwrap());
+    let found =
+        read_all(ColdScan::new(Arc::clone(&objects), open(&objects, &file, &columns)).unwrap());
     assert_eq!(found.len(), rows.len());
     for (found, row) in found.iter().zip(&rows) {
         assert_eq!((found.hash, found.sequence, found.times), (row.hash, row.sequence, row.times));

@@ -112,7 +112,9 @@ pub fn scalar(rng: &mut Rng, scalar: Scalar) -> Value {
             _ => word,
         })),
         Scalar::String => Value::String(text.to_owned()),
-        Scalar::Bytes => Value::Bytes(text.bytes().chain(word.to_le_bytes()).take(small(word) as usize).collect()),
+        Scalar::Bytes => Value::Bytes(
+            text.bytes().chain(word.to_le_bytes()).take(small(word) as usize).collect(),
+        ),
         Scalar::Timestamp => Value::Timestamp(if word & 1 == 1 { i64::MIN } else { word as i64 }),
         Scalar::Uuid => Value::Uuid([word as u8; 16]),
         Scalar::Json => Value::Json(format!("{{\"a\": {word}}}")),
@@ -154,7 +156,14 @@ pub fn key(view: &FeatureView, number: u64) -> Vec<u8> {
 }
 
 /// Rows of a day under one schema, in table order.
-pub fn rows(rng: &mut Rng, view: &FeatureView, schema_id: SchemaId, day: i64, keys: u64, count: u64) -> Vec<Owned> {
+pub fn rows(
+    rng: &mut Rng,
+    view: &FeatureView,
+    schema_id: SchemaId,
+    day: i64,
+    keys: u64,
+    count: u64,
+) -> Vec<Owned> {
     let layout = RowLayout::new(&view.features).unwrap();
     let mut sorted = BTreeMap::new();
     for sequence in 0..count {
