@@ -13,7 +13,7 @@ use thermae_formats::{Scalar, ValueType};
 use super::ColdError;
 use super::cells::Cells;
 use super::columns::{Column, Columns, SYSTEM};
-use super::meta::FENCE_ROWS;
+use super::format::FENCE_ROWS;
 
 /// Rows that the choice is made by, and that a batch holds.
 pub(super) const SAMPLE_ROWS: usize = 8_192;

@@ -3,7 +3,7 @@
 use thermae_formats::{ProjectionError, RowError, SchemaError};
 use thiserror::Error;
 
-use super::meta::ARCHIVE_VERSION;
+use super::format::ARCHIVE_VERSION;
 use super::objects::ObjectError;
 
 /// Why the archive could not do what it was asked.

@@ -13,7 +13,8 @@ use super::checked::CHUNK_BYTES;
 use super::columns::SYSTEM;
 use super::fetch::{Parts, cut, fetch};
 use super::footer::{chunk_bytes, group_starts, read_footer};
-use super::meta::{FENCE_ROWS, FileMeta, Store};
+use super::format::FENCE_ROWS;
+use super::meta::{FileMeta, Store};
 use super::objects::Objects;
 use super::{ColdError, Columns, FileRef};
 

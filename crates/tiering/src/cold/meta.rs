@@ -5,11 +5,7 @@ use thermae_formats::{SchemaId, ViewId};
 
 use super::ColdError;
 use super::columns::Columns;
-
-/// Version of the archive's format.
-pub const ARCHIVE_VERSION: u16 = 1;
-/// Rows from one fence to the next, and most rows of a page.
-pub(super) const FENCE_ROWS: usize = 4_096;
+use super::format::ARCHIVE_VERSION;
 
 /// The store that an archive is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use thermae_formats::{KeyType, ViewId};
 use super::cells::Cells;
 use super::columns::SYSTEM;
 use super::file::ColdFile;
-use super::meta::FENCE_ROWS;
+use super::format::FENCE_ROWS;
 use super::objects::Objects;
 use super::{ColdError, Columns};
 use crate::merge::{Entry, SeekSource, Source};

@@ -13,7 +13,8 @@ use thermae_formats::{SchemaId, ViewId};
 use super::build::BatchBuilder;
 use super::checked::Checked;
 use super::encoding::{SAMPLE_ROWS, properties};
-use super::meta::{FENCE_ROWS, FileMeta, Store};
+use super::format::FENCE_ROWS;
+use super::meta::{FileMeta, Store};
 use super::{ColdError, Columns};
 
 pub(super) const DAY_US: i64 = 86_400 * 1_000_000;

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use thermae_formats::SchemaId;
 use thermae_formats::schema::History;
 

@@ -1,5 +1,7 @@
 //! A file of format version 1, kept: every later build reads it.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::sync::Arc;
 
 use thermae_formats::SchemaId;
