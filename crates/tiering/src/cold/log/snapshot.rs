@@ -39,16 +39,12 @@ impl Snapshot {
         let listed = objects
             .list(&prefix, "")
             .map_err(|error| ColdError::objects("list", &prefix, error))?;
-        let commits = listed.iter().filter(|object| object.path.ends_with(".json"));
-        let commits = commits.count() as u64;
         while snapshot.read_next(objects)? {}
-        if snapshot.next_version < commits {
+        let last = listed.iter().filter_map(|object| commit_version(&object.path)).max();
+        if last.is_some_and(|last| last >= snapshot.next_version) {
             let missing = snapshot.commit_path();
-            return Err(ColdError::damaged(
-                &missing,
-                0,
-                "it is missing, and later commits are there",
-            ));
+            let what = "it is missing, and later commits are there";
+            return Err(ColdError::damaged(&missing, 0, what));
         }
         Ok(snapshot)
     }
@@ -221,4 +217,11 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// The version of a commit's object; other objects of a log, such as checkpoints of other writers, have none.
+fn commit_version(path: &str) -> Option<u64> {
+    let stem = path.rsplit('/').next()?.strip_suffix(".json")?;
+    let is_version = stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit());
+    is_version.then(|| stem.parse().ok()).flatten()
 }
