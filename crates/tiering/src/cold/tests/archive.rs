@@ -1,6 +1,6 @@
 //! Tables: archived, merged, erased from, gone on with under other schemas; in memory and on local disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -172,20 +172,26 @@ fn a_table_of_wider_columns_begins_where_the_former_ends() {
 }
 
 #[test]
-fn a_batch_takes_the_rows_of_its_sequences_alone() {
-    let view = small_view();
-    let rows = rows(&mut Rng::new(1), &view, SchemaId(3), 15_000, 30, 200);
-    let advances = BTreeMap::from([(2, (10, 90)), (7, (0, 40))]);
-    let mut batch = Batch::new(STORE, &columns(&view), advances);
-    for row in &rows {
+fn a_batch_takes_the_rows_of_its_partitions_and_sequences_once() {
+    let table = Table::new(Arc::new(MemoryObjects::default()));
+    let (rows, _) = two_days(&table);
+    let advances = (2..STORE.partitions).map(|partition| (partition, (50, 120))).collect();
+    let mut batch = Batch::new(STORE, &table.columns, advances);
+    let is_its = |row: &&Owned| {
         let partition = partition_of(row.hash, STORE.partitions);
-        let is_its = match partition {
-            2 => (10..90).contains(&row.sequence),
-            7 => row.sequence < 40,
-            _ => false,
-        };
-        assert_eq!(batch.push(row.hash, &row.version()), is_its);
+        partition >= 2 && (50..120).contains(&row.sequence)
+    };
+    for row in rows.iter().rev().chain(&rows) {
+        assert_eq!(batch.push(row.hash, &row.version()), is_its(&row));
     }
+    let mut archive = table.open();
+    let snapshot = archive.snapshot().clone();
+    let advances = (2..STORE.partitions).map(|partition| (partition, (0, 50))).collect();
+    let before = Batch::new(STORE, &table.columns, advances);
+    archive.archive(&before, table.definition(), 1).unwrap();
+    assert_eq!(archive.archive(&batch, table.definition(), 2).unwrap(), Committed::Done);
+    assert_eq!((snapshot.archived(2), archive.snapshot().archived(2)), (0, 120));
+    assert_eq!(table.rows(&archive), rows.iter().filter(is_its).cloned().collect::<Vec<_>>());
 }
 
 #[test]

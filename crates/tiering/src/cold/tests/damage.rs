@@ -54,9 +54,9 @@ fn a_truncated_object_is_an_error_at_every_length() {
     }
 }
 
-/// Checksums keep hostile bytes from the parsers; this is what the parsers do with those that pass.
+/// Checksums keep hostile bytes from the parsers; this is what they do with a footer that passes.
 #[test]
-fn bytes_that_bear_the_right_checksums_never_panic() {
+fn a_tail_that_bears_the_right_checksum_never_panics() {
     let (columns, file, bytes) = sample();
     let begin = (file.bytes - file.tail_bytes) as usize;
     let mut rng = Rng::new(3);

@@ -20,6 +20,7 @@ use crate::testing::Rng;
 
 /// Runs of the campaign; a longer one is for `THERMAE_COLD_RUNS`.
 const RUNS: u64 = 2_000;
+const THREADS: usize = 4;
 const STEPS: u64 = 6;
 const KEYS: u64 = 12;
 
@@ -283,7 +284,11 @@ fn run(seed: u64) -> u64 {
 fn nothing_is_lost_or_doubled_whatever_the_object_store_does() {
     let runs = std::env::var("THERMAE_COLD_RUNS").ok().and_then(|runs| runs.parse().ok());
     let runs = runs.unwrap_or(RUNS);
-    let deaths: u64 = (0..runs).map(run).sum();
+    let deaths: u64 = std::thread::scope(|scope| {
+        let stripe = |first: u64| move || (first..runs).step_by(THREADS).map(run).sum::<u64>();
+        let threads: Vec<_> = (0..THREADS as u64).map(|first| scope.spawn(stripe(first))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
     // A campaign that never fails tests nothing.
     assert!(deaths > runs, "{deaths} lives ended by faults");
 }
