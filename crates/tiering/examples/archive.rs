@@ -27,7 +27,7 @@ use thermae_formats::{
 };
 use thermae_tiering::cold::{
     Archive, Batch, ColdFile, ColdScan, Columns, Definition, FileWriter, LocalObjects,
-    MemoryObjects, Objects, Snapshot, Store, event_day, table_path,
+    MemoryObjects, Objects, OpenFiles, Snapshot, Store, event_day, table_path,
 };
 use thermae_tiering::merge::Source;
 
@@ -217,7 +217,7 @@ fn archive(objects: &Arc<dyn Objects>, view: FeatureView, rows: &[Row]) -> Resul
     let entry = CatalogueEntry { schema_id: SCHEMA, view_id: VIEW, view };
     let table = table_path(&entry.view, SCHEMA);
     let snapshot = Snapshot::load(&**objects, &table, STORE)?;
-    let mut archive = Archive::new(Arc::clone(objects), snapshot);
+    let mut archive = Archive::new(Arc::clone(objects), snapshot, Arc::new(OpenFiles::new(0)));
     let definition = Definition { columns: &columns, entry: &entry };
     let start = now_ns();
     archive.archive(&batch, definition, 1_700_000_000_000_000)?;

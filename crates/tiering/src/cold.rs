@@ -22,6 +22,7 @@ mod local;
 mod log;
 mod meta;
 mod objects;
+mod open_files;
 pub mod plan;
 mod scan;
 #[cfg(test)]
@@ -39,5 +40,6 @@ pub use local::LocalObjects;
 pub use log::{Changes, Committed, Definition, Snapshot, commit};
 pub use meta::{FileMeta, Store};
 pub use objects::{Listed, MemoryObjects, ObjectError, Objects, PutNew};
+pub use open_files::OpenFiles;
 pub use scan::ColdScan;
 pub use write::{FileRef, FileWriter, event_day};

@@ -199,7 +199,10 @@ fn elements_of_a_list_are_taken_out_and_put_together_again() {
             encode_elements(scalar, elements.len(), append, &mut again);
             assert_eq!(again, field);
             let cut = &field[..field.len() - 1];
-            assert!(for_each_element(scalar, cut, |_| ()).is_err(), "{value_type}: {value}");
+            let longer = [&field[..], b"x"].concat();
+            for other in [cut, &longer] {
+                assert!(for_each_element(scalar, other, |_| ()).is_err(), "{value_type}: {value}");
+            }
         }
     }
 }

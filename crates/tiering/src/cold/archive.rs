@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::batch::Batch;
 use super::log::{Changes, Committed, Definition, Snapshot, commit};
 use super::objects::{ObjectError, Objects};
-use super::{ColdError, ColdFile, ColdScan, Columns, FileRef, FileWriter, event_day};
+use super::{ColdError, ColdFile, ColdScan, Columns, FileRef, FileWriter, OpenFiles, event_day};
 use crate::merge::{Entry, Merge, Together};
 
 /// Path of the table of a view, for the run of schemas that begins with `first_schema`.
@@ -24,12 +24,13 @@ pub fn table_path(view: &FeatureView, first_schema: SchemaId) -> String {
 pub struct Archive {
     objects: Arc<dyn Objects>,
     snapshot: Snapshot,
+    open_files: Arc<OpenFiles>,
 }
 
 impl Archive {
-    /// The table at `snapshot`.
-    pub fn new(objects: Arc<dyn Objects>, snapshot: Snapshot) -> Self {
-        Self { objects, snapshot }
+    /// The table at `snapshot`; what is opened is kept in `open_files`, which many tables share.
+    pub fn new(objects: Arc<dyn Objects>, snapshot: Snapshot, open_files: Arc<OpenFiles>) -> Self {
+        Self { objects, snapshot, open_files }
     }
 
     /// The table as it was read or changed last.
@@ -132,7 +133,7 @@ impl Archive {
         commit(&*self.objects, &mut self.snapshot, definition, &changes, now_us)
     }
 
-    /// Opens a file of the table; `columns_of` gives the columns of a schema.
+    /// A file of the table, open; `columns_of` gives the columns of a schema.
     ///
     /// # Errors
     /// The object store fails, the file is damaged, or its schema is not known.
@@ -145,7 +146,8 @@ impl Archive {
             columns_of(file.schema_id).ok_or(ColdError::Order("its schema is not known"))?;
         let object = self.snapshot.object(&file.path);
         let store = *self.snapshot.store();
-        Ok(Arc::new(ColdFile::open(&*self.objects, &object, file, store, &columns)?))
+        let open = || ColdFile::open(&*self.objects, &object, file, store, &columns);
+        self.open_files.get_or_open(&object, open)
     }
 
     /// Removes objects of the table that no commit names any more, or never did, as far as `may_go` allows it

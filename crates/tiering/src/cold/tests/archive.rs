@@ -9,8 +9,8 @@ use thermae_formats::{CatalogueEntry, Feature, Scalar, SchemaId};
 
 use super::rows::*;
 use crate::cold::{
-    Archive, Batch, ColdScan, Columns, Committed, Definition, LocalObjects, MemoryObjects,
-    ObjectError, Objects, PutNew, Snapshot, table_path,
+    Archive, Batch, ColdFile, ColdScan, Columns, Committed, Definition, LocalObjects,
+    MemoryObjects, ObjectError, Objects, OpenFiles, PutNew, Snapshot, table_path,
 };
 
 use crate::testing::Rng;
@@ -35,7 +35,7 @@ impl Table {
     fn open(&self) -> Archive {
         let table = table_path(&self.entry.view, SchemaId(3));
         let snapshot = Snapshot::load(&*self.objects, &table, STORE).unwrap();
-        Archive::new(Arc::clone(&self.objects), snapshot)
+        Archive::new(Arc::clone(&self.objects), snapshot, open_files())
     }
 
     fn definition(&self) -> Definition<'_> {
@@ -163,7 +163,7 @@ fn a_table_of_wider_columns_begins_where_the_former_ends() {
     table.columns = wider;
     let path = table_path(&table.entry.view, SchemaId(4));
     let snapshot = Snapshot::load(&*table.objects, &path, STORE).unwrap();
-    let mut next = Archive::new(Arc::clone(&table.objects), snapshot);
+    let mut next = Archive::new(Arc::clone(&table.objects), snapshot, open_files());
     assert_eq!(table.archive(&mut next, &second, 200, 400), Committed::Superseded);
     let begun = next.begin_after(archive.snapshot(), table.definition(), 1);
     assert_eq!(begun.unwrap(), Committed::Done);
@@ -227,4 +227,37 @@ fn a_table_on_local_disk_is_there_for_the_next_process() {
     let expected: Vec<Owned> = first.into_iter().chain(second).collect();
     let table = Table::new(Arc::new(LocalObjects::new(folder.path()).unwrap()));
     assert_eq!(table.rows(&table.open()), expected);
+}
+
+#[test]
+fn open_files_are_kept_within_their_budget_those_used_last() {
+    let view = small_view();
+    let columns = columns(&view);
+    let made: Vec<_> = (0..6)
+        .map(|day| {
+            write(
+                &columns,
+                &rows(&mut Rng::new(day), &view, SchemaId(3), 15_000 + day as i64, 9, 50),
+            )
+        })
+        .collect();
+    let opened = std::cell::Cell::new(0);
+    let get = |kept: &OpenFiles, number: usize| {
+        let (file, bytes) = &made[number];
+        let open = || {
+            opened.set(opened.get() + 1);
+            ColdFile::open(&*store_of(file, bytes.clone()), &file.path, file, STORE, &columns)
+        };
+        kept.get_or_open(&file.path, open).unwrap().memory_bytes()
+    };
+    let one = get(&OpenFiles::new(0), 0);
+    let kept = OpenFiles::new(4 * one);
+    opened.set(0);
+    // Three fit; the one that was not used for longest goes.
+    for (number, opens) in [(0, 1), (1, 2), (2, 3), (0, 3), (3, 4), (4, 5), (0, 5), (1, 6), (4, 6)]
+    {
+        get(&kept, number);
+        assert!(kept.bytes() <= 4 * one, "{} of {}", kept.bytes(), 4 * one);
+        assert_eq!(opened.get(), opens, "after {number}");
+    }
 }

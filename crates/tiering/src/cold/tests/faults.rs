@@ -183,7 +183,7 @@ impl World {
     fn check(&self, objects: &Arc<MemoryObjects>) -> Snapshot {
         let objects: Arc<dyn Objects> = objects.clone();
         let snapshot = Snapshot::load(&*objects, &self.table(), STORE).unwrap();
-        let archive = Archive::new(Arc::clone(&objects), snapshot.clone());
+        let archive = Archive::new(Arc::clone(&objects), snapshot.clone(), open_files());
         let mut found = BTreeSet::new();
         for file in snapshot.files() {
             let open = archive.open(file, &|_| Some(Arc::clone(&self.columns))).unwrap();
@@ -206,8 +206,10 @@ impl World {
 /// learns only when it commits itself, as another process would.
 fn live(world: &World, objects: Arc<Faulty>, rng: &mut Rng) -> Result<(), ColdError> {
     let snapshot = Snapshot::load(&*objects, &world.table(), STORE)?;
-    let mut handles =
-        [Archive::new(objects.clone(), snapshot.clone()), Archive::new(objects, snapshot)];
+    let mut handles = [
+        Archive::new(objects.clone(), snapshot.clone(), open_files()),
+        Archive::new(objects, snapshot, open_files()),
+    ];
     for _ in 0..3 {
         let archive = &mut handles[rng.below(2) as usize];
         match rng.below(4) {
@@ -264,7 +266,7 @@ fn run(seed: u64) -> u64 {
     // The object store is well again: what is left is archived, and then all is there once.
     let objects: Arc<dyn Objects> = inner.clone();
     let snapshot = Snapshot::load(&*objects, &world.table(), STORE).unwrap();
-    let mut archive = Archive::new(objects, snapshot);
+    let mut archive = Archive::new(objects, snapshot, open_files());
     loop {
         let batch = world.batch(archive.snapshot(), &mut rng);
         if world.archived(archive.snapshot()).len() == world.rows.len() {

@@ -13,7 +13,8 @@ use thermae_formats::{
 };
 
 use crate::cold::{
-    ColdFile, ColdScan, Columns, FileRef, FileWriter, MemoryObjects, Objects, Store, event_day,
+    ColdFile, ColdScan, Columns, FileRef, FileWriter, MemoryObjects, Objects, OpenFiles, Store,
+    event_day,
 };
 use crate::merge::Source;
 use crate::testing::Rng;
@@ -195,6 +196,9 @@ pub fn write(columns: &Arc<Columns>, rows: &[Owned]) -> (FileRef, Bytes) {
     let mut writer = FileWriter::new(STORE, columns, day, Vec::new());
     for row in rows {
         writer.push(VIEW, row.hash, &row.version()).unwrap();
+        if writer.rows().is_multiple_of(8_192) {
+            assert!(writer.memory_bytes() < 64 << 20, "more than a row group");
+        }
     }
     let (bytes, file) = writer.finish().unwrap();
     assert_eq!(bytes.len() as u64, file.bytes);
@@ -210,6 +214,11 @@ pub fn store_of(file: &FileRef, bytes: Bytes) -> Arc<dyn Objects> {
 
 pub fn open(objects: &Arc<dyn Objects>, file: &FileRef, columns: &Arc<Columns>) -> Arc<ColdFile> {
     Arc::new(ColdFile::open(&**objects, &file.path, file, STORE, columns).unwrap())
+}
+
+/// Room for what a test opens.
+pub fn open_files() -> Arc<OpenFiles> {
+    Arc::new(OpenFiles::new(1 << 20))
 }
 
 pub fn read_all(mut scan: ColdScan) -> Vec<Owned> {
