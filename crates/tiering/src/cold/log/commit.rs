@@ -138,7 +138,8 @@ fn actions(
     if snapshot.next_version == 0 {
         actions.push(Action::Protocol(Protocol { min_reader_version: 1, min_writer_version: 2 }));
     }
-    if snapshot.schema_id != Some(definition.columns.schema_id()) {
+    // A process that does not know the newest schema yet writes files of a former one, and no definition.
+    if snapshot.schema_id < Some(definition.columns.schema_id()) {
         actions.push(Action::MetaData(metadata(snapshot, definition, now_ms)?));
     }
     let is_data_change = changes.is_loss || changes.removes.is_empty();

@@ -46,6 +46,11 @@ impl Fixture {
         Snapshot::load(&self.objects, TABLE, STORE).unwrap()
     }
 
+    fn text(&self, version: u64) -> String {
+        let path = format!("{TABLE}/_delta_log/{version:020}.json");
+        String::from_utf8(self.objects.get(&path).unwrap().to_vec()).unwrap()
+    }
+
     fn commit(&self, snapshot: &mut Snapshot, changes: &Changes) -> Committed {
         let definition = Definition { columns: &self.columns, entry: &self.entry };
         commit(&self.objects, snapshot, definition, changes, 1_500_000).unwrap()
@@ -103,15 +108,16 @@ fn a_definition_is_stated_when_it_is_new_and_statistics_are_rounded_outwards() {
     fixture.commit(&mut snapshot, &advance(7, 9, "b"));
     fixture.entry.view.features.push(Feature::new("d", Scalar::Bool));
     fixture.entry.schema_id = SchemaId(5);
-    let columns = Columns::new(VIEW, &[(SchemaId(5), &fixture.entry.view)]).unwrap();
-    fixture.columns = Arc::new(columns);
+    let newest = Columns::new(VIEW, &[(SchemaId(5), &fixture.entry.view)]).unwrap();
+    fixture.columns = Arc::new(newest);
     fixture.commit(&mut snapshot, &advance(9, 11, "c"));
-    let text = |version: u64| {
-        let path = format!("{TABLE}/_delta_log/{version:020}.json");
-        String::from_utf8(fixture.objects.get(&path).unwrap().to_vec()).unwrap()
-    };
+    // A process that knows the former definition alone does not state it again.
+    fixture.columns = columns(&small_view());
+    fixture.entry = entry();
+    fixture.commit(&mut snapshot, &advance(11, 12, "d"));
+    let text = |version| fixture.text(version);
     let states = |version| text(version).contains("metaData");
-    assert_eq!((states(0), states(1), states(2)), (true, false, true));
+    assert_eq!([0, 1, 2, 3].map(states), [true, false, true, false]);
     assert_eq!(fixture.load().schema_id(), Some(SchemaId(5)));
     let minimum =
         r#"\"minValues\":{\"event_timestamp\":\"2011-01-26T00:00:00.000Z\",\"sequence\":0}"#;
@@ -196,4 +202,28 @@ fn files_are_found_by_their_times_and_hashes_ends_included() {
     for (times, hashes, count) in cases {
         assert_eq!(snapshot.files_between(times, hashes).count(), count, "{times:?} {hashes:?}");
     }
+}
+
+/// Commits of format version 1, kept: every later build reads them.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn the_golden_commits_read_as_what_was_committed() {
+    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/archive-1-log.txt");
+    let fixture = Fixture::new();
+    let mut snapshot = fixture.load();
+    fixture.commit(&mut snapshot, &advance(0, 7, "a"));
+    let removes = vec![file("a", (0, 6)).path];
+    let merged = Changes { adds: vec![file("c", (0, 6))], removes, ..Changes::default() };
+    fixture.commit(&mut snapshot, &merged);
+    let written = [0, 1].map(|version| fixture.text(version)).join("\n\n");
+    if std::env::var_os("THERMAE_BLESS").is_some() {
+        std::fs::write(GOLDEN, &written).unwrap();
+    }
+    let golden = std::fs::read_to_string(GOLDEN).unwrap();
+    let kept = MemoryObjects::default();
+    for (version, commit) in golden.split("\n\n").enumerate() {
+        let path = format!("{TABLE}/_delta_log/{version:020}.json");
+        kept.put_new(&path, commit.to_owned().into()).unwrap();
+    }
+    assert_eq!(Snapshot::load(&kept, TABLE, STORE).unwrap(), snapshot);
 }
