@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use thermae_formats::SchemaId;
 use thermae_formats::hash::SLOTS;
 
-use super::action::{Action, decode};
+use super::action::{Action, MetaData, decode};
 use crate::cold::objects::{ObjectError, Objects};
 use crate::cold::{ARCHIVE_VERSION, ColdError, FileRef, Store};
 
@@ -166,57 +166,80 @@ impl Snapshot {
 
     /// Applies a commit's actions, all or none.
     pub(super) fn apply_all(&mut self, path: &str, actions: &[Action]) -> Result<(), ColdError> {
-        let mut next = self.clone();
-        for action in actions {
-            next.apply(path, action)?;
+        let steps = actions.iter().map(|action| self.step(path, action));
+        for step in steps.collect::<Result<Vec<_>, _>>()? {
+            match step {
+                Step::Nothing => {}
+                Step::Schema(schema_id) => self.schema_id = Some(schema_id),
+                Step::Add(file) => {
+                    self.removed.remove(&file.path);
+                    self.files.insert(file.path.clone(), file);
+                }
+                Step::Remove(path, at_ms) => {
+                    self.files.remove(&path);
+                    self.removed.insert(path, at_ms);
+                }
+                Step::Archived(partition, to) => {
+                    self.archived.insert(partition, to);
+                }
+            }
         }
-        next.next_version += 1;
-        *self = next;
+        self.next_version += 1;
         Ok(())
     }
 
-    fn apply(&mut self, path: &str, action: &Action) -> Result<(), ColdError> {
+    /// What an action of the commit at `path` means for the table.
+    fn step(&self, path: &str, action: &Action) -> Result<Step, ColdError> {
         let damaged = |what: &str| ColdError::damaged(path, 0, what);
         match action {
-            Action::CommitInfo(_) => {}
-            Action::Protocol(protocol) => {
-                if protocol.min_reader_version > 1 || protocol.min_writer_version > 2 {
-                    return Err(damaged("it asks for a protocol that another writer chose"));
-                }
+            Action::CommitInfo(_) => Ok(Step::Nothing),
+            Action::Protocol(protocol)
+                if protocol.min_reader_version > 1 || protocol.min_writer_version > 2 =>
+            {
+                Err(damaged("it asks for a protocol that another writer chose"))
             }
-            Action::MetaData(metadata) => {
-                let get = |key: &str| metadata.configuration.get(key).map_or("", String::as_str);
-                let version = get("thermae.format");
-                if version != ARCHIVE_VERSION.to_string() {
-                    let (object, version) = (path.to_owned(), version.to_owned());
-                    return Err(ColdError::Version { object, version });
-                }
-                let (found, expected) = (get("thermae.store").to_owned(), self.store.id_text());
-                if found != expected {
-                    let (object, what) = (path.to_owned(), "store");
-                    return Err(ColdError::Foreign { object, what, found, expected });
-                }
-                let schema = get("thermae.schema").parse().map_err(|_| damaged("no schema id"))?;
-                self.schema_id = Some(SchemaId(schema));
-            }
-            Action::Add(add) => {
-                let file = add.to_file().map_err(|what| damaged(&what))?;
-                self.removed.remove(&file.path);
-                self.files.insert(file.path.clone(), file);
-            }
+            Action::Protocol(_) => Ok(Step::Nothing),
+            Action::MetaData(metadata) => self.schema_of(path, metadata).map(Step::Schema),
+            Action::Add(add) => add.to_file().map(Step::Add).map_err(|what| damaged(&what)),
             Action::Remove(remove) => {
-                self.files.remove(&remove.path);
-                self.removed.insert(remove.path.clone(), remove.deletion_timestamp);
+                Ok(Step::Remove(remove.path.clone(), remove.deletion_timestamp))
             }
             Action::Txn(txn) => {
                 let partition = txn.app_id.rsplit('/').next().and_then(|text| text.parse().ok());
                 let partition = partition.filter(|partition| *partition < SLOTS);
                 let partition = partition.ok_or_else(|| damaged("a txn of no partition"))?;
-                self.archived.insert(partition, txn.version);
+                Ok(Step::Archived(partition, txn.version))
             }
         }
-        Ok(())
     }
+
+    /// Schema of a definition, which is to be of this store and format.
+    fn schema_of(&self, path: &str, metadata: &MetaData) -> Result<SchemaId, ColdError> {
+        let get = |key: &str| metadata.configuration.get(key).map_or("", String::as_str);
+        let version = get("thermae.format");
+        if version != ARCHIVE_VERSION.to_string() {
+            let (object, version) = (path.to_owned(), version.to_owned());
+            return Err(ColdError::Version { object, version });
+        }
+        let (found, expected) = (get("thermae.store").to_owned(), self.store.id_text());
+        if found != expected {
+            let (object, what) = (path.to_owned(), "store");
+            return Err(ColdError::Foreign { object, what, found, expected });
+        }
+        let schema = get("thermae.schema").parse();
+        schema.map(SchemaId).map_err(|_| ColdError::damaged(path, 0, "no schema id"))
+    }
+}
+
+/// What one action changes.
+enum Step {
+    Nothing,
+    Schema(SchemaId),
+    Add(FileRef),
+    /// The path of a file that goes, and when, in milliseconds UTC.
+    Remove(String, i64),
+    /// A partition, and the first of its sequences that is not archived.
+    Archived(u16, u64),
 }
 
 /// The version of a commit's object; other objects of a log, such as checkpoints of other writers, have none.
