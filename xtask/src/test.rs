@@ -9,6 +9,11 @@ pub fn run() -> anyhow::Result<()> {
     let peers = ["fmt", "--manifest-path", "crates/peers/Cargo.toml", "--", "--check"];
     step("format of peers", &peers)?;
     step("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    let cold = ["-p", "thermae-tiering", "--features", "cold"];
+    step(
+        "lints of the archive",
+        &[&["clippy"], &cold[..], &["--all-targets", "--", "-D", "warnings"]].concat(),
+    )?;
     if has_subcommand("deny") {
         step("licences", &["deny", "check", "bans", "licenses", "sources"])?;
     } else {
@@ -19,6 +24,7 @@ pub fn run() -> anyhow::Result<()> {
     // The tests start the real binary: it is built first, where they look for it.
     step("server", &["build", "-p", "thermae-server"])?;
     step("tests", &["test", "--workspace", "--no-fail-fast"])?;
+    step("tests of the archive", &[&["test"], &cold[..], &["--lib", "cold::"]].concat())?;
     powercut::slice()?;
     models::run(&models::Options::default())
 }

@@ -132,6 +132,71 @@ impl RowLayout {
         encoded.and(Err(RowError::TooLarge { found, limit: MAX_ROW_VALUE_BYTES }))
     }
 
+    /// Appends a row value whose fields another layout holds, such as columns of an archive, and says
+    /// whether it is dense. `append` appends the bytes of a field that is not null; they are as
+    /// [`crate::row_value`] tells.
+    ///
+    /// # Errors
+    /// A field of fixed width has another number of bytes, or the row is too large; `out` is as before.
+    pub fn encode_fields(
+        &self,
+        is_null: impl Fn(usize) -> bool,
+        mut append: impl FnMut(usize, &mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) -> Result<bool, RowError> {
+        let start = out.len();
+        let dense = !(0..self.slots.len()).any(&is_null);
+        let encoded = self.encode_field_sections(&is_null, &mut append, dense, out);
+        let found = out.len() - start;
+        if encoded.is_ok() && found <= MAX_ROW_VALUE_BYTES {
+            return Ok(dense);
+        }
+        out.truncate(start);
+        encoded.and(Err(RowError::TooLarge { found, limit: MAX_ROW_VALUE_BYTES }))
+    }
+
+    /// The fixed section in one pass, then what is of variable width in another.
+    fn encode_field_sections(
+        &self,
+        is_null: &impl Fn(usize) -> bool,
+        append: &mut impl FnMut(usize, &mut Vec<u8>),
+        dense: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RowError> {
+        let bitmap_at = out.len();
+        let fixed_at = bitmap_at + self.fixed_start(dense);
+        out.resize(fixed_at, 0);
+        for (index, slot) in self.slots.iter().enumerate() {
+            let at = fixed_at + slot.offset as usize;
+            if is_null(index) {
+                out[bitmap_at + index / 8] |= 1 << (index % 8);
+            } else if slot.width != 0 {
+                append(index, out);
+                let found = out.len() - at;
+                if found != slot.width as usize {
+                    let fault = FieldFault {
+                        offset: 0,
+                        reason: "the value is of another length than its type",
+                    };
+                    return Err(self.corrupt(index, at - bitmap_at, fault));
+                }
+            }
+            out.resize(at + if slot.width == 0 { 4 } else { slot.width as usize }, 0);
+        }
+        let variable_at = out.len();
+        for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.width == 0) {
+            if !is_null(index) {
+                append(index, out);
+            }
+            let end = out.len() - variable_at;
+            let too_large = RowError::TooLarge { found: end, limit: MAX_ROW_VALUE_BYTES };
+            let end = u32::try_from(end).map_err(|_| too_large)?;
+            let at = fixed_at + slot.offset as usize;
+            out[at..at + 4].copy_from_slice(&end.to_le_bytes());
+        }
+        Ok(())
+    }
+
     fn encode_sections(
         &self,
         values: &[Value],

@@ -140,6 +140,48 @@ pub fn decode_value(value_type: &ValueType, field: &[u8]) -> Result<Value, Field
     }
 }
 
+/// Calls `element` with the bytes of each element of a list's field, in order.
+///
+/// # Errors
+/// The field is no list of that scalar type.
+pub fn for_each_element<'a>(
+    scalar: Scalar,
+    field: &'a [u8],
+    mut element: impl FnMut(&'a [u8]),
+) -> Result<(), FieldFault> {
+    let list = ListBytes::new(scalar, field)?;
+    for index in 0..list.count {
+        element(list.element(index)?.1);
+    }
+    list.check_end()
+}
+
+/// Appends the field of a list of `count` elements; `append` appends the bytes of one.
+///
+/// A list is limited to what u32 offsets can name: ends beyond it saturate, and are no list when read.
+pub fn encode_elements(
+    scalar: Scalar,
+    count: usize,
+    mut append: impl FnMut(usize, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
+    let saturated = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+    out.extend_from_slice(&saturated(count));
+    let ends_at = out.len();
+    if scalar.width_bytes().is_none() {
+        out.resize(ends_at + 4 * count, 0);
+    }
+    let data_at = out.len();
+    for index in 0..count {
+        append(index, out);
+        if scalar.width_bytes().is_none() {
+            let end = saturated(out.len() - data_at);
+            let slot = ends_at + 4 * index;
+            out[slot..slot + 4].copy_from_slice(&end);
+        }
+    }
+}
+
 fn decode_scalar(scalar: Scalar, field: &[u8]) -> Result<Value, FieldFault> {
     let text = || match std::str::from_utf8(field) {
         Ok(text) => Ok(text.to_owned()),

@@ -1,7 +1,7 @@
 //! Warm trees, and tier policies as pure functions.
 //!
 //! `ttl` only masks at read (`formats::visibility`); `keep_for` alone removes; `hot_for` and
-//! `warm_for` only move. The archive is not here yet.
+//! `warm_for` only move. The archive is `cold/`, behind the feature `cold`.
 //!
 //! The life of a row on disk: `memtable.rs` -> `flush.rs` (sorted tables, a checkpoint) -> `tree.rs`
 //! (named by one commit) -> `compact/plan.rs` (when it is rewritten) -> `compact/run.rs` and `merge.rs`
@@ -12,6 +12,8 @@
 pub mod admit;
 pub mod asof;
 pub mod buffers;
+#[cfg(feature = "cold")]
+pub mod cold;
 pub mod compact;
 pub mod divide;
 pub mod error;

@@ -1,6 +1,6 @@
 //! Row values: round trips, the shape of the bytes, refusals.
 
-use thermae_formats::row_value::{decode_value, encode_value};
+use thermae_formats::row_value::{decode_value, encode_elements, encode_value, for_each_element};
 use thermae_formats::{Feature, RowError, RowLayout, Scalar, Value, ValueType};
 
 use crate::samples::{all_types, corners, features, rows};
@@ -142,4 +142,67 @@ fn a_row_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
     let mut big = 499_997_u32.to_le_bytes().to_vec();
     big.resize(500_001, 1);
     assert!(matches!(layout.validate(&big, true), Err(RowError::TooLarge { .. })));
+}
+
+#[test]
+fn a_row_of_fields_is_the_row_of_their_values() {
+    let layout = layout();
+    let features = features();
+    for values in rows() {
+        let fields: Vec<Vec<u8>> = values
+            .iter()
+            .zip(&features)
+            .map(|(value, feature)| {
+                let mut field = Vec::new();
+                if !value.is_null() {
+                    encode_value(&feature.value_type, value, &mut field).unwrap();
+                }
+                field
+            })
+            .collect();
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        let dense = layout.encode(&values, &mut expected).unwrap();
+        let is_null = |index: usize| values[index].is_null();
+        let append = |index: usize, out: &mut Vec<u8>| out.extend_from_slice(&fields[index]);
+        assert_eq!(layout.encode_fields(is_null, append, &mut found).unwrap(), dense);
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_field_of_another_width_and_a_row_too_large_are_refused() {
+    let layout = RowLayout::new(&[
+        Feature::new("fixed", Scalar::Int32),
+        Feature::new("text", Scalar::String),
+    ]);
+    let layout = layout.unwrap();
+    for (width, length, fits) in [(4, 3, true), (3, 3, false), (5, 3, false), (4, 500_000, false)] {
+        let append = |index: usize, out: &mut Vec<u8>| {
+            out.resize(out.len() + if index == 0 { width } else { length }, b'x');
+        };
+        let mut out = b"before".to_vec();
+        let encoded = layout.encode_fields(|_| false, append, &mut out);
+        assert_eq!(encoded.is_ok(), fits, "{width} {length}");
+        assert!(fits || out == b"before");
+    }
+}
+
+#[test]
+fn elements_of_a_list_are_taken_out_and_put_together_again() {
+    for (scalar, value_type) in Scalar::ALL.map(|scalar| (scalar, ValueType::List(scalar))) {
+        for value in corners(&value_type).into_iter().filter(|value| !value.is_null()) {
+            let (mut field, mut elements) = (Vec::new(), Vec::new());
+            encode_value(&value_type, &value, &mut field).unwrap();
+            for_each_element(scalar, &field, |element| elements.push(element.to_vec())).unwrap();
+            let mut again = Vec::new();
+            let append = |index: usize, out: &mut Vec<u8>| out.extend_from_slice(&elements[index]);
+            encode_elements(scalar, elements.len(), append, &mut again);
+            assert_eq!(again, field);
+            let cut = &field[..field.len() - 1];
+            let longer = [&field[..], b"x"].concat();
+            for other in [cut, &longer] {
+                assert!(for_each_element(scalar, other, |_| ()).is_err(), "{value_type}: {value}");
+            }
+        }
+    }
 }

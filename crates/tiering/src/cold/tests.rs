@@ -1,0 +1,10 @@
+//! Files written and read back: bit for bit, in order, from any place, and whatever becomes of their bytes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod archive;
+mod damage;
+mod faults;
+mod golden;
+mod round_trip;
+pub(super) mod rows;
+mod seek;
