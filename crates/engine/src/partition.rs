@@ -88,9 +88,11 @@ impl Partition {
         }
     }
 
-    /// Takes note that a row was refused for a passing cause: later ones must wait for it.
+    /// Takes note that a row was refused for a passing cause: later ones must wait for it. Not for a
+    /// repetition of a row that is in already: it will never be logged again, so they would wait for ever.
     pub fn note_refused(&mut self, producer_id: u64, producer_sequence: u64) {
-        if producer_id != 0 && self.blocked.len() < PRODUCERS_MAX {
+        let is_in = self.admitted.get(&producer_id).is_some_and(|&mark| producer_sequence <= mark);
+        if producer_id != 0 && !is_in && self.blocked.len() < PRODUCERS_MAX {
             let first = self.blocked.entry(producer_id).or_insert(producer_sequence);
             *first = producer_sequence.min(*first);
         }
@@ -225,6 +227,16 @@ mod tests {
         partition.note_logged(7, 4, 0);
         assert_eq!(partition.admission(7, 6), Admission::Blocked);
         assert_eq!(partition.admission(7, 5), Admission::Fresh);
+    }
+
+    #[test]
+    fn a_refused_repetition_of_a_row_that_is_in_blocks_nothing() {
+        let mut partition = Partition::default();
+        partition.note_logged(7, 5, 0);
+        partition.note_refused(7, 4);
+        partition.note_refused(7, 5);
+        assert_eq!(partition.admission(7, 5), Admission::Duplicate);
+        assert_eq!(partition.admission(7, 6), Admission::Fresh);
     }
 
     #[test]

@@ -241,6 +241,22 @@ fn a_batch_refused_for_want_of_room_makes_its_producer_wait_for_it() {
     assert!(matches!(send(1, false), Outcome::Ok { duplicate: true, .. }));
 }
 
+/// A writer repeats a whole batch of which some rows were refused; this time there is no room for any of it.
+#[test]
+fn a_repetition_refused_for_want_of_room_stops_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.apply(&[big_rows()]).unwrap();
+    let catalogue = store.handle().catalogue();
+    let schema = &catalogue.resolve("big").unwrap().latest;
+    let send = |sequence: u64, is_refused: bool| {
+        store.handle().write(numbered(schema, sequence, is_refused)).unwrap()[0]
+    };
+    assert!(matches!(send(1, false), Outcome::Ok { duplicate: false, .. }));
+    assert!(matches!(send(1, true), Outcome::NotApplied(Refusal::Overloaded { .. })));
+    assert!(matches!(send(2, false), Outcome::Ok { duplicate: false, .. }));
+}
+
 /// Row 5 was refused. It is repeated and taken, and before its turn comes row 7 is refused: when row 5 is
 /// logged, that must not let row 8 pass row 7.
 #[test]
