@@ -23,8 +23,6 @@ const OVERHEAD_BYTES: u64 = 32 * MIB;
 const WRITERS: u64 = 4;
 const ROWS_EACH: u64 = 3 * MEMORY_BYTES / 2 / WRITERS / load::VALUE_BYTES as u64;
 
-/// Minutes long, and on a busy machine it has not come to its end: only run by name (`Cargo.toml`), see
-/// docs/decisions/0009.
 #[test]
 fn the_server_stays_within_its_memory_under_full_load() {
     let limit_bytes = MEMORY_BYTES + OVERHEAD_BYTES;
