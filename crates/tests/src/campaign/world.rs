@@ -233,7 +233,8 @@ impl World {
             let survived = |(partition, sequence): &(u16, u64)| {
                 *sequence <= survivors[usize::from(*partition)]
             };
-            // A refused row was never in the log; the rows of others behind it may be.
+            // A refused row was never in the log, nor what follows it in its partition; the rows of other
+            // partitions behind it may be.
             let logged: Vec<_> = order.iter().filter(|row| !self.was_refused(row)).collect();
             let first_lost = logged.iter().position(|row| !survived(row)).unwrap_or(logged.len());
             if let Some(hole) = logged[first_lost..].iter().find(|row| survived(row)) {
@@ -250,9 +251,11 @@ impl World {
         Ok(lost)
     }
 
+    /// Whether a row was refused, or waits for one that was: that of a batch in which other rows are on
+    /// their way to the log is not answered yet.
     fn was_refused(&self, (partition, sequence): &(u16, u64)) -> bool {
         let accepted = &self.histories[usize::from(*partition)].accepted;
-        accepted.get(*sequence as usize - 1).is_some_and(|write| write.refused)
+        accepted.iter().take(*sequence as usize).any(|write| write.refused)
     }
 
     /// Turns until the owners have answered.
