@@ -144,7 +144,7 @@ impl Report {
         read_table(&mut out, &self.skewed);
         self.goals(&mut out);
         out.push_str(
-            "\n## Peers\n\nfjall and RocksDB on the same load and reads: [crates/peers](../../crates/peers/README.md).\n",
+            "\n## Peers\n\nfjall and RocksDB on the same load and reads: [warm-peers.md](warm-peers.md).\n",
         );
         out
     }
