@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thermae_env::{Env, File, OpenHow};
 use thermae_formats::manifest::{Manifest, ManifestError};
 
-use super::LogError;
+use super::{LogError, MANIFEST};
 use super::error::is_disk_full;
 
 pub use shared::{DurableStart, ManifestStore, WARM, file_id, first_file_id};
@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// Path of the manifest of a data directory.
 pub(super) fn manifest_path(dir: &Path) -> PathBuf {
-    dir.join("MANIFEST")
+    dir.join(MANIFEST)
 }
 
 /// Reads and verifies the manifest; `None` when there is none.

@@ -38,6 +38,13 @@ pub use thermae_formats::manifest::LogStart;
 pub use verify::{Finding, Severity, Verification, VerifyReport};
 pub use writer::{LogEvent, LogStats, LogWriter, Progress};
 
+/// The file that is locked while a data directory is open.
+pub const LOCK: &str = "LOCK";
+/// The file that says what a data directory holds.
+pub const MANIFEST: &str = "MANIFEST";
+/// The name of a manifest in a directory that a backup is being restored to.
+pub const RESTORING: &str = "MANIFEST.restoring";
+
 /// Ring tokens with this value under [`TOKEN_MASK`] belong to the shard's [`LogWriter`].
 pub const TOKEN_SPACE: u64 = 0x4C << 56;
 /// The part of a ring token that says whose it is.

@@ -48,7 +48,19 @@ impl<F: File> Table<F> {
         store_id: &[u8; 16],
         what: &TableRef,
     ) -> Result<Self, WarmError> {
-        let path = table_path(warm_dir, what.file_id);
+        Self::open_at(env, table_path(warm_dir, what.file_id), store_id, what)
+    }
+
+    /// Opens a copy of that table, which has another name.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at<E: Env<File = F>>(
+        env: &E,
+        path: PathBuf,
+        store_id: &[u8; 16],
+        what: &TableRef,
+    ) -> Result<Self, WarmError> {
         let failed = |what, source| WarmError::io(what, &path, 0, source);
         let how = OpenHow::READ.direct();
         let file = env.open(&path, how).map_err(|source| failed("open", source))?;

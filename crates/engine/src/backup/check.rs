@@ -1,0 +1,113 @@
+//! What is in a place, and whether its bytes are those that were written.
+
+use thermae_env::Env;
+use thermae_formats::backup::{Backup, BackupFile, BackupName, FileName};
+
+use super::meter::{Meter, Work};
+use super::pieces::Reading;
+use super::place::Place;
+use crate::error::Error;
+use crate::log::{Finding, Severity, VerifyReport};
+
+/// A backup in a place.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: BackupName,
+    /// What it holds; or why that cannot be told.
+    pub backup: Result<Backup, Error>,
+}
+
+/// The backups of a place, oldest first.
+///
+/// # Errors
+/// There is no such place, or it cannot be listed.
+pub fn list<E: Env>(place: &Place<E>) -> Result<Vec<Listed>, Error> {
+    let listed = |name: BackupName| Listed { backup: place.read(&name), name };
+    Ok(place.names()?.into_iter().map(listed).collect())
+}
+
+/// Reads every byte of a backup, or, without a name, of all that there are. Nothing is written.
+///
+/// # Errors
+/// Only what makes that impossible: there is no such backup, or the work is to end. Everything else is a
+/// finding.
+pub fn verify<E: Env>(
+    place: &Place<E>,
+    name: Option<&BackupName>,
+    work: &mut Work<'_>,
+) -> Result<VerifyReport, Error> {
+    let names = match name {
+        Some(name) => vec![name.clone()],
+        None => place.names()?,
+    };
+    if names.is_empty() {
+        return Err(Error::NotFound(format!("there is no backup in {}", place.dir().display())));
+    }
+    let mut report = VerifyReport::default();
+    let mut files: std::collections::BTreeMap<FileName, Vec<BackupFile>> = Default::default();
+    for name in &names {
+        report.files += 1;
+        match place.read(name) {
+            Ok(backup) => {
+                report.bytes += backup.to_bytes().len() as u64;
+                let (tables, rows) = (backup.manifest.tables.len() as u64, backup.rows());
+                (report.tables, report.rows) = (report.tables.max(tables), report.rows.max(rows));
+                for (name, file) in backup.names().into_iter().zip(backup.files) {
+                    let known = files.entry(name).or_default();
+                    if !known.contains(&file) {
+                        known.push(file);
+                    }
+                }
+            }
+            Err(error @ Error::NotFound(_)) => return Err(error),
+            Err(error) => report.findings.push(finding(error, &place.backup_path(name))),
+        }
+    }
+    let all = files.values().flatten();
+    let mut meter = Meter::begin(place.env(), work, all.map(|file| file.bytes).sum());
+    for (name, file) in files.iter().flat_map(|(name, all)| all.iter().map(move |f| (name, f))) {
+        report.files += 1;
+        report.bytes += file.bytes;
+        match compare(place, name, file, &mut meter) {
+            Err(error @ Error::Invalid(_)) => return Err(error),
+            Err(error) => report.findings.push(finding(error, &place.file_path(name))),
+            Ok(()) => {}
+        }
+    }
+    Ok(report)
+}
+
+fn compare<E: Env>(
+    place: &Place<E>,
+    name: &FileName,
+    wanted: &BackupFile,
+    meter: &mut Meter<'_, '_, E>,
+) -> Result<(), Error> {
+    let path = place.file_path(name);
+    let file = place.open(name, false)?;
+    check_length(&file, &path, wanted)?;
+    Reading { file: &file, path: &path, bytes: wanted.bytes }.compare(wanted, meter)
+}
+
+/// Whether a file is as long as its backup has it; a shorter one is told with its end when it is read.
+pub(super) fn check_length<F: thermae_env::File>(
+    file: &F,
+    path: &std::path::Path,
+    wanted: &BackupFile,
+) -> Result<(), Error> {
+    let bytes = file.len_bytes().map_err(|e| super::place::failed("measuring", path, e))?;
+    if bytes <= wanted.bytes {
+        return Ok(());
+    }
+    let what = format!("the file is {} bytes too long", bytes - wanted.bytes);
+    Err(super::place::corrupt(path, wanted.bytes, what))
+}
+
+fn finding(error: Error, path: &std::path::Path) -> Finding {
+    let (offset, what) = match error {
+        Error::Corrupt { offset, what, .. } => (offset, what),
+        error => (0, error.to_string()),
+    };
+    Finding { file: path.to_owned(), offset, severity: Severity::Damage, what }
+}

@@ -1,0 +1,42 @@
+//! What a backup is made of.
+
+use std::sync::Arc;
+
+use thermae_env::Env;
+use thermae_formats::manifest::Manifest;
+
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::snapshot::Snapshot;
+
+/// A store as it was at one time, with everything that a directory needs beside rows.
+pub struct Source<E: Env> {
+    /// What every shard handed over.
+    pub(super) snapshot: Snapshot<E>,
+    /// Which store it is.
+    pub(super) about: Arc<Manifest>,
+    /// When the shards were asked, microseconds UTC.
+    pub(super) taken_us: i64,
+}
+
+impl<E: Env> Source<E> {
+    /// The store as it is now: it includes every write that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// As [`Handle::snapshot`].
+    pub fn of(handle: &Handle<E>, now_us: i64) -> Result<Self, Error> {
+        let snapshot = handle.submit_backup()?.wait()?;
+        Self::new(handle, snapshot, now_us)
+    }
+
+    /// Of a snapshot that [`Handle::submit_backup`] gave, asked for at `taken_us`, microseconds UTC.
+    ///
+    /// # Errors
+    /// It is another's.
+    pub fn new(handle: &Handle<E>, snapshot: Snapshot<E>, taken_us: i64) -> Result<Self, Error> {
+        if snapshot.checkpoints().len() != snapshot.parts().len() {
+            return Err(Error::Invalid("the snapshot was not taken for a backup".to_owned()));
+        }
+        Ok(Self { snapshot, about: handle.manifest(), taken_us })
+    }
+}
