@@ -107,8 +107,8 @@ impl Backup {
                 && table_bytes.is_none_or(|bytes| bytes == file.bytes)
                 && file.pieces.len() as u64 == pieces_of(file.bytes)
         };
-        let is_list_sound = named.len() == self.files.len()
-            && self.files.iter().zip(named.values()).all(is_sound);
+        let is_list_sound =
+            named.len() == self.files.len() && self.files.iter().zip(named.values()).all(is_sound);
         let checks = [
             (*epoch > 0, "epoch"),
             (are_logs_gone, "list of logs"),

@@ -20,6 +20,6 @@ pub use keep::{Removed, keep};
 pub use meter::Work;
 pub use place::Place;
 pub use restore::{Restored, restore};
-pub use source::Source;
+pub use source::{Source, open_to_back_up};
 pub use take::{Taken, take};
 pub use thermae_formats::backup::BackupName;

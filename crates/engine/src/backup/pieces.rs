@@ -19,10 +19,7 @@ pub(super) struct Reading<'a, F> {
 
 impl<F: File> Reading<'_, F> {
     /// Gives each piece to `sink`, with its place in the file.
-    fn pieces(
-        &self,
-        sink: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn pieces(&self, sink: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
         // Direct reads ask for whole blocks, also where the file ends within one.
         let longest = self.bytes.min(PIECE_BYTES).next_multiple_of(BLOCK_BYTES as u64);
         let mut buf = AlignedBuf::zeroed(longest as usize);

@@ -120,12 +120,7 @@ impl<E: Env> Target<E> {
         Err(Error::io(what, std::io::ErrorKind::StorageFull.into()))
     }
 
-    fn make(
-        &self,
-        place: &Place<E>,
-        backup: &Backup,
-        work: &mut Work<'_>,
-    ) -> Result<(), Error> {
+    fn make(&self, place: &Place<E>, backup: &Backup, work: &mut Work<'_>) -> Result<(), Error> {
         self.mark(backup)?;
         let warm = self.data.join(WARM);
         for dir in [&warm, &self.data.join("log")] {

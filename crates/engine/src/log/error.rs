@@ -123,7 +123,9 @@ impl LogError {
             | Self::NewerVersion { path, .. }
             | Self::Extra { path }
             | Self::NoManifest { path } => Some((path, 0)),
-            Self::Restoring { .. } | Self::Refused(_) | Self::Manifest(_) | Self::Options(_) => None,
+            Self::Restoring { .. } | Self::Refused(_) | Self::Manifest(_) | Self::Options(_) => {
+                None
+            }
         }
     }
 

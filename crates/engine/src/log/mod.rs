@@ -29,7 +29,7 @@ mod tests;
 
 pub use error::{AppendError, Damage, LogError, LogFailure};
 pub use examine::CutReport;
-pub use manifest_store::{DurableStart, ManifestStore, WARM, file_id, first_file_id};
+pub use manifest_store::{DurableStart, ManifestStore, WARM, file_id, first_file_id, shards_of};
 pub use options::{LogOptions, OnDamage};
 pub use recover::{
     Recovered, RecoveryReport, Replay, Trees, close_directory, open_directory, open_directory_with,

@@ -116,7 +116,8 @@ impl FromStr for BackupName {
 
     fn from_str(text: &str) -> Result<Self, NotAName> {
         let (number, time) = text.split_once('-').ok_or(NotAName)?;
-        let are_digits = number.len() == NUMBER_DIGITS && number.bytes().all(|b| b.is_ascii_digit());
+        let are_digits =
+            number.len() == NUMBER_DIGITS && number.bytes().all(|b| b.is_ascii_digit());
         let is_time = |b: u8| b.is_ascii_digit() || matches!(b, b'T' | b'Z');
         if !are_digits || time.is_empty() || !time.bytes().all(is_time) {
             return Err(NotAName);
