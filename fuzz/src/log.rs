@@ -1,7 +1,7 @@
 //! Targets over what lies on disk: batches, segment headers and names, the manifest, checkpoints.
 
-use thermae_formats::batch::{BATCH_HEADER_BYTES, BatchView, Unchecked};
 use thermae_formats::backup::{Backup, BackupName, FileName};
+use thermae_formats::batch::{BATCH_HEADER_BYTES, BatchView, Unchecked};
 use thermae_formats::checkpoint::Checkpoint;
 use thermae_formats::manifest::{MANIFEST_VERSION, Manifest};
 use thermae_formats::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};

@@ -312,9 +312,7 @@ fn small_frames() -> Frames {
     let all_ok =
         |out: &mut Vec<u8>| encode_write_reply(out, 4, Ack::Logged, &in_order, "", MAX_BYTES);
     [
-        frame("backup", |out| {
-            encode_json(out, Kind::Backup, 3, r#"{"place":"daily"}"#, MAX_BYTES)
-        }),
+        frame("backup", |out| encode_json(out, Kind::Backup, 3, r#"{"place":"daily"}"#, MAX_BYTES)),
         frame("describe", |out| encode_json(out, Kind::Describe, 3, "{}", MAX_BYTES)),
         frame("json", |out| encode_json(out, Kind::Json, 3, "{\"views\":[]}", MAX_BYTES)),
         frame("map", |out| MapRequest { project: "flights" }.encode(out, 3, MAX_BYTES)),

@@ -7,8 +7,11 @@ use thermae_formats::backup::{BackupFile, PIECE_BYTES};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::meter::Meter;
-use super::place::{corrupt, failed};
+use super::place::{corrupt, failed, open_direct};
 use crate::error::Error;
+
+/// What is done with a piece that lies at a place in its file.
+type TakePiece<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
 
 /// A file that is read from its beginning to its end.
 pub(super) struct Reading<'a, F> {
@@ -19,7 +22,7 @@ pub(super) struct Reading<'a, F> {
 
 impl<F: File> Reading<'_, F> {
     /// Gives each piece to `sink`, with its place in the file.
-    fn pieces(&self, sink: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    fn pieces(&self, sink: &mut TakePiece<'_>) -> Result<(), Error> {
         // Direct reads ask for whole blocks, also where the file ends within one.
         let longest = self.bytes.min(PIECE_BYTES).next_multiple_of(BLOCK_BYTES as u64);
         let mut buf = AlignedBuf::zeroed(longest as usize);
@@ -73,10 +76,12 @@ impl<F: File> Reading<'_, F> {
         meter: &mut Meter<'_, '_, E>,
     ) -> Result<(), Error> {
         // A copy that is past the page cache leaves that to those who read.
-        let is_in_blocks = self.bytes.is_multiple_of(BLOCK_BYTES as u64);
-        let how = if is_in_blocks { OpenHow::CREATE.direct() } else { OpenHow::CREATE };
+        let target = match self.bytes.is_multiple_of(BLOCK_BYTES as u64) {
+            true => open_direct(env, to, OpenHow::CREATE),
+            false => env.open(to, OpenHow::CREATE),
+        };
         let writing = |e| failed("writing", to, e);
-        let target = env.open(to, how).map_err(writing)?;
+        let target = target.map_err(writing)?;
         self.pieces(&mut |at, piece| {
             wanted.map_or(Ok(()), |wanted| self.check(wanted, at, piece))?;
             target.write_all_at(piece, at).map_err(writing)?;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use thermae_env::{DirEntry, Env, File, OpenHow};
+use thermae_env::{DirEntry, Env, File, Mode, OpenHow};
 use thermae_formats::backup::{Backup, BackupName, FileName};
 
 use crate::error::Error;
@@ -134,9 +134,12 @@ impl<E: Env> Place<E> {
 
     /// Opens a shared file, past the page cache if `is_direct`.
     pub(super) fn open(&self, name: &FileName, is_direct: bool) -> Result<E::File, Error> {
-        let (path, how) = (self.file_path(name), OpenHow::READ);
-        let how = if is_direct { how.direct() } else { how };
-        self.env.open(&path, how).map_err(|error| match error.kind() {
+        let path = self.file_path(name);
+        let file = match is_direct {
+            true => open_direct(&self.env, &path, OpenHow::READ),
+            false => self.env.open(&path, OpenHow::READ),
+        };
+        file.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 corrupt(&path, 0, "missing although a backup names it".to_owned())
             }
@@ -213,6 +216,20 @@ impl<E: Env> Place<E> {
             }
             _ => failed("listing", &dir, error),
         })
+    }
+}
+
+/// Opens a file past the page cache where its file system can do that.
+pub(super) fn open_direct<E: Env>(env: &E, path: &Path, how: OpenHow) -> io::Result<E::File> {
+    match env.open(path, how.direct()) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            // The system may have made the file before it refused.
+            if how.mode == Mode::Create && env.exists(path)? {
+                env.remove(path)?;
+            }
+            env.open(path, how)
+        }
+        opened => opened,
     }
 }
 

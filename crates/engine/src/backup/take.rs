@@ -277,8 +277,9 @@ impl<E: Env> Taking<'_, E> {
         let (path, bytes) = (self.place.file_path(name), table.bytes);
         let file = self.place.open(name, true)?;
         let pieces = Reading { file: &file, path: &path, bytes }.sums(meter)?;
+        // The same file: what was read is what is checked.
         let store_id = &self.source.about.store_id;
-        let copy = Table::open_at(self.place.env(), path, store_id, table);
+        let copy = Table::of_file(file, path, store_id, table);
         check(&Arc::new(copy.map_err(Error::from_warm)?), &mut |bytes| meter.advance(bytes))?;
         Ok(BackupFile { file_id: table.file_id, bytes, pieces })
     }

@@ -361,7 +361,7 @@ pub struct BackupArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["list", "verify"],
           value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
-    /// Bytes a second at most, 0 for no limit [default: 64MiB of a server, no limit of a directory]
+    /// Bytes a second at most, 0 for no limit [default: 128MiB of a server, no limit of a directory]
     #[arg(long, value_name = "SIZE", conflicts_with_all = ["list", "verify"])]
     pub rate: Option<Size>,
 }

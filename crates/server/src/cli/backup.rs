@@ -17,7 +17,7 @@ use crate::net::backup_desk::taken_json;
 use crate::progress::{Progress, Unit};
 
 /// Bytes a second of a backup that a server takes, unless it is said otherwise.
-const SERVER_BYTES_PER_S: u64 = 64 << 20;
+const SERVER_BYTES_PER_S: u64 = 128 << 20;
 /// How often the server is asked how far it has got.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 

@@ -77,8 +77,10 @@ fn removing_backups_never_breaks_one_that_is_named() {
         let env = fork(&origin, operations);
         env.crash_after(operations);
         let kept = backup::keep(&place(&env), 1);
-        if kept.is_ok() && !env.is_frozen() {
-            assert_eq!(kept.unwrap().backups.len(), 3);
+        if let Ok(removed) = kept
+            && !env.is_frozen()
+        {
+            assert_eq!(removed.backups.len(), 3);
             check_whole(&env, true);
             break;
         }

@@ -48,23 +48,24 @@ impl<F: File> Table<F> {
         store_id: &[u8; 16],
         what: &TableRef,
     ) -> Result<Self, WarmError> {
-        Self::open_at(env, table_path(warm_dir, what.file_id), store_id, what)
+        let path = table_path(warm_dir, what.file_id);
+        let file = env.open(&path, OpenHow::READ.direct());
+        let file = file.map_err(|source| WarmError::io("open", &path, 0, source))?;
+        Self::of_file(file, path, store_id, what)
     }
 
-    /// Opens a copy of that table, which has another name.
+    /// The table in an open file, which may be a copy of another name.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_at<E: Env<File = F>>(
-        env: &E,
+    pub fn of_file(
+        file: F,
         path: PathBuf,
         store_id: &[u8; 16],
         what: &TableRef,
     ) -> Result<Self, WarmError> {
-        let failed = |what, source| WarmError::io(what, &path, 0, source);
-        let how = OpenHow::READ.direct();
-        let file = env.open(&path, how).map_err(|source| failed("open", source))?;
-        let file_bytes = file.len_bytes().map_err(|source| failed("measure", source))?;
+        let file_bytes = file.len_bytes();
+        let file_bytes = file_bytes.map_err(|source| WarmError::io("measure", &path, 0, source))?;
         let read = |offset_bytes, bytes| read_pages(&file, &path, offset_bytes, bytes);
         let format =
             |offset_bytes, error: TableError| WarmError::format(&path, offset_bytes, &error);
