@@ -33,7 +33,7 @@ pub struct Backup {
 }
 
 /// A file of a backup.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BackupFile {
     /// Its number in the store.
     pub file_id: u64,

@@ -1,11 +1,14 @@
 //! What is in a place, and whether its bytes are those that were written.
 
-use thermae_env::Env;
-use thermae_formats::backup::{Backup, BackupFile, BackupName, FileName};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use thermae_env::{Env, File};
+use thermae_formats::backup::{Backup, BackupFile, BackupName, FileKind, FileName};
 
 use super::meter::{Meter, Work};
 use super::pieces::Reading;
-use super::place::Place;
+use super::place::{Place, corrupt, failed};
 use crate::error::Error;
 use crate::log::{Finding, Severity, VerifyReport};
 
@@ -45,37 +48,46 @@ pub fn verify<E: Env>(
         return Err(Error::NotFound(format!("there is no backup in {}", place.dir().display())));
     }
     let mut report = VerifyReport::default();
-    let mut files: std::collections::BTreeMap<FileName, Vec<BackupFile>> = Default::default();
+    let mut files = BTreeMap::new();
     for name in &names {
         report.files += 1;
         match place.read(name) {
             Ok(backup) => {
                 report.bytes += backup.to_bytes().len() as u64;
-                let (tables, rows) = (backup.manifest.tables.len() as u64, backup.rows());
-                (report.tables, report.rows) = (report.tables.max(tables), report.rows.max(rows));
-                for (name, file) in backup.names().into_iter().zip(backup.files) {
-                    let known = files.entry(name).or_default();
-                    if !known.contains(&file) {
-                        known.push(file);
-                    }
-                }
+                note(&mut files, backup);
             }
             Err(error @ Error::NotFound(_)) => return Err(error),
             Err(error) => report.findings.push(finding(error, &place.backup_path(name))),
         }
     }
-    let all = files.values().flatten();
-    let mut meter = Meter::begin(place.env(), work, all.map(|file| file.bytes).sum());
-    for (name, file) in files.iter().flat_map(|(name, all)| all.iter().map(move |f| (name, f))) {
+    let of = files.keys().map(|(_, file)| file.bytes).sum();
+    let mut meter = Meter::begin(place.env(), work, of);
+    for ((name, file), rows) in &files {
         report.files += 1;
         report.bytes += file.bytes;
         match compare(place, name, file, &mut meter) {
+            Ok(()) if name.kind == FileKind::Table => {
+                report.tables += 1;
+                report.rows += rows;
+            }
+            Ok(()) => {}
+            // The work is to end: nothing else is said so.
             Err(error @ Error::Invalid(_)) => return Err(error),
             Err(error) => report.findings.push(finding(error, &place.file_path(name))),
-            Ok(()) => {}
         }
     }
     Ok(report)
+}
+
+/// Notes the files of a backup, and the rows of those that are tables. Backups that say other things of one
+/// file are each held to what they say.
+fn note(files: &mut BTreeMap<(FileName, BackupFile), u64>, backup: Backup) {
+    let tables = backup.manifest.tables.iter().map(|table| (table.file_id, table.rows));
+    let rows: BTreeMap<u64, u64> = tables.collect();
+    for (name, file) in backup.names().into_iter().zip(backup.files) {
+        let rows = rows.get(&file.file_id).copied().unwrap_or(0);
+        files.insert((name, file), rows);
+    }
 }
 
 fn compare<E: Env>(
@@ -91,20 +103,20 @@ fn compare<E: Env>(
 }
 
 /// Whether a file is as long as its backup has it; a shorter one is told with its end when it is read.
-pub(super) fn check_length<F: thermae_env::File>(
+pub(super) fn check_length<F: File>(
     file: &F,
-    path: &std::path::Path,
+    path: &Path,
     wanted: &BackupFile,
 ) -> Result<(), Error> {
-    let bytes = file.len_bytes().map_err(|e| super::place::failed("measuring", path, e))?;
+    let bytes = file.len_bytes().map_err(|e| failed("measuring", path, e))?;
     if bytes <= wanted.bytes {
         return Ok(());
     }
     let what = format!("the file is {} bytes too long", bytes - wanted.bytes);
-    Err(super::place::corrupt(path, wanted.bytes, what))
+    Err(corrupt(path, wanted.bytes, what))
 }
 
-fn finding(error: Error, path: &std::path::Path) -> Finding {
+fn finding(error: Error, path: &Path) -> Finding {
     let (offset, what) = match error {
         Error::Corrupt { offset, what, .. } => (offset, what),
         error => (0, error.to_string()),

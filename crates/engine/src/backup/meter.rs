@@ -6,6 +6,9 @@ use thermae_env::Env;
 
 use crate::error::Error;
 
+/// How often whoever asked may end work that rests, however slow it is to be.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
 /// What whoever asked for a backup says about the work.
 pub struct Work<'a> {
     /// Bytes copied and read a second at most; 0: as many as there are.
@@ -35,13 +38,17 @@ impl<'a, 'b, E: Env> Meter<'a, 'b, E> {
     /// The work is to end.
     pub(super) fn advance(&mut self, bytes: u64) -> Result<(), Error> {
         self.done += bytes;
-        let is_wanted = (self.work.tell)(self.done, self.of.max(self.done));
-        let elapsed_ns = self.env.monotonic_ns().saturating_sub(self.began_ns);
-        let pause_ns = pause_ns(self.done, elapsed_ns, self.work.bytes_per_s);
-        if is_wanted && pause_ns > 0 {
-            std::thread::park_timeout(Duration::from_nanos(pause_ns));
+        loop {
+            if !(self.work.tell)(self.done, self.of.max(self.done)) {
+                return Err(Error::Invalid("stopped before its end".to_owned()));
+            }
+            let elapsed_ns = self.env.monotonic_ns().saturating_sub(self.began_ns);
+            let pause_ns = pause_ns(self.done, elapsed_ns, self.work.bytes_per_s);
+            if pause_ns == 0 {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_nanos(pause_ns).min(TELL_EVERY));
         }
-        if is_wanted { Ok(()) } else { Err(Error::Invalid("stopped before its end".to_owned())) }
     }
 }
 
