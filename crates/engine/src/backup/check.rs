@@ -97,7 +97,7 @@ fn compare<E: Env>(
     meter: &mut Meter<'_, '_, E>,
 ) -> Result<(), Error> {
     let path = place.file_path(name);
-    let file = place.open(name, false)?;
+    let file = place.open(name)?;
     check_length(&file, &path, wanted)?;
     Reading { file: &file, path: &path, bytes: wanted.bytes }.compare(wanted, meter)
 }

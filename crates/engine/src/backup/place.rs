@@ -132,14 +132,10 @@ impl<E: Env> Place<E> {
         self.dir.join(MAKING)
     }
 
-    /// Opens a shared file, past the page cache if `is_direct`.
-    pub(super) fn open(&self, name: &FileName, is_direct: bool) -> Result<E::File, Error> {
+    /// Opens a shared file, past the page cache: what is read is what the disk has.
+    pub(super) fn open(&self, name: &FileName) -> Result<E::File, Error> {
         let path = self.file_path(name);
-        let file = match is_direct {
-            true => open_direct(&self.env, &path, OpenHow::READ),
-            false => self.env.open(&path, OpenHow::READ),
-        };
-        file.map_err(|error| match error.kind() {
+        open_direct(&self.env, &path, OpenHow::READ).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 corrupt(&path, 0, "missing although a backup names it".to_owned())
             }

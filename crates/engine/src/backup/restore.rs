@@ -129,7 +129,7 @@ impl<E: Env> Target<E> {
         self.clear_warm()?;
         let mut meter = Meter::begin(&self.env, work, backup.bytes());
         for (name, wanted) in backup.names().iter().zip(&backup.files) {
-            let (path, file) = (place.file_path(name), place.open(name, false)?);
+            let (path, file) = (place.file_path(name), place.open(name)?);
             check_length(&file, &path, wanted)?;
             let reading = Reading { file: &file, path: &path, bytes: wanted.bytes };
             reading.copy(&self.env, &warm.join(name.in_store()), Some(wanted), &mut meter)?;

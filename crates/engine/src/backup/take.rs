@@ -275,7 +275,7 @@ impl<E: Env> Taking<'_, E> {
         meter: &mut Meter<'_, '_, E>,
     ) -> Result<BackupFile, Error> {
         let (path, bytes) = (self.place.file_path(name), table.bytes);
-        let file = self.place.open(name, true)?;
+        let file = self.place.open(name)?;
         let pieces = Reading { file: &file, path: &path, bytes }.sums(meter)?;
         // The same file: what was read is what is checked.
         let store_id = &self.source.about.store_id;
@@ -299,7 +299,7 @@ impl<E: Env> Taking<'_, E> {
         self.place.put(&name, &mut |path| write_whole(self.place.env(), path, &bytes))?;
         self.note_new(bytes.len() as u64);
         let path = self.place.file_path(&name);
-        let file = self.place.open(&name, false)?;
+        let file = self.place.open(&name)?;
         let len = bytes.len() as u64;
         let pieces = Reading { file: &file, path: &path, bytes: len }.sums(meter)?;
         let written = bytes.chunks(thermae_formats::backup::PIECE_BYTES as usize);
