@@ -45,6 +45,9 @@ fn example() -> Backup {
     Backup { taken_us: 1_700_000_000_000_000, manifest, files }
 }
 
+/// What breaks a backup.
+type Break = fn(&mut Backup);
+
 fn sign(bytes: &mut [u8]) {
     let at = bytes.len() - 8;
     let checksum = xxh3_64(&bytes[..at]);
@@ -90,7 +93,7 @@ fn every_changed_bit_and_every_cut_is_refused() {
 
 #[test]
 fn impossible_fields_are_refused_though_the_checksum_holds() {
-    let broken: [(&str, fn(&mut Backup)); 11] = [
+    let broken: [(&str, Break); 11] = [
         ("list of logs", |b| b.manifest.covered_epoch = 2),
         ("list of trees", |b| {
             (b.manifest.trees[1].checkpoint, b.manifest.trees[1].checkpoint_checksum) = (0, 0);
