@@ -26,6 +26,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "definitions")]
     ("definitions", definitions::definitions),
+    ("backup", log::backup),
     ("checkpoint", log::checkpoint),
     ("hot_layout", hot::hot_layout),
     ("key", rows::key),

@@ -1,5 +1,6 @@
 //! Targets over what lies on disk: batches, segment headers and names, the manifest, checkpoints.
 
+use thermae_formats::backup::{Backup, BackupName, FileName};
 use thermae_formats::batch::{BATCH_HEADER_BYTES, BatchView, Unchecked};
 use thermae_formats::checkpoint::Checkpoint;
 use thermae_formats::manifest::{MANIFEST_VERSION, Manifest};
@@ -94,6 +95,25 @@ fn check_manifest(data: &[u8]) {
         let bytes = manifest.to_bytes();
         assert!(bytes == data || Manifest::parse(&bytes).is_ok_and(|again| again == manifest));
         assert_eq!(bytes == data, data[8] == MANIFEST_VERSION as u8);
+    }
+}
+
+/// The file of a backup, the same way; and a name of one.
+pub fn backup(data: &[u8]) {
+    let mut sealed = data.to_vec();
+    seal(&mut sealed);
+    for bytes in [data, &sealed] {
+        if let Ok(backup) = Backup::parse(bytes) {
+            assert_eq!(backup.to_bytes(), bytes);
+            assert_eq!(backup.names().len(), backup.files.len());
+        }
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(name) = text.parse::<BackupName>() {
+        assert_eq!(BackupName::of_file(&name.file()), Some(name));
+    }
+    if let Ok(name) = text.parse::<FileName>() {
+        assert_eq!(name.to_string(), text);
     }
 }
 

@@ -6,6 +6,7 @@ mod storage;
 #[cfg(feature = "definitions")]
 use crate::definitions;
 use crate::{log, rows, table_seeds};
+use thermae_formats::backup::BackupName;
 use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, FINAL, Record, RecordKind, Seal};
 use thermae_formats::hot_layout::header::{Geometry, MapInfo, encode_header};
 use thermae_formats::wire::{
@@ -226,6 +227,11 @@ fn log_files(seeds: &mut Vec<Seed>) {
     for (name, checkpoint) in storage::checkpoints() {
         seeds.push(("checkpoint", name.into(), checkpoint.to_bytes().0));
     }
+    let backup = storage::backup();
+    seeds.push(("backup", "two-files".into(), backup.to_bytes()));
+    seeds.push(("backup", "name".into(), BackupName::new(7, TIME).to_string().into_bytes()));
+    let names = backup.names().into_iter().map(|name| name.to_string());
+    seeds.extend(names.map(|name| ("backup", name.clone(), name.into_bytes())));
 }
 
 /// Frames and what they are, encoded whole.
@@ -306,6 +312,7 @@ fn small_frames() -> Frames {
     let all_ok =
         |out: &mut Vec<u8>| encode_write_reply(out, 4, Ack::Logged, &in_order, "", MAX_BYTES);
     [
+        frame("backup", |out| encode_json(out, Kind::Backup, 3, r#"{"place":"daily"}"#, MAX_BYTES)),
         frame("describe", |out| encode_json(out, Kind::Describe, 3, "{}", MAX_BYTES)),
         frame("json", |out| encode_json(out, Kind::Json, 3, "{\"views\":[]}", MAX_BYTES)),
         frame("map", |out| MapRequest { project: "flights" }.encode(out, 3, MAX_BYTES)),

@@ -364,6 +364,15 @@ impl Client {
         self.json(Kind::Stats, "{}")
     }
 
+    /// Begins a backup, `{"place": "daily", "keep": 7, "bytes_per_s": 0}`, or asks how far the newest has got,
+    /// `{}` (docs/protocol.md).
+    ///
+    /// # Errors
+    /// The server's refusal, a lost connection.
+    pub fn backup(&self, json: &str) -> Result<String, Error> {
+        self.json(Kind::Backup, json)
+    }
+
     fn json(&self, kind: Kind, text: &str) -> Result<String, Error> {
         let frame =
             self.ask(self.first_lane(), |out, id, max| Ok(encode_json(out, kind, id, text, max)?))?;

@@ -5,7 +5,10 @@
 //! instead: copying it takes less than a turn of the shard may take, and the table that a frozen one becomes
 //! is never smaller than what is copied at most.
 
+use std::sync::Arc;
+
 use thermae_env::Env;
+use thermae_formats::checkpoint::CheckpointPartition;
 use thermae_tiering::history::ShardPart;
 
 /// Most bytes of a memtable that is copied: some 50 us of work.
@@ -17,15 +20,24 @@ pub const FROZEN_MAX: usize = 2;
 
 /// What one shard had applied when it was asked.
 pub struct ShardCut<E: Env> {
+    /// The shard.
+    pub shard: usize,
     /// Its memtables and tables.
     pub part: ShardPart<E>,
     /// The newest event time applied in each of its partitions that has rows.
     pub watermarks: Vec<(u16, i64)>,
+    /// What a checkpoint holds of its partitions, for those who asked for that too.
+    pub partitions: Option<Arc<[CheckpointPartition]>>,
 }
 
 impl<E: Env> Clone for ShardCut<E> {
     fn clone(&self) -> Self {
-        Self { part: self.part.clone(), watermarks: self.watermarks.clone() }
+        Self {
+            shard: self.shard,
+            part: self.part.clone(),
+            watermarks: self.watermarks.clone(),
+            partitions: self.partitions.clone(),
+        }
     }
 }
 

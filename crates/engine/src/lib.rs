@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod background;
+pub mod backup;
 mod bases;
 pub mod catalogue;
 mod checkpoint;

@@ -75,6 +75,14 @@ pub type Gathered = Vec<(u32, Outcome)>;
 /// Who waits for a shard's part of a snapshot.
 pub type CutWaiter<E> = Arc<Waiter<Result<ShardCut<E>, Error>>>;
 
+/// A request for a shard's part of a snapshot.
+pub struct CutRequest<E: Env> {
+    /// Who waits.
+    pub waiter: CutWaiter<E>,
+    /// The part is to say what a checkpoint would: that takes longer, by the shard's producers.
+    pub is_backup: bool,
+}
+
 /// What a mailbox carries.
 pub enum Message<E: Env> {
     /// Rows for the receiving shard to write.
@@ -112,7 +120,7 @@ pub enum Message<E: Env> {
     /// Asks for (partition, digest) of every partition that the shard owns.
     Digests(Arc<Waiter<Vec<(u16, u64)>>>),
     /// Asks for the shard's part of a snapshot.
-    Snapshot(CutWaiter<E>),
+    Snapshot(CutRequest<E>),
     /// Stop after what is under way.
     Stop,
 }

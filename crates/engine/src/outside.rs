@@ -11,6 +11,7 @@ use thermae_formats::schema::FeatureView;
 use crate::catalogue::{Applied, Catalogue};
 use crate::error::Error;
 use crate::fetch::{FetchBatch, Fetched, FetchedKeys};
+use crate::log::ManifestStore;
 use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part};
 use crate::pending::bytes_on_their_way;
 use crate::reads::Reads;
@@ -32,6 +33,8 @@ pub struct Shared<E: Env> {
     pub reads: Reads,
     /// The room of each shard for writes on their way.
     pub rooms: Vec<Arc<Room>>,
+    /// The manifest of the directory.
+    pub manifests: Arc<ManifestStore<E>>,
     /// The places for snapshots.
     pub snapshots: Arc<Places>,
     /// The newest figures of each shard.

@@ -36,7 +36,7 @@ use crate::manifests::Manifests;
 use crate::memory::MemoryPlan;
 use crate::memtables::memtable_bytes;
 use crate::merge::{self, Base};
-use crate::message::{CutWaiter, FetchPart, Gathered, Part};
+use crate::message::{CutRequest, FetchPart, Gathered, Part};
 use crate::options::Options;
 use crate::outside::{Outside, WakerOf};
 use crate::partition::Admission;
@@ -99,7 +99,7 @@ pub struct Owner<E: Env> {
     fetches: VecDeque<FetchPart>,
     fetch_at: usize,
     /// Who waits for a snapshot.
-    cuts: Vec<CutWaiter<E>>,
+    cuts: Vec<CutRequest<E>>,
     brake: Brake,
     /// When the hot table was last swept, monotonic nanoseconds.
     swept_ns: u64,

@@ -108,6 +108,7 @@ impl<E: Env> Opened<E> {
             catalogue: ArcSwap::new(Arc::clone(&self.catalogue)),
             reads: self.reads.clone(),
             rooms: self.owners.iter().map(Owner::room).collect(),
+            manifests: Arc::clone(&self.manifests),
             snapshots: Arc::default(),
             stats: stats.collect(),
             stopping: AtomicBool::new(false),

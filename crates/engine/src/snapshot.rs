@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thermae_env::Env;
 use thermae_formats::ViewId;
+use thermae_formats::checkpoint::CheckpointPartition;
 use thermae_tiering::history::{HistoryRange, Retention, ShardPart, ViewHistory};
 
 use crate::catalogue::Catalogue;
@@ -29,7 +30,10 @@ pub struct Snapshot<E: Env> {
 }
 
 struct Inner<E: Env> {
+    /// By shard.
     parts: Vec<ShardPart<E>>,
+    /// What checkpoints would hold, by shard; none unless it was asked for.
+    checkpoints: Vec<Arc<[CheckpointPartition]>>,
     watermarks: Arc<[Option<i64>]>,
     catalogue: Arc<Catalogue>,
     hash_seed: u64,
@@ -46,7 +50,7 @@ impl<E: Env> Snapshot<E> {
     /// Of what all shards handed over. The catalogue is one from after that: it knows every schema of
     /// their rows.
     pub(crate) fn new(
-        cuts: Vec<ShardCut<E>>,
+        mut cuts: Vec<ShardCut<E>>,
         partitions: u16,
         catalogue: Arc<Catalogue>,
         hash_seed: u64,
@@ -58,11 +62,22 @@ impl<E: Env> Snapshot<E> {
                 *mark = Some(*event_time);
             }
         }
+        cuts.sort_by_key(|cut| cut.shard);
+        let checkpoints = cuts.iter().filter_map(|cut| cut.partitions.clone()).collect();
         let parts = cuts.into_iter().map(|cut| cut.part).collect();
-        let watermarks = watermarks.into();
-        Snapshot {
-            inner: Arc::new(Inner { parts, watermarks, catalogue, hash_seed, _place: place }),
-        }
+        let (watermarks, _place) = (watermarks.into(), place);
+        let inner = Inner { parts, checkpoints, watermarks, catalogue, hash_seed, _place };
+        Snapshot { inner: Arc::new(inner) }
+    }
+
+    /// What each shard handed over, in their order.
+    pub(crate) fn parts(&self) -> &[ShardPart<E>] {
+        &self.inner.parts
+    }
+
+    /// What the checkpoint of each shard would hold, if that was asked for.
+    pub(crate) fn checkpoints(&self) -> &[Arc<[CheckpointPartition]>] {
+        &self.inner.checkpoints
     }
 
     /// The definitions of its time.

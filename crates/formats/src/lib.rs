@@ -5,6 +5,7 @@
 //! before this crate codes it; `golden/` holds bytes that must never change within a format version.
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod batch;
 mod bytes_at;
 pub mod catalogue;

@@ -281,6 +281,7 @@ KINDS = {
     0x0A: ("MAP", lambda payload, _: {"project": payload.text()}),
     0x0B: ("PING", lambda payload, _: {}),
     0x0C: ("SCAN", scan),
+    0x0D: ("BACKUP", text),
     0x81: ("HELLO reply", hello_reply),
     0x82: ("PLAN", plan),
     0x83: ("COLUMNS", columns),

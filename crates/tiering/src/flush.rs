@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use thermae_env::Env;
-use thermae_formats::table::TableKind;
+use thermae_formats::table::{TableKind, TableRef};
 
 use crate::WarmError;
 use crate::files::{Made, WarmFiles};
 use crate::memtable::{Memtable, Place};
 use crate::rules::Rules;
-use crate::table::TableWriter;
+use crate::table::{TableSpec, TableWriter};
 use crate::tree::{Commit, Outputs};
 
 /// Row bytes that one step hands to a table: about what fills one block on disk.
@@ -118,6 +118,32 @@ impl<E: Env, L> Flush<E, L> {
         let writer = made.table(files, kind)?;
         Ok(Stage::Rows(kind, Box::new(Rows { places, next: 0, writer })))
     }
+}
+
+/// Writes the rows of a memtable to tables of `files`, at most one of each kind, numbered by
+/// `next_file_id`: durable, and named by nothing yet.
+///
+/// # Errors
+/// A table cannot be written. What was finished before is left.
+pub fn write_tables<E: Env>(
+    files: &WarmFiles<E>,
+    memtable: &Memtable,
+    next_file_id: &mut dyn FnMut() -> u64,
+) -> Result<Vec<TableRef>, WarmError> {
+    let (store_id, hash_seed) = (files.store_id, files.hash_seed);
+    let mut tables = Vec::new();
+    let kinds = [
+        (TableKind::Latest, memtable.latest_sorted()),
+        (TableKind::History, memtable.history_sorted()),
+    ];
+    for (kind, places) in kinds.into_iter().filter(|(_, places)| !places.is_empty()) {
+        let spec = TableSpec { store_id, file_id: next_file_id(), kind, hash_seed };
+        let writer = TableWriter::create(&files.env, &files.dir, spec)?;
+        let mut rows = Rows { places, next: 0, writer: writer.with_buffers(&files.buffers) };
+        while rows.step(memtable)? > 0 {}
+        tables.push(rows.writer.finish()?);
+    }
+    Ok(tables)
 }
 
 fn after<E: Env>(kind: TableKind) -> Stage<E> {

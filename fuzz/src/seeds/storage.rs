@@ -1,5 +1,6 @@
 //! Manifests and checkpoints to start from.
 
+use thermae_formats::backup::{Backup, BackupFile};
 use thermae_formats::checkpoint::{
     Checkpoint, CheckpointPartition, CheckpointSchema, CheckpointView,
 };
@@ -11,6 +12,20 @@ const STORE_ID: [u8; 16] = [7; 16];
 
 /// A manifest as version 1 wrote it; nothing writes it any more.
 pub(super) const MANIFEST_1: &[u8] = include_bytes!("../../corpus/log_files/manifest-1");
+
+/// A backup of one table and one checkpoint.
+pub(super) fn backup() -> Backup {
+    let mut manifest = manifest();
+    (manifest.current, manifest.sealed) = (Vec::new(), Vec::new());
+    manifest.covered_epoch = manifest.epoch;
+    manifest.tables.truncate(1);
+    manifest.trees.truncate(1);
+    for tree in &mut manifest.trees {
+        (tree.latest, tree.history) = (vec![2], Vec::new());
+    }
+    let file = |file_id, bytes| BackupFile { file_id, bytes, pieces: vec![file_id] };
+    Backup { taken_us: super::TIME, manifest, files: vec![file(2, 8192), file(6, 90)] }
+}
 
 pub(super) fn manifest() -> Manifest {
     let later = LogStart { segment: 3, salt: 8, batches: 40, records: 70, chain: 6 };

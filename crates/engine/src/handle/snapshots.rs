@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thermae_env::Env;
+use thermae_formats::manifest::Manifest;
 
 use super::Handle;
 use crate::cut::ShardCut;
 use crate::error::Error;
-use crate::message::{CutWaiter, Message, Waiter};
+use crate::message::{CutRequest, CutWaiter, Message, Waiter};
 use crate::outside::Shared;
 use crate::snapshot::{Place, Snapshot};
 
@@ -42,11 +43,29 @@ impl<E: Env> Handle<E> {
     /// # Errors
     /// There are too many snapshots, or the store is stopped.
     pub fn submit_snapshot(&self) -> Result<SnapshotTicket<E>, Error> {
+        self.submit_cut(false)
+    }
+
+    /// Asks every shard for its part of a snapshot that a backup can be made of.
+    ///
+    /// # Errors
+    /// There are too many snapshots, or the store is stopped.
+    pub fn submit_backup(&self) -> Result<SnapshotTicket<E>, Error> {
+        self.submit_cut(true)
+    }
+
+    /// The manifest as it is now: for a backup, which store this is.
+    pub(crate) fn manifest(&self) -> Arc<Manifest> {
+        self.shared.manifests.current()
+    }
+
+    fn submit_cut(&self, is_backup: bool) -> Result<SnapshotTicket<E>, Error> {
         let place = self.shared.snapshots.take()?;
         let mut waiters = Vec::new();
         for shard in 0..self.shared.mailboxes.len() {
             let waiter = Arc::new(Waiter::default());
-            self.post(shard, Message::Snapshot(Arc::clone(&waiter)))?;
+            let request = CutRequest { waiter: Arc::clone(&waiter), is_backup };
+            self.post(shard, Message::Snapshot(request))?;
             waiters.push(waiter);
         }
         let shared = Arc::clone(&self.shared);

@@ -83,6 +83,14 @@ pub enum LogError {
         /// The manifest.
         path: PathBuf,
     },
+    /// A backup is being restored to the directory, or was when the machine stopped.
+    #[error(
+        "{path} is there: a restore into this directory has not ended; run it again, or remove the directory"
+    )]
+    Restoring {
+        /// The manifest that waits to be named.
+        path: PathBuf,
+    },
     /// The receiver of the replayed records refused one.
     #[error("replay stopped: {0}")]
     Refused(String),
@@ -115,7 +123,9 @@ impl LogError {
             | Self::NewerVersion { path, .. }
             | Self::Extra { path }
             | Self::NoManifest { path } => Some((path, 0)),
-            Self::Refused(_) | Self::Manifest(_) | Self::Options(_) => None,
+            Self::Restoring { .. } | Self::Refused(_) | Self::Manifest(_) | Self::Options(_) => {
+                None
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use thermae_env::{Env, File, OpenHow};
 use thermae_formats::manifest::{Manifest, ManifestError};
 
-use super::LogError;
 use super::error::is_disk_full;
+use super::{LogError, MANIFEST};
 
 pub use shared::{DurableStart, ManifestStore, WARM, file_id, first_file_id};
 
@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// Path of the manifest of a data directory.
 pub(super) fn manifest_path(dir: &Path) -> PathBuf {
-    dir.join("MANIFEST")
+    dir.join(MANIFEST)
 }
 
 /// Reads and verifies the manifest; `None` when there is none.
@@ -43,6 +43,16 @@ pub(super) fn read<E: Env>(env: &E, dir: &Path) -> Result<Option<Manifest>, LogE
         }
         Err(error) => Err(LogError::damaged(&path, 0, error)),
     }
+}
+
+/// How many shards a directory was opened with last: opened with as many again, its tables stay as they are.
+///
+/// # Errors
+/// There is no manifest, or it cannot be read.
+pub fn shards_of<E: Env>(env: &E, dir: &Path) -> Result<usize, LogError> {
+    let missing = || LogError::NoManifest { path: manifest_path(dir) };
+    let manifest = read(env, dir)?.ok_or_else(missing)?;
+    Ok(manifest.trees.len().max(manifest.current.len()).max(1))
 }
 
 /// Replaces the manifest, durably: afterwards a crash finds the new one, before it the old one.

@@ -29,7 +29,7 @@ mod tests;
 
 pub use error::{AppendError, Damage, LogError, LogFailure};
 pub use examine::CutReport;
-pub use manifest_store::{DurableStart, ManifestStore, WARM, file_id, first_file_id};
+pub use manifest_store::{DurableStart, ManifestStore, WARM, file_id, first_file_id, shards_of};
 pub use options::{LogOptions, OnDamage};
 pub use recover::{
     Recovered, RecoveryReport, Replay, Trees, close_directory, open_directory, open_directory_with,
@@ -37,6 +37,13 @@ pub use recover::{
 pub use thermae_formats::manifest::LogStart;
 pub use verify::{Finding, Severity, Verification, VerifyReport};
 pub use writer::{LogEvent, LogStats, LogWriter, Progress};
+
+/// The file that is locked while a data directory is open.
+pub const LOCK: &str = "LOCK";
+/// The file that says what a data directory holds.
+pub const MANIFEST: &str = "MANIFEST";
+/// The name of a manifest in a directory that a backup is being restored to.
+pub const RESTORING: &str = "MANIFEST.restoring";
 
 /// Ring tokens with this value under [`TOKEN_MASK`] belong to the shard's [`LogWriter`].
 pub const TOKEN_SPACE: u64 = 0x4C << 56;

@@ -18,7 +18,7 @@ use thermae_formats::table::TableRef;
 use super::examine::{self, CutReport, End, Sink};
 use super::files::{self, LogPlan, Plan};
 use super::scan::{Segments, follow};
-use super::{Damage, LogError, LogOptions, LogWriter, OnDamage, manifest_store};
+use super::{Damage, LOCK, LogError, LogOptions, LogWriter, OnDamage, RESTORING, manifest_store};
 
 pub use close::close_directory;
 pub(super) use close::closed;
@@ -152,6 +152,10 @@ pub fn open_directory_with<E: Env>(
     }
     env.create_dir_all(dir).map_err(|e| LogError::io("create", dir, e))?;
     let lock = lock(env, dir)?;
+    let restoring = dir.join(RESTORING);
+    if env.exists(&restoring).map_err(|e| LogError::io("look for", &restoring, e))? {
+        return Err(LogError::Restoring { path: restoring });
+    }
     let log_dir = files::log_dir(dir);
     let listing = files::list(env, &log_dir)?;
     let mut report =
@@ -200,7 +204,7 @@ pub fn open_directory_with<E: Env>(
 
 /// Takes the lock of a data directory.
 pub(super) fn lock<E: Env>(env: &E, dir: &Path) -> Result<E::Lock, LogError> {
-    let path = dir.join("LOCK");
+    let path = dir.join(LOCK);
     env.lock(&path).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => LogError::Locked { path },
         _ => LogError::io("lock", &path, error),

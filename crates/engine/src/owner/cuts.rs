@@ -7,15 +7,15 @@ use super::Owner;
 use crate::catalogue::Catalogue;
 use crate::cut::{Memory, Method, ShardCut, method};
 use crate::error::Error;
-use crate::message::CutWaiter;
+use crate::message::CutRequest;
 
 /// Hint to whoever asks while flushes fail, milliseconds.
 const RETRY_MS: u32 = 1_000;
 
 impl<E: Env> Owner<E> {
     /// Takes a request for a snapshot; it is answered this turn, or when it may be.
-    pub(crate) fn take_cut(&mut self, waiter: CutWaiter<E>) {
-        self.cuts.push(waiter);
+    pub(crate) fn take_cut(&mut self, request: CutRequest<E>) {
+        self.cuts.push(request);
     }
 
     /// Answers those who asked for a snapshot, all of them with the same.
@@ -44,12 +44,15 @@ impl<E: Env> Owner<E> {
             let why = self.trouble().unwrap_or("memtables cannot be flushed");
             let what = format!("no snapshot can be taken: {why}");
             let refusal = || Err(Error::Overloaded(what.clone(), RETRY_MS));
-            self.cuts.drain(..).for_each(|waiter| waiter.put(refusal()));
+            self.cuts.drain(..).for_each(|request| request.waiter.put(refusal()));
             return;
         }
         let (memtables, tree) = (self.state.memtables.cut(), self.warm.tree().clone());
         let watermarks = self.state.watermarks().collect();
-        let cut = ShardCut { part: ShardPart { memtables, tree }, watermarks };
-        self.cuts.drain(..).for_each(|waiter| waiter.put(Ok(cut.clone())));
+        let (shard, part) = (self.state.shard(), ShardPart { memtables, tree });
+        let is_backup = self.cuts.iter().any(|request| request.is_backup);
+        let partitions = is_backup.then(|| self.state.checkpoints().into());
+        let cut = ShardCut { shard, part, watermarks, partitions };
+        self.cuts.drain(..).for_each(|request| request.waiter.put(Ok(cut.clone())));
     }
 }

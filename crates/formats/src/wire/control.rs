@@ -5,7 +5,7 @@ use super::frame::{Frame, Kind, begin_frame, finish_frame};
 use super::limits::MAX_MAP_SHARDS;
 use super::malformed::WireError;
 
-/// Appends a DESCRIBE, APPLY, STATS or JSON frame, whose payload is one JSON text.
+/// Appends a DESCRIBE, APPLY, STATS, BACKUP or JSON frame, whose payload is one JSON text.
 ///
 /// # Errors
 /// A frame beyond `max_frame_bytes`.
@@ -27,11 +27,11 @@ pub fn encode_json(
 /// Another kind, or bytes that are not UTF-8.
 pub fn decode_json<'a>(frame: &Frame<'a>) -> Result<&'a str, WireError> {
     match frame.kind()? {
-        Kind::Describe | Kind::Apply | Kind::Stats | Kind::Json => {
+        Kind::Describe | Kind::Apply | Kind::Stats | Kind::Backup | Kind::Json => {
             std::str::from_utf8(frame.payload).map_err(|_| WireError::Utf8("a JSON text"))
         }
         _ => Err(WireError::WrongKind {
-            expected: "Describe, Apply, Stats or Json",
+            expected: "Describe, Apply, Stats, Backup or Json",
             found: frame.kind_code,
         }),
     }

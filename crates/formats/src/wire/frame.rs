@@ -69,6 +69,8 @@ kinds! {
     Ping = 0x0B,
     /// Read a page of a view's history.
     Scan = 0x0C,
+    /// Take a backup, or ask how far it has got (JSON).
+    Backup = 0x0D,
     /// Answer to Hello.
     HelloReply = 0x81,
     /// Answer to Prepare.
@@ -77,7 +79,7 @@ kinds! {
     Columns = 0x83,
     /// Answer to Put, PutPartial and Delete.
     Written = 0x84,
-    /// Answer to Describe, Apply and Stats.
+    /// Answer to Describe, Apply, Stats and Backup.
     Json = 0x87,
     /// Answer to Map; the descriptors travel beside its first byte.
     Mapped = 0x8A,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use thermae_engine::backup::BackupName;
+
 use super::exit::EXIT_CODES;
 use super::view_ref::{ViewFeaturesRef, ViewRef};
 use crate::ingest::Format;
@@ -63,6 +65,10 @@ pub enum Command {
     Stat(StatArgs),
     /// Check every byte of a data directory that no server has open
     Verify(VerifyArgs),
+    /// Take a backup of a store that serves, or of a directory; list, verify and remove backups
+    Backup(BackupArgs),
+    /// Make a data directory of a backup
+    Restore(RestoreArgs),
     /// See it work: start a server, load real flights and weather, read features, show latencies
     Quickstart(QuickstartArgs),
 }
@@ -88,6 +94,9 @@ pub struct ServeArgs {
     /// Where the data are; made if it is not there [default: thermae-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Directory below which `thermae backup` may have backups written [default: nowhere]
+    #[arg(long, value_name = "DIR")]
+    pub backup_dir: Option<PathBuf>,
     /// TCP address of the binary protocol, or `none` [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
@@ -318,6 +327,67 @@ pub struct VerifyArgs {
     pub data: PathBuf,
 }
 
+/// `thermae backup`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A backup holds everything that was acknowledged before the command, while the server serves on. Tables that the place
+has from earlier backups are not copied again. A backup that was interrupted is none; the next one goes on from it.
+
+Without --data the server takes it, in the directory PLACE below the one that it was started with (--backup-dir).
+With --data, --list and --verify, PLACE is a directory here.
+
+Examples:
+  thermae backup daily --keep 7
+  thermae backup /mnt/backups/shop --data /var/lib/thermae
+  thermae backup /mnt/backups/shop --list
+  thermae backup /mnt/backups/shop --verify")]
+pub struct BackupArgs {
+    /// Where to
+    #[arg(value_name = "PLACE")]
+    pub place: PathBuf,
+    /// Of this data directory, which no server has open
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["list", "verify"])]
+    pub data: Option<PathBuf>,
+    /// Show the backups that are there
+    #[arg(long, conflicts_with = "verify")]
+    pub list: bool,
+    /// Read every byte of every backup that is there; exit code 4 if there is damage
+    #[arg(long)]
+    pub verify: bool,
+    /// With --verify: this backup alone, as --list shows its name
+    #[arg(long, value_name = "BACKUP", requires = "verify")]
+    pub name: Option<BackupName>,
+    /// Keep the newest N backups, and remove the others and the tables that only they name
+    #[arg(long, value_name = "N", conflicts_with_all = ["list", "verify"],
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+    /// Bytes a second at most, 0 for no limit [default: 128MiB of a server, no limit of a directory]
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["list", "verify"])]
+    pub rate: Option<Size>,
+}
+
+/// `thermae restore`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Every piece is compared with its checksum before it is written. Where one does not hold, the file and the place in it
+are named, and nothing is restored. A restore that was interrupted leaves a directory that does not open: run it again.
+
+What was acknowledged after the backup is not in it. Loads may be repeated: rows that it has are not doubled.
+
+Example:
+  thermae restore /mnt/backups/shop --data /var/lib/thermae-restored")]
+pub struct RestoreArgs {
+    /// The directory of the backups
+    #[arg(value_name = "PLACE")]
+    pub place: PathBuf,
+    /// The data directory to make; it must be empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// This backup, as `thermae backup PLACE --list` shows its name [default: the newest]
+    #[arg(long, value_name = "BACKUP")]
+    pub name: Option<BackupName>,
+}
+
 /// `thermae quickstart`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -393,6 +463,12 @@ mod tests {
             &["thermae", "delete", "v"],
             &["thermae", "export", "v"],
             &["thermae", "export", "--out", "f.csv"],
+            &["thermae", "backup"],
+            &["thermae", "backup", "p", "--list", "--verify"],
+            &["thermae", "backup", "p", "--keep", "0"],
+            &["thermae", "backup", "p", "--name", "00000001-20260101T000000Z"],
+            &["thermae", "restore", "p"],
+            &["thermae", "restore", "p", "--data", "d", "--name", "newest"],
             &["thermae", "frobnicate"],
         ] {
             let error = Cli::try_parse_from(typed).expect_err("refused");

@@ -3,6 +3,8 @@
 mod answers;
 mod apply;
 mod args;
+mod backup;
+mod backup_print;
 mod connect;
 mod delete;
 mod describe;
@@ -17,6 +19,7 @@ mod quickstart_mapped;
 mod quickstart_read;
 mod quickstart_show;
 mod quickstart_time;
+mod restore;
 mod serve;
 mod stat;
 mod verify;
@@ -71,6 +74,8 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Export(args) => export::run(&args, &global),
         Command::Describe(args) => describe::run(&args, &global),
         Command::Stat(args) => stat::run(&args, &global),
+        Command::Backup(args) => backup::run(&args, &global),
+        Command::Restore(args) => restore::run(&args, &global),
         Command::Verify(args) => verify::run(&args, &global),
         Command::Quickstart(args) => quickstart::run(&args, &global),
     }

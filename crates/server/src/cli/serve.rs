@@ -12,6 +12,7 @@ use crate::serve::{self, Flags, Running, ServeError, ServeOptions};
 pub fn run(args: &ServeArgs, global: &Global) -> Result<Done, Failure> {
     let flags = Flags {
         data: args.data.clone(),
+        backup_dir: args.backup_dir.clone(),
         listen: args.listen.clone(),
         unix: args.unix.clone(),
         http: args.http.clone(),

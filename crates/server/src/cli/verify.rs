@@ -1,7 +1,9 @@
 //! `thermae verify`: every byte of a data directory, read and checked.
 
+use std::path::Path;
+
 use serde_json::json;
-use thermae_engine::log::Severity;
+use thermae_engine::log::{Severity, VerifyReport};
 use thermae_engine::verify::verify_directory;
 use thermae_env::RealEnv;
 
@@ -20,7 +22,11 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<Done, Failure> {
         bar.get_or_insert_with(|| Progress::new("verifying", Some(total), Unit::Bytes)).at(done);
     });
     drop(bar);
-    let report = report.map_err(Failure::of)?;
+    show(&args.data, &report.map_err(Failure::of)?, global)
+}
+
+/// Prints what was found in `directory`.
+pub fn show(directory: &Path, report: &VerifyReport, global: &Global) -> Result<Done, Failure> {
     let damages = report.findings.iter().filter(|f| f.severity == Severity::Damage).count();
     if global.json {
         let findings: Vec<_> = report
@@ -38,7 +44,7 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<Done, Failure> {
         println!(
             "{}",
             json!({
-                "directory": args.data.display().to_string(),
+                "directory": directory.display().to_string(),
                 "sound": damages == 0,
                 "files": report.files,
                 "bytes": report.bytes,
@@ -61,7 +67,7 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<Done, Failure> {
         }
         println!(
             "{}: {} files, {}, {} tables, {} rows, {} batches, {} records: {}",
-            args.data.display(),
+            directory.display(),
             report.files,
             bytes(report.bytes),
             thousands(report.tables),

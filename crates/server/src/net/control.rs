@@ -314,7 +314,7 @@ pub fn map<E: Env>(
     Ok(())
 }
 
-fn parse<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Failure> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Failure> {
     let text = match decode_json(frame)? {
         "" => "{}",
         text => text,
@@ -328,11 +328,15 @@ fn parse<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Failure> {
     })
 }
 
-fn answer_json(conn: &mut Connection, request_id: u64, value: &Value) -> Result<(), Failure> {
+pub(super) fn answer_json(
+    conn: &mut Connection,
+    request_id: u64,
+    value: &Value,
+) -> Result<(), Failure> {
     let max = conn.peer_frame_bytes;
     Ok(encode_json(&mut conn.out, Kind::Json, request_id, &value.to_string(), max)?)
 }
 
-fn internal(error: serde_json::Error) -> Failure {
+pub(super) fn internal(error: serde_json::Error) -> Failure {
     Failure::new(ErrorCode::Internal, format!("the answer cannot be written as JSON: {error}"))
 }

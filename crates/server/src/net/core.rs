@@ -8,6 +8,7 @@ use thermae_engine::reads::{Key, RowBuf};
 use thermae_env::Env;
 use thermae_formats::wire::{Limits as WireLimits, ReplyBuilder};
 
+use super::backup_desk::BackupDesk;
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
 use super::scan_arrivals::Arrivals;
@@ -31,14 +32,16 @@ pub struct Shared {
     pub started_us: i64,
     /// Where scans go, once there is a store to read.
     pub pages: OnceLock<SyncSender<Option<PageRequest>>>,
+    /// Where backups go, once there is a store to take them of.
+    pub backups: OnceLock<Arc<BackupDesk>>,
 }
 
 impl Shared {
     /// The state of a server with `shards` shards, started at `started_us`.
     pub fn new(limits: Limits, shards: usize, started_us: i64) -> Self {
         let counters = AllCounters::new(shards);
-        let (open, pages) = (AtomicU32::new(0), OnceLock::new());
-        Self { limits, counters, open, started_us, pages }
+        let (open, pages, backups) = (AtomicU32::new(0), OnceLock::new(), OnceLock::new());
+        Self { limits, counters, open, started_us, pages, backups }
     }
 }
 

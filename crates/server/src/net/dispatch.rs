@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::histogram::add;
 use super::plans::Plans;
 use super::writes::PartialLayout;
-use super::{control, reads, scan, writes};
+use super::{backup, control, reads, scan, writes};
 
 /// What a connection keeps between requests, beside its bytes.
 #[derive(Debug, Default)]
@@ -87,6 +87,7 @@ fn route<E: Env>(
         Kind::Describe => control::describe(conn, frame, cx),
         Kind::Apply => control::apply(core, conn, frame, cx),
         Kind::Stats => control::stats(core, conn, frame, cx),
+        Kind::Backup => backup::backup(core, conn, frame),
         Kind::Map => control::map(conn, frame, cx),
         Kind::Ping => {
             control::ping(conn, frame, cx);

@@ -1,9 +1,11 @@
 //! The binary protocol on a shard's ring.
 //!
 //! A request's life: bytes -> [`inbox`] (whole frames) -> [`connection`] (what may go on) ->
-//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`] or [`control`] -> the connection's output;
+//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`backup`] or [`control`] -> the connection's output;
 //! [`front`] ties them to the ring's events.
 
+pub mod backup;
+pub mod backup_desk;
 pub mod connection;
 pub mod control;
 pub mod core;

@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! data = "/var/lib/thermae"
+//! backup_dir = "/backups"
 //! listen = "127.0.0.1:7400"
 //! unix = "/run/thermae.sock"
 //! http = "127.0.0.1:7401"
@@ -29,6 +30,7 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 struct File {
     data: Option<PathBuf>,
+    backup_dir: Option<PathBuf>,
     listen: Option<String>,
     unix: Option<PathBuf>,
     http: Option<String>,
@@ -160,6 +162,7 @@ fn apply_file(options: &mut ServeOptions, file: File) -> Result<(), ConfigError>
         options.listen = address(listen);
     }
     options.unix = file.unix.or(options.unix.take());
+    options.backup_dir = file.backup_dir.or(options.backup_dir.take());
     if let Some(http) = file.http {
         options.http = address(http);
     }
@@ -181,6 +184,9 @@ fn apply_flags(options: &mut ServeOptions, flags: &Flags) {
     set(&mut options.memory_bytes, flags.memory.map(|size| size.bytes));
     if let Some(listen) = flags.listen.clone() {
         options.listen = address(listen);
+    }
+    if flags.backup_dir.is_some() {
+        options.backup_dir.clone_from(&flags.backup_dir);
     }
     if flags.unix.is_some() {
         options.unix.clone_from(&flags.unix);

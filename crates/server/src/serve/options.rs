@@ -14,6 +14,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 pub struct ServeOptions {
     /// The data directory; created if it is missing.
     pub data: PathBuf,
+    /// The directory below which clients may have backups written; `None` for nowhere.
+    pub backup_dir: Option<PathBuf>,
     /// TCP address for the binary protocol; `None` listens on no TCP port. Port 0 picks one.
     pub listen: Option<String>,
     /// Path of the unix socket; `None` for none. Mapped reads need one.
@@ -39,6 +41,7 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             data: PathBuf::from("thermae-data"),
+            backup_dir: None,
             listen: Some(DEFAULT_LISTEN.to_owned()),
             unix: None,
             http: None,
@@ -58,6 +61,8 @@ impl Default for ServeOptions {
 pub struct Flags {
     /// `--data DIR`
     pub data: Option<PathBuf>,
+    /// `--backup-dir DIR`
+    pub backup_dir: Option<PathBuf>,
     /// `--listen ADDR`; `none` for no TCP port.
     pub listen: Option<String>,
     /// `--unix PATH`

@@ -13,6 +13,7 @@ use super::listeners::{Listeners, allow_connections};
 use super::options::ServeOptions;
 use super::signals::Signals;
 use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
+use crate::net::backup_desk::Backups;
 use crate::net::core::Shared;
 use crate::net::front::Front;
 use crate::net::scan_pages::ScanPages;
@@ -20,6 +21,7 @@ use crate::net::scan_pages::ScanPages;
 /// A server that serves. Dropping it stops it; [`Running::stop`] also says how that went.
 pub struct Running {
     pages: ScanPages,
+    backups: Backups,
     engine: Engine<RealEnv>,
     http: Option<HttpServer>,
     health: Arc<Health>,
@@ -93,9 +95,12 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         .map_err(|source| ServeError::system("starting the thread of scans", source))?;
     // Nobody else sets it.
     let _ = shared.pages.set(pages.requests());
+    let backups = Backups::start(env, engine.handle(), options.backup_dir.clone())
+        .map_err(|source| ServeError::system("starting the thread of backups", source))?;
+    let _ = shared.backups.set(backups.desk());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
-    Ok(Running { pages, engine, http, health, tcp, unix, shared })
+    Ok(Running { pages, backups, engine, http, health, tcp, unix, shared })
 }
 
 fn start_engine(
@@ -185,6 +190,7 @@ impl Running {
     /// The first error that a shard ended with.
     pub fn stop(self) -> Result<Stopped, ServeError> {
         self.health.set(Stage::Stopping);
+        self.backups.stop();
         let handle = self.engine.handle();
         let system = |error: thermae_engine::Error| ServeError::Engine {
             data: "while stopping".to_owned(),
@@ -192,6 +198,7 @@ impl Running {
         };
         let stopped = self.engine.stop().map_err(system);
         drop(self.pages);
+        drop(self.backups);
         let reads = handle.reads();
         let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
         let requests = self.shared.counters.sum(|shard| &shard.requests);

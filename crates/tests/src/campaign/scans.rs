@@ -51,7 +51,7 @@ pub struct ScanReport {
 
 impl World {
     /// Takes a snapshot; none when the machine stopped first.
-    fn snapshot(&mut self) -> Result<Option<Snapshot<SimEnv>>, String> {
+    pub(super) fn snapshot(&mut self) -> Result<Option<Snapshot<SimEnv>>, String> {
         let mut ticket = self.handle.submit_snapshot().map_err(|e| e.to_string())?;
         for _ in 0..TURNS_MAX {
             ticket = match ticket.poll().map_err(|e| e.to_string())? {
@@ -87,7 +87,7 @@ impl World {
 
     /// Finds what the snapshot must show: of each partition a prefix of what was sent, not less than what
     /// was acknowledged.
-    fn hold(
+    pub(super) fn hold(
         &self,
         snapshot: Snapshot<SimEnv>,
         acknowledged: &[u64],
@@ -234,7 +234,7 @@ pub fn scan_run(seed: u64, crashes: bool) -> Result<ScanReport, String> {
     Ok(report)
 }
 
-fn policy(rng: &mut Rng) -> TierPolicy {
+pub(super) fn policy(rng: &mut Rng) -> TierPolicy {
     let history = if rng.one_in(3) { History::Latest } else { History::Full };
     // Event times span 12 microseconds.
     TierPolicy { keep_for_us: [0, 3, 8][rng.below(3) as usize], history, ..TierPolicy::default() }

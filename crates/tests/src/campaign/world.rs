@@ -17,6 +17,8 @@ use crate::model::{Operation, VIEWS, encode, views};
 
 /// Partitions of the simulated store.
 pub const PARTITIONS: u16 = 4;
+/// The directory of the store.
+pub const DATA: &str = "/data";
 /// The one producer of a campaign.
 const PRODUCER: u64 = 7;
 /// Idleness after which a horizon batch has long followed the last row.
@@ -62,6 +64,17 @@ impl World {
         tiers: Tiers,
         histories: Vec<PartitionHistory>,
     ) -> Result<World, Error> {
+        World::open_in(env, Path::new(DATA), cores, tiers, histories)
+    }
+
+    /// Opens the store in a directory of a machine.
+    pub fn open_in(
+        env: SimEnv,
+        data: &Path,
+        cores: usize,
+        tiers: Tiers,
+        histories: Vec<PartitionHistory>,
+    ) -> Result<World, Error> {
         let options = Options {
             cores,
             memory_bytes: cores as u64 * (4 << 20),
@@ -74,7 +87,7 @@ impl World {
             hot_memory: HotMemory::Heap,
             ..Options::default()
         };
-        let opened = thermae_engine::open(env.clone(), Path::new("/data"), options)?;
+        let opened = thermae_engine::open(env.clone(), data, options)?;
         let Stepped { shards, handle, lock } = opened.into_shards(|_| NoService)?;
         let next = histories.iter().flat_map(|h| &h.accepted).map(|w| w.producer_sequence).max();
         Ok(World {

@@ -65,6 +65,7 @@ pub fn decode(frame: &Frame<'_>, given: &Given) -> Json {
         Kind::Describe => ("DESCRIBE", text(frame)),
         Kind::Apply => ("APPLY", text(frame)),
         Kind::Stats => ("STATS", text(frame)),
+        Kind::Backup => ("BACKUP", text(frame)),
         Kind::Json => ("JSON", text(frame)),
         Kind::Map => ("MAP", json!({"project": MapRequest::decode(frame).unwrap().project})),
         Kind::Mapped => ("MAPPED", mapped(frame)),

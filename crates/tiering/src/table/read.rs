@@ -49,10 +49,23 @@ impl<F: File> Table<F> {
         what: &TableRef,
     ) -> Result<Self, WarmError> {
         let path = table_path(warm_dir, what.file_id);
-        let failed = |what, source| WarmError::io(what, &path, 0, source);
-        let how = OpenHow::READ.direct();
-        let file = env.open(&path, how).map_err(|source| failed("open", source))?;
-        let file_bytes = file.len_bytes().map_err(|source| failed("measure", source))?;
+        let file = env.open(&path, OpenHow::READ.direct());
+        let file = file.map_err(|source| WarmError::io("open", &path, 0, source))?;
+        Self::of_file(file, path, store_id, what)
+    }
+
+    /// The table in an open file, which may be a copy of another name.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_file(
+        file: F,
+        path: PathBuf,
+        store_id: &[u8; 16],
+        what: &TableRef,
+    ) -> Result<Self, WarmError> {
+        let file_bytes = file.len_bytes();
+        let file_bytes = file_bytes.map_err(|source| WarmError::io("measure", &path, 0, source))?;
         let read = |offset_bytes, bytes| read_pages(&file, &path, offset_bytes, bytes);
         let format =
             |offset_bytes, error: TableError| WarmError::format(&path, offset_bytes, &error);

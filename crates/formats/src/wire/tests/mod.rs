@@ -46,7 +46,9 @@ fn decode_any(frame: &Frame<'_>) -> Result<(), WireError> {
             assert_eq!(reply.rows().count(), reply.row_count());
             Ok(())
         }
-        Kind::Describe | Kind::Apply | Kind::Stats | Kind::Json => decode_json(frame).map(drop),
+        Kind::Describe | Kind::Apply | Kind::Stats | Kind::Backup | Kind::Json => {
+            decode_json(frame).map(drop)
+        }
         Kind::Map => MapRequest::decode(frame).map(drop),
         Kind::Mapped => MapReply::decode(frame).map(drop),
         Kind::Ping if frame.payload.is_empty() => Ok(()),

@@ -311,6 +311,7 @@ fn control() -> Vec<Sample> {
         ("control", "describe", json(Kind::Describe, "{\"project\":\"nyc\"}")),
         ("control", "apply", json(Kind::Apply, "{\"views\":[]}")),
         ("control", "stats", json(Kind::Stats, "{}")),
+        ("control", "backup", json(Kind::Backup, r#"{"place":"daily","keep":7}"#)),
         ("control", "json", json(Kind::Json, "{\"views\":[]}")),
         ("control", "map", made(|out| MapRequest { project: "nyc" }.encode(out, 11, MAX).unwrap())),
         ("control", "mapped", made(|out| map.encode(out, 11, MAX).unwrap())),

@@ -1,0 +1,70 @@
+//! What goes: older backups, and files that none names.
+
+use std::collections::BTreeSet;
+
+use thermae_env::Env;
+use thermae_formats::backup::{BackupName, FileName};
+
+use super::place::Place;
+use crate::error::Error;
+
+/// What was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Backups, oldest first.
+    pub backups: Vec<BackupName>,
+    /// Files that no other backup named.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Keeps the newest `count` backups of a place, at least 1, and removes the others and what only they named.
+///
+/// # Errors
+/// A backup that stays cannot be read: then nothing is removed.
+pub fn keep<E: Env>(place: &Place<E>, count: usize) -> Result<Removed, Error> {
+    place.names()?;
+    let _lock = place.lock()?;
+    let mut backups = place.names()?;
+    let kept = backups.split_off(backups.len().saturating_sub(count.max(1)));
+    // Before anything goes: what those that stay name must be known.
+    let named = named(place, &kept)?;
+    for name in &backups {
+        place.remove(name)?;
+    }
+    // A backup must not come back after its files went.
+    place.settle_removals()?;
+    let (files, bytes) = remove_others(place, &named)?;
+    Ok(Removed { backups, files, bytes })
+}
+
+/// Removes files that no backup names.
+///
+/// # Errors
+/// A backup cannot be read: then nothing is removed.
+pub(super) fn remove_unnamed<E: Env>(place: &Place<E>) -> Result<(), Error> {
+    let named = named(place, &place.names()?)?;
+    remove_others(place, &named).map(|_| ())
+}
+
+fn named<E: Env>(place: &Place<E>, backups: &[BackupName]) -> Result<BTreeSet<FileName>, Error> {
+    let mut named = BTreeSet::new();
+    for name in backups {
+        named.extend(place.read(name)?.names());
+    }
+    Ok(named)
+}
+
+fn remove_others<E: Env>(
+    place: &Place<E>,
+    named: &BTreeSet<FileName>,
+) -> Result<(u64, u64), Error> {
+    let files = place.files()?;
+    let others = files.iter().filter(|(name, _)| !named.contains(name));
+    let (names, lengths): (Vec<FileName>, Vec<u64>) = others.unzip();
+    if !names.is_empty() {
+        place.remove_files(&names)?;
+    }
+    Ok((names.len() as u64, lengths.iter().sum()))
+}

@@ -1,0 +1,25 @@
+//! Backups of a store that serves, and directories made of them. Bytes: `docs/formats/backup.md`; the
+//! reasons: `docs/decisions/0013-backup.md`.
+//!
+//! `source` (what the shards hand over) -> `take` (copies what the place does not have yet, and names it)
+//! -> `restore` (a directory that opens), with `check` (every byte) and `keep` (what goes) beside them.
+//! `place` is the only one that knows where backups lie. All of it reads and writes as long as that takes,
+//! on the calling thread: no shard's.
+
+mod check;
+mod keep;
+mod meter;
+mod pieces;
+mod place;
+mod restore;
+mod source;
+mod take;
+
+pub use check::{Listed, list, verify};
+pub use keep::{Removed, keep};
+pub use meter::Work;
+pub use place::Place;
+pub use restore::{Restored, restore};
+pub use source::{Source, open_to_back_up};
+pub use take::{Taken, take};
+pub use thermae_formats::backup::BackupName;

@@ -1,0 +1,245 @@
+//! The helper thread that takes backups, one at a time, and what is told of them. A shard only hands a
+//! request over and reads how far it has got: neither waits.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use serde::Serialize;
+use thermae_engine::backup::{self, Place, Removed, Source, Taken, Work};
+use thermae_engine::{Error, Handle};
+use thermae_env::{Env, lower_priority};
+use thermae_formats::time::format_timestamp_us;
+
+/// Longest name of a place, in bytes.
+const PLACE_BYTES_MAX: usize = 255;
+/// Steps of priority below the shards': as low as it goes.
+const PRIORITY_STEPS: i32 = 19;
+
+/// A backup that is asked for.
+#[derive(Debug)]
+pub struct BackupRequest {
+    /// Its number on this server, from 1.
+    pub id: u64,
+    /// Where to, below the server's directory of backups: as it was asked, and where that is.
+    pub place: (String, PathBuf),
+    /// How many backups to keep there; 0: all.
+    pub keep: usize,
+    /// Bytes a second at most; 0: as many as there are.
+    pub bytes_per_s: u64,
+}
+
+/// How far the newest backup of this server has got.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BackupStatus {
+    /// Its number on this server, from 1; 0: there was none.
+    pub id: u64,
+    /// `none`, `running`, `done` or `failed`.
+    pub state: &'static str,
+    /// Where to.
+    pub place: String,
+    /// Bytes copied and read so far.
+    pub done_bytes: u64,
+    /// Bytes to copy and read.
+    pub of_bytes: u64,
+    /// What was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<serde_json::Value>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Where shards hand backups over.
+pub struct BackupDesk {
+    root: Option<PathBuf>,
+    ids: AtomicU64,
+    requests: SyncSender<Option<BackupRequest>>,
+    status: Arc<Mutex<BackupStatus>>,
+}
+
+/// Why a backup is not begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unbegun {
+    /// The server was not told where it may write.
+    NoRoot,
+    /// The place is not one below that.
+    Place(String),
+    /// One is being taken.
+    Busy,
+    /// The server stops.
+    Stopping,
+}
+
+impl BackupDesk {
+    /// Begins a backup; its number.
+    ///
+    /// # Errors
+    /// Why it does not begin.
+    pub fn begin(&self, place: &str, keep: usize, bytes_per_s: u64) -> Result<u64, Unbegun> {
+        let root = self.root.as_ref().ok_or(Unbegun::NoRoot)?;
+        let path = below(root, place).map_err(Unbegun::Place)?;
+        let id = self.ids.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = (place.to_owned(), path);
+        // It goes through only while the helper waits for one.
+        let asked = self.requests.try_send(Some(BackupRequest { id, place, keep, bytes_per_s }));
+        asked.map(|()| id).map_err(|error| match error {
+            std::sync::mpsc::TrySendError::Full(_) => Unbegun::Busy,
+            std::sync::mpsc::TrySendError::Disconnected(_) => Unbegun::Stopping,
+        })
+    }
+
+    /// How far the newest one has got; `None` while that is being written, which takes no time.
+    pub fn status(&self) -> Option<BackupStatus> {
+        self.status.try_lock().ok().map(|status| status.clone())
+    }
+}
+
+/// The path of a place below `root`. Names that could lead elsewhere are none.
+fn below(root: &Path, place: &str) -> Result<PathBuf, String> {
+    let is_name = |part: &str| {
+        let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        !part.is_empty() && !part.starts_with('.') && part.bytes().all(may_be)
+    };
+    if place.len() <= PLACE_BYTES_MAX && place.split('/').all(is_name) {
+        return Ok(root.join(place));
+    }
+    Err(format!(
+        "{place:?} names no place for backups: write letters, digits, '-', '_' and '.', not at the \
+         beginning, with '/' between directories; it lies below the server's --backup-dir"
+    ))
+}
+
+/// The helper.
+pub struct Backups {
+    desk: Arc<BackupDesk>,
+    is_stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Backups {
+    /// Starts it over a store; backups go below `root`.
+    ///
+    /// # Errors
+    /// No thread could be made.
+    pub fn start<E: Env>(
+        env: E,
+        handle: Handle<E>,
+        root: Option<PathBuf>,
+    ) -> std::io::Result<Self> {
+        let (requests, receiver) = sync_channel(0);
+        let none = BackupStatus { state: "none", ..BackupStatus::default() };
+        let (status, is_stopping) = (Arc::new(Mutex::new(none)), Arc::new(AtomicBool::new(false)));
+        let taker =
+            Taker { env, handle, status: Arc::clone(&status), stop: Arc::clone(&is_stopping) };
+        let thread = std::thread::Builder::new().name("backups".to_owned()).spawn(move || {
+            // At the usual priority the work is done, too.
+            let _ = lower_priority(PRIORITY_STEPS);
+            taker.run(&receiver);
+        })?;
+        let desk = Arc::new(BackupDesk { root, ids: AtomicU64::new(0), requests, status });
+        Ok(Self { desk, is_stopping, thread: Some(thread) })
+    }
+
+    /// Where requests go.
+    pub fn desk(&self) -> Arc<BackupDesk> {
+        Arc::clone(&self.desk)
+    }
+
+    /// Ends the backup under way; what it has copied is there for the next one.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Backups {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = self.desk.requests.send(None);
+        if let Some(thread) = self.thread.take() {
+            // A panic was printed where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Taker<E: Env> {
+    env: E,
+    handle: Handle<E>,
+    status: Arc<Mutex<BackupStatus>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl<E: Env> Taker<E> {
+    fn run(&self, requests: &Receiver<Option<BackupRequest>>) {
+        while let Ok(Some(request)) = requests.recv() {
+            let (id, place) = (request.id, request.place.0.clone());
+            self.tell(|now| {
+                *now = BackupStatus { id, place, state: "running", ..BackupStatus::default() };
+            });
+            let taken = self.take(&request);
+            self.tell(|now| match taken {
+                Ok(backup) => (now.state, now.backup) = ("done", Some(backup)),
+                Err(error) => (now.state, now.error) = ("failed", Some(error.to_string())),
+            });
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut BackupStatus)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn take(&self, request: &BackupRequest) -> Result<serde_json::Value, Error> {
+        let source = Source::of(&self.handle, self.env.now_us())?;
+        let place = Place::new(self.env.clone(), &request.place.1);
+        let mut tell = |done, of| {
+            self.tell(|now| (now.done_bytes, now.of_bytes) = (done, of));
+            !self.stop.load(Ordering::Acquire)
+        };
+        let mut work = Work { bytes_per_s: request.bytes_per_s, tell: &mut tell };
+        let taken = backup::take(&place, &source, &mut work)?;
+        let removed = match request.keep {
+            0 => Removed::default(),
+            count => backup::keep(&place, count)?,
+        };
+        Ok(taken_json(&taken, &removed))
+    }
+}
+
+/// A backup as it is told: what it is, what was new, and what went.
+pub fn taken_json(taken: &Taken, removed: &Removed) -> serde_json::Value {
+    let names: Vec<String> = removed.backups.iter().map(ToString::to_string).collect();
+    serde_json::json!({
+        "name": taken.name.to_string(),
+        "taken": format_timestamp_us(taken.taken_us),
+        "files": taken.files,
+        "bytes": taken.bytes,
+        "rows": taken.rows,
+        "new_files": taken.new_files,
+        "new_bytes": taken.new_bytes,
+        "removed": names,
+        "removed_bytes": removed.bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_lies_below_the_root_or_is_none() {
+        let root = Path::new("/backups");
+        for (place, path) in [("daily", "/backups/daily"), ("a/b-1_2.x", "/backups/a/b-1_2.x")] {
+            assert_eq!(below(root, place), Ok(PathBuf::from(path)));
+        }
+        let long = "a".repeat(256);
+        for place in [
+            "", "/", "/etc", "..", "a/../b", "../x", "a//b", "a/", ".", ".hidden", "a\0b", "é",
+            &long,
+        ] {
+            assert!(below(root, place).is_err(), "{place:?}");
+        }
+    }
+}
