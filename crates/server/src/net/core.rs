@@ -10,6 +10,7 @@ use thermae_formats::wire::{Limits as WireLimits, ReplyBuilder};
 
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
+use super::history::reads::Begin;
 use super::scan_arrivals::Arrivals;
 use super::scan_pages::PageRequest;
 use super::waiting::{Parked, Tickets};
@@ -31,14 +32,16 @@ pub struct Shared {
     pub started_us: i64,
     /// Where scans go, once there is a store to read.
     pub pages: OnceLock<SyncSender<Option<PageRequest>>>,
+    /// Where training reads begin, once there is a store to read.
+    pub histories: OnceLock<SyncSender<Option<Begin>>>,
 }
 
 impl Shared {
     /// The state of a server with `shards` shards, started at `started_us`.
     pub fn new(limits: Limits, shards: usize, started_us: i64) -> Self {
         let counters = AllCounters::new(shards);
-        let (open, pages) = (AtomicU32::new(0), OnceLock::new());
-        Self { limits, counters, open, started_us, pages }
+        let (open, pages, histories) = (AtomicU32::new(0), OnceLock::new(), OnceLock::new());
+        Self { limits, counters, open, started_us, pages, histories }
     }
 }
 
@@ -64,7 +67,7 @@ pub struct Core<E: Env> {
     pub tickets: Tickets,
     /// Reads that wait.
     pub parked: Vec<Parked>,
-    /// Pages of scans.
+    /// Pages of scans, and steps of training reads.
     pub arrivals: Arrivals,
     keys: Vec<Key<'static>>,
     spare: Vec<Vec<u8>>,

@@ -13,6 +13,7 @@ pub mod failure;
 mod fill;
 pub mod front;
 pub mod histogram;
+pub mod history;
 pub mod inbox;
 pub mod plans;
 pub mod reads;

@@ -15,12 +15,15 @@ use super::signals::Signals;
 use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
 use crate::net::core::Shared;
 use crate::net::front::Front;
+use crate::net::history::reads::HistoryReads;
 use crate::net::scan_pages::ScanPages;
 
 /// A server that serves. Dropping it stops it; [`Running::stop`] also says how that went.
 pub struct Running {
-    pages: ScanPages,
+    // Before those below: their threads end when the connections are gone.
     engine: Engine<RealEnv>,
+    pages: ScanPages,
+    histories: HistoryReads,
     http: Option<HttpServer>,
     health: Arc<Health>,
     tcp: Option<SocketAddr>,
@@ -93,9 +96,12 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         .map_err(|source| ServeError::system("starting the thread of scans", source))?;
     // Nobody else sets it.
     let _ = shared.pages.set(pages.requests());
+    let histories = HistoryReads::start(engine.handle(), options.limits)
+        .map_err(|source| ServeError::system("starting the thread of training reads", source))?;
+    let _ = shared.histories.set(histories.begins());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
-    Ok(Running { pages, engine, http, health, tcp, unix, shared })
+    Ok(Running { pages, histories, engine, http, health, tcp, unix, shared })
 }
 
 fn start_engine(
@@ -192,6 +198,7 @@ impl Running {
         };
         let stopped = self.engine.stop().map_err(system);
         drop(self.pages);
+        drop(self.histories);
         let reads = handle.reads();
         let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
         let requests = self.shared.counters.sum(|shard| &shard.requests);

@@ -46,6 +46,10 @@ fn decode_any(frame: &Frame<'_>) -> Result<(), WireError> {
             assert_eq!(reply.rows().count(), reply.row_count());
             Ok(())
         }
+        Kind::History => HistoryRequest::decode(frame).map(drop),
+        Kind::HistoryPut => HistoryPut::decode(frame).map(drop),
+        kind @ (Kind::HistoryNext | Kind::HistoryEnd) => decode_history_step(frame, kind),
+        Kind::HistoryReply => HistoryReply::decode(frame).map(drop),
         Kind::Describe | Kind::Apply | Kind::Stats | Kind::Json => decode_json(frame).map(drop),
         Kind::Map => MapRequest::decode(frame).map(drop),
         Kind::Mapped => MapReply::decode(frame).map(drop),
