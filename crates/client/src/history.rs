@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use thermae_formats::wire::{
-    HistoryJoin, HistoryPut, HistoryRequest, Kind, WireError, encode_history_step,
+    HistoryJoin, HistoryPut, HistoryRequest, HistoryTally, Kind, WireError, encode_history_step,
 };
 
 use crate::error::Error;
@@ -92,7 +92,13 @@ impl History {
 
     /// The same after a [`Self::send_put`] that was the last.
     pub fn into_answer(self) -> HistoryAnswer {
-        HistoryAnswer { lane: self.lane, piece: None, at: 0, is_over: false }
+        HistoryAnswer {
+            lane: self.lane,
+            piece: None,
+            at: 0,
+            is_over: false,
+            tallies: Vec::new(),
+        }
     }
 }
 
@@ -121,9 +127,15 @@ pub struct HistoryAnswer {
     piece: Option<HistoryPiece>,
     at: usize,
     is_over: bool,
+    tallies: Vec<HistoryTally>,
 }
 
 impl HistoryAnswer {
+    /// What the rows found, view by view, as soon as bytes have come: then all is joined.
+    pub fn tallies(&self) -> &[HistoryTally] {
+        &self.tallies
+    }
+
     /// Asks for the next piece without waiting.
     ///
     /// # Errors
@@ -142,6 +154,9 @@ impl HistoryAnswer {
     pub fn next_piece(&mut self) -> Result<HistoryPiece, Error> {
         let piece = self.send_next()?.wait()?;
         self.is_over = piece.is_over();
+        if !piece.tallies().is_empty() {
+            self.tallies = piece.tallies().to_vec();
+        }
         Ok(piece)
     }
 

@@ -54,7 +54,9 @@ pub fn run(args: &IngestArgs, global: &Global) -> Result<Done, Failure> {
         again: args.again,
     };
     let client = connect(global)?;
-    exit_on_panic(&source, global.json);
+    let so_far =
+        "rows loaded until then are safe, and with a sound file the same command loads the rest";
+    exit_on_panic(&source, global.json, so_far);
     let view = find_view(&client, &args.view)?;
     let started = Instant::now();
     let report = load_file(&client, &view, &source, &options)?;
@@ -68,16 +70,13 @@ pub fn run(args: &IngestArgs, global: &Global) -> Result<Done, Failure> {
     Ok(if report.rejected == 0 { Done::All } else { Done::Partly })
 }
 
-/// Ends the process with a message, should a reader panic.
-///
-/// The Parquet reader does on some damaged files (found by flipping bytes). What was loaded until then
-/// is safe, and the load can be repeated.
-fn exit_on_panic(source: &Source, as_json: bool) {
+/// Ends the process with a message, should a reader panic: the Parquet reader does on some damaged files (found
+/// by flipping bytes). `so_far` says what has become of the work.
+pub fn exit_on_panic(source: &Source, as_json: bool, so_far: &'static str) {
     let path = source.path.display().to_string();
     std::panic::set_hook(Box::new(move |panic| {
         let text = format!(
-            "the reader failed on {path}, which is probably damaged ({panic}). Rows loaded until then are safe; with \
-             a sound file the same command loads the rest"
+            "the reader failed on {path}, which is probably damaged ({panic}): {so_far}"
         );
         if as_json {
             println!("{}", json!({"error": text, "exit_code": 1}));

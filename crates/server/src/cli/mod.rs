@@ -10,6 +10,8 @@ mod exit;
 mod export;
 mod get;
 mod get_print;
+mod history;
+mod history_plan;
 mod ingest;
 mod keys;
 mod quickstart;
@@ -69,6 +71,7 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Get(args) => get::run(&args, &global),
         Command::Delete(args) => delete::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),
+        Command::History(args) => history::run(&args, &global),
         Command::Describe(args) => describe::run(&args, &global),
         Command::Stat(args) => stat::run(&args, &global),
         Command::Verify(args) => verify::run(&args, &global),
