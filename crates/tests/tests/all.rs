@@ -11,4 +11,5 @@ mod house;
 mod over_wire;
 mod scans;
 mod tiers;
+mod training;
 mod wire_agreement;
