@@ -51,6 +51,9 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Load a Parquet, CSV or NDJSON file into a feature view
     Ingest(IngestArgs),
+    /// Load history: rows that become online values only where nothing newer is there
+    #[command(after_help = BACKFILL_HELP)]
+    Backfill(IngestArgs),
     /// Read features of some entities
     Get(GetArgs),
     /// Delete an entity's row from a feature view
@@ -197,6 +200,19 @@ pub struct IngestArgs {
     #[arg(long)]
     pub again: bool,
 }
+
+/// What `thermae backfill --help` says behind the options of `thermae ingest`.
+const BACKFILL_HELP: &str = "\
+A row becomes the online value of its entity only if nothing newer, by event time, is there; an older one goes to
+history alone, where training reads find it. How many went there is counted by the server (over all writers
+meanwhile) and told as late. Options, mapping, rejects and repeating are those of thermae ingest.
+
+Name the column that says when each fact was learnt (--created-time) if there is one: thermae history
+--as-of-known leaves rows without out.
+
+Examples:
+  thermae backfill weather_by_origin weather_2012.parquet --event-time time_hour
+  thermae backfill users users_until_may.csv --event-time updated --created-time loaded --rejects bad.ndjson";
 
 /// `thermae get`
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod args;
+mod backfill;
 mod connect;
 mod delete;
 mod describe;
@@ -19,6 +20,7 @@ mod quickstart_mapped;
 mod quickstart_read;
 mod quickstart_show;
 mod quickstart_time;
+mod quickstart_training;
 mod serve;
 mod stat;
 mod verify;
@@ -68,6 +70,7 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Serve(args) => serve::run(&args, &global),
         Command::Apply(args) => apply::run(&args, &global),
         Command::Ingest(args) => ingest::run(&args, &global),
+        Command::Backfill(args) => backfill::run(&args, &global),
         Command::Get(args) => get::run(&args, &global),
         Command::Delete(args) => delete::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),

@@ -160,7 +160,8 @@ fn shown(field: &Field) -> Result<Shown, ExportError> {
     }
 }
 
-fn value_type(field: &Field) -> Option<ValueType> {
+/// The type that values of an Arrow column are written as in text; `None` of one that text cannot hold.
+pub fn value_type(field: &Field) -> Option<ValueType> {
     Some(match field.data_type() {
         DataType::List(item) | DataType::LargeList(item) => ValueType::List(scalar(item)?),
         DataType::FixedSizeList(item, dimension) if *item.data_type() == DataType::Float32 => {

@@ -18,7 +18,7 @@ use thermae_client::{Plan, ScannedRow};
 use thermae_formats::wire::{PlanColumn, PlanKey};
 
 use crate::ingest::Format;
-pub use batches::BatchFile;
+pub use batches::{BatchFile, value_type};
 use part::PartFile;
 
 /// Names of the columns behind keys and features: when the fact was true, when it was learnt, the version's

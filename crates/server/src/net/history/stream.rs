@@ -160,14 +160,15 @@ fn checked<'m>(
         if usize::try_from(node.length()) != Ok(rows) || nulls > rows {
             return Err(format!("column {:?} has another number of rows", field.name()));
         }
-        let validity_bytes = if nulls == 0 { 0 } else { rows.div_ceil(8) };
+        let validity = if nulls == 0 { Width::Any } else { Width::Bits };
         let widths = widths(field.data_type()).unwrap_or(&[]);
-        let needed = widths.iter().map(|width| width.bytes(field.data_type(), rows));
-        for needed_bytes in std::iter::once(Some(validity_bytes)).chain(needed) {
+        for width in std::iter::once(&validity).chain(widths) {
             let within = buffers.next().and_then(|buffer| {
                 let begin = usize::try_from(buffer.offset()).ok()?;
                 let length = usize::try_from(buffer.length()).ok()?;
-                (begin.checked_add(length)? <= body_bytes && length >= needed_bytes?).then_some(())
+                let (needed_bytes, unit_bytes) = width.bytes(field.data_type(), rows)?;
+                let is_whole = length >= needed_bytes && length.is_multiple_of(unit_bytes);
+                (is_whole && begin.checked_add(length)? <= body_bytes).then_some(())
             });
             within.ok_or_else(|| format!("a buffer of column {:?} is not there", field.name()))?;
         }
@@ -191,17 +192,20 @@ enum Width {
 }
 
 impl Width {
-    fn bytes(self, data_type: &DataType, rows: usize) -> Option<usize> {
-        match self {
-            Self::Bits => Some(rows.div_ceil(8)),
+    /// The bytes that a buffer has at least, and those of which its length is a multiple.
+    fn bytes(self, data_type: &DataType, rows: usize) -> Option<(usize, usize)> {
+        Some(match self {
+            Self::Bits => (rows.div_ceil(8), 1),
             Self::Values => match data_type {
-                DataType::FixedSizeBinary(width) => rows.checked_mul(usize::try_from(*width).ok()?),
-                other => rows.checked_mul(other.primitive_width()?),
+                DataType::FixedSizeBinary(width) => {
+                    (rows.checked_mul(usize::try_from(*width).ok()?)?, 1)
+                }
+                other => (rows.checked_mul(other.primitive_width()?)?, other.primitive_width()?),
             },
-            Self::Offsets(_) if rows == 0 => Some(0),
-            Self::Offsets(width) => rows.checked_add(1)?.checked_mul(width),
-            Self::Any => Some(0),
-        }
+            Self::Offsets(width) if rows == 0 => (0, width),
+            Self::Offsets(width) => (rows.checked_add(1)?.checked_mul(width)?, width),
+            Self::Any => (0, 1),
+        })
     }
 }
 
