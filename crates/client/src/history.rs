@@ -92,13 +92,7 @@ impl History {
 
     /// The same after a [`Self::send_put`] that was the last.
     pub fn into_answer(self) -> HistoryAnswer {
-        HistoryAnswer {
-            lane: self.lane,
-            piece: None,
-            at: 0,
-            is_over: false,
-            tallies: Vec::new(),
-        }
+        HistoryAnswer { lane: self.lane, piece: None, at: 0, is_over: false, tallies: Vec::new() }
     }
 }
 

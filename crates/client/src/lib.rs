@@ -54,6 +54,6 @@ pub use pending::{PendingHistory, PendingRead, PendingScan, PendingWrite};
 pub use plan::{Keys, Plan, ReadOptions};
 pub use scan::{ScanOptions, ScanPage, ScannedRow};
 pub use thermae_formats::wire::{
-    Ack, CellStatus, Column, ErrorCategory, ErrorCode, HistorySteps, HistoryTally, NotApplied, PlanColumn, PlanKey, PlanView,
-    RowOutcome, RowStatus, Token, ViewFeatures, ViewReply,
+    Ack, CellStatus, Column, ErrorCategory, ErrorCode, HistorySteps, HistoryTally, NotApplied,
+    PlanColumn, PlanKey, PlanView, RowOutcome, RowStatus, Token, ViewFeatures, ViewReply,
 };

@@ -90,7 +90,10 @@ impl Writer {
             batch.rows.push(row);
         }
         let outcomes = store.handle().write(batch).unwrap();
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Ok { .. })), "{outcomes:?}");
+        assert!(
+            outcomes.iter().all(|outcome| matches!(outcome, Outcome::Ok { .. })),
+            "{outcomes:?}"
+        );
     }
 
     /// Serves some entities, and logs what they got.

@@ -28,13 +28,17 @@ pub(super) fn histories() -> Frames {
     let busy = HistoryReply { steps, ..HistoryReply::default() };
     let tallies = vec![HistoryTally { present: 2, outside_max_age: 1 }; 2];
     let done = HistoryReply { over: true, steps, tallies, bytes: &[7; 40] };
-    let step = |kind| move |out: &mut Vec<u8>| {
-        encode_history_step(out, kind, 8);
-        Ok(())
+    let step = |kind| {
+        move |out: &mut Vec<u8>| {
+            encode_history_step(out, kind, 8);
+            Ok(())
+        }
     };
     [
         frame("history", |out| request.encode(out, 8, MAX_BYTES)),
-        frame("history-put", |out| HistoryPut { last: true, bytes: &[5; 9] }.encode(out, 8, MAX_BYTES)),
+        frame("history-put", |out| {
+            HistoryPut { last: true, bytes: &[5; 9] }.encode(out, 8, MAX_BYTES)
+        }),
         frame("history-next", step(Kind::HistoryNext)),
         frame("history-end", step(Kind::HistoryEnd)),
         frame("history-busy", |out| busy.encode(out, 8, MAX_BYTES)),

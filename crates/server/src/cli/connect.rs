@@ -48,8 +48,7 @@ pub fn patiently<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Fail
     loop {
         match ask() {
             Err(error @ Error::Server { retry_after_ms, .. })
-                if retries < RETRIES_MAX
-                    && error.category() == Some(ErrorCategory::RetryLater) =>
+                if retries < RETRIES_MAX && error.category() == Some(ErrorCategory::RetryLater) =>
             {
                 retries += 1;
                 let pause_ms = retry_after_ms.max(PAUSE_LEAST_MS);

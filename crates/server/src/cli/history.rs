@@ -100,7 +100,8 @@ fn wait(mut answer: HistoryAnswer) -> Result<HistoryAnswer, Failure> {
         .wait(|piece| {
             let HistorySteps { rows, to_join, joined, .. } = piece.steps();
             if to_join > 0 && rows > 0 {
-                let bar = bar.get_or_insert_with(|| Progress::new("joining", Some(rows), Unit::Rows));
+                let bar =
+                    bar.get_or_insert_with(|| Progress::new("joining", Some(rows), Unit::Rows));
                 // A row is joined once for each different set of join keys.
                 bar.at((u128::from(joined) * u128::from(rows) / u128::from(to_join)) as u64);
             }
@@ -128,7 +129,8 @@ fn write(
     let bar = Progress::new("writing", spine.rows(), Unit::Rows);
     while let Some(batch) = answer.next().transpose().map_err(arrow)? {
         let mut columns = own.take(batch.num_rows())?;
-        let is_same = |(place, column): (&usize, &ArrayRef)| columns[*place].as_ref() == column.as_ref();
+        let is_same =
+            |(place, column): (&usize, &ArrayRef)| columns[*place].as_ref() == column.as_ref();
         if !places.iter().zip(batch.columns()).all(is_same) {
             return Err(changed());
         }

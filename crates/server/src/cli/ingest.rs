@@ -101,9 +101,8 @@ pub fn load_and_say(
 pub fn exit_on_panic(source: &Source, as_json: bool, so_far: &'static str) {
     let path = source.path.display().to_string();
     std::panic::set_hook(Box::new(move |panic| {
-        let text = format!(
-            "the reader failed on {path}, which is probably damaged ({panic}): {so_far}"
-        );
+        let text =
+            format!("the reader failed on {path}, which is probably damaged ({panic}): {so_far}");
         if as_json {
             println!("{}", json!({"error": text, "exit_code": 1}));
         } else {

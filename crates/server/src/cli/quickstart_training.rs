@@ -80,17 +80,15 @@ fn parse(typed: Vec<String>) -> Result<HistoryArgs, Failure> {
 fn first_whole_row(file: &Source) -> Result<(u64, Vec<(String, Value)>), Failure> {
     let mut reader = file.open().map_err(Failure::of)?;
     let columns = reader.columns().to_vec();
-    let is_shown = |column: &&Column| {
-        SHOWN.contains(&column.name.as_str()) || column.name.contains("__")
-    };
+    let is_shown =
+        |column: &&Column| SHOWN.contains(&column.name.as_str()) || column.name.contains("__");
     let mut number = 0;
     while let Some(batch) = reader.next_batch().map_err(Failure::of)? {
         for row in 0..batch.rows() {
             number += 1;
             let places = columns.iter().enumerate().filter(|(_, column)| is_shown(column));
-            let values = places.map(|(at, column)| {
-                (column.name.clone(), value(column, &batch.cell(at, row)))
-            });
+            let values = places
+                .map(|(at, column)| (column.name.clone(), value(column, &batch.cell(at, row))));
             let values: Vec<_> = values.collect();
             if values.iter().all(|(_, value)| *value != Value::Null) {
                 return Ok((number, values));

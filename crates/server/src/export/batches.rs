@@ -142,9 +142,8 @@ impl BatchFile {
 
 impl Shown {
     fn value(&self, array: &dyn Array, row: usize, number: u64) -> Result<Value, ExportError> {
-        coerce::value(&arrow_cell::cell(array, row), &self.value_type, Allow::default()).map_err(
-            |reason| ExportError::Text { column: self.name.clone(), row: number, reason },
-        )
+        coerce::value(&arrow_cell::cell(array, row), &self.value_type, Allow::default())
+            .map_err(|reason| ExportError::Text { column: self.name.clone(), row: number, reason })
     }
 }
 

@@ -88,7 +88,12 @@ impl<R: Read> CsvReader<R> {
                 return Err(malformed(format!("the header names the column {name:?} twice")));
             }
             let type_name = "text".to_owned();
-            columns.push(Column { name: name.to_owned(), type_name, readable: true, data_type: None });
+            columns.push(Column {
+                name: name.to_owned(),
+                type_name,
+                readable: true,
+                data_type: None,
+            });
         }
         if columns.is_empty() {
             return Err(malformed("there is no header line".to_owned()));

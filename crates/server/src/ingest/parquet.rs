@@ -11,9 +11,9 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder,
 };
 
+use super::arrow_cell;
 use super::cell::{Batch, Cell, Column, Reader};
 use super::error::IngestError;
-use super::arrow_cell;
 
 /// A decoded batch should hold about this much, judged by the row groups' uncompressed sizes.
 const BATCH_BYTES: u64 = 16 << 20;
@@ -143,9 +143,7 @@ impl Batch for &ParquetBatch {
 
     fn cell(&self, column: usize, row: usize) -> Cell<'_> {
         match (&self.record_batch, self.positions.get(column).copied().flatten()) {
-            (Some(batch), Some(position)) => {
-                arrow_cell::cell(batch.column(position).as_ref(), row)
-            }
+            (Some(batch), Some(position)) => arrow_cell::cell(batch.column(position).as_ref(), row),
             _ => Cell::Null,
         }
     }

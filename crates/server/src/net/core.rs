@@ -10,7 +10,7 @@ use thermae_formats::wire::{Limits as WireLimits, ReplyBuilder};
 
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
-use super::history::reads::Begin;
+use super::history_reads::Begin;
 use super::scan_arrivals::Arrivals;
 use super::scan_pages::PageRequest;
 use super::waiting::{Parked, Tickets};

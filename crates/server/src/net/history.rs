@@ -1,13 +1,6 @@
 //! HISTORY and its steps: checked here, done by helper threads, answered when they say so. A connection has
 //! one training read at a time, and a step of it at a time.
 
-mod failures;
-mod pieces;
-mod read;
-pub mod reads;
-mod spine;
-mod stream;
-
 use std::sync::mpsc::{Sender, TrySendError, channel};
 
 use thermae_engine::Cx;
@@ -22,9 +15,8 @@ use super::connection::Connection;
 use super::core::Core;
 use super::counters::Cut;
 use super::failure::Failure;
+use super::history_reads::{AnswerTo, Begin, PIECE_MAX_BYTES, Step};
 use super::waiting::{Pending, What};
-use read::PIECE_MAX_BYTES;
-use reads::{AnswerTo, Begin, Step};
 
 /// When to ask again while as many begins wait as may, milliseconds.
 const RETRY_MS: u32 = 100;

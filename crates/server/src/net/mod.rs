@@ -1,7 +1,7 @@
 //! The binary protocol on a shard's ring.
 //!
 //! A request's life: bytes -> [`inbox`] (whole frames) -> [`connection`] (what may go on) ->
-//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`] or [`control`] -> the connection's output;
+//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`history`] or [`control`] -> the connection's output;
 //! [`front`] ties them to the ring's events.
 
 pub mod connection;
@@ -14,6 +14,7 @@ mod fill;
 pub mod front;
 pub mod histogram;
 pub mod history;
+pub mod history_reads;
 pub mod inbox;
 pub mod plans;
 pub mod reads;

@@ -15,7 +15,7 @@ use super::signals::Signals;
 use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
 use crate::net::core::Shared;
 use crate::net::front::Front;
-use crate::net::history::reads::HistoryReads;
+use crate::net::history_reads::HistoryReads;
 use crate::net::scan_pages::ScanPages;
 
 /// A server that serves. Dropping it stops it; [`Running::stop`] also says how that went.

@@ -95,8 +95,8 @@ impl SpineFile {
         let mut columns = Vec::with_capacity(file.len());
         let mut guessed = Vec::new();
         for (at, column) in file.iter().enumerate() {
-            let is_needed = column.name == time
-                || wanted.keys.iter().any(|(name, _)| *name == column.name);
+            let is_needed =
+                column.name == time || wanted.keys.iter().any(|(name, _)| *name == column.name);
             let how = match needed_as(column, &time, wanted) {
                 Some(how) => how,
                 None if column.data_type.is_some() => How::Native,
@@ -147,8 +147,9 @@ impl SpineFile {
 fn needed_as(column: &Column, time: &str, wanted: &SpineUse) -> Option<How> {
     let is_native = |of: fn(&DataType) -> bool| column.data_type.as_ref().is_some_and(of);
     if column.name == time {
-        let is_time =
-            |of: &DataType| matches!(of, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64);
+        let is_time = |of: &DataType| {
+            matches!(of, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
+        };
         let as_time = How::As(ValueType::Scalar(Scalar::Timestamp));
         return Some(if is_native(is_time) { How::Native } else { as_time });
     }

@@ -34,7 +34,10 @@ fn columns_of_text_get_the_narrowest_type_that_all_their_values_have() {
     let batches = read(&spine).unwrap();
     let columns = batches[0].columns();
     assert!(columns[0].is_null(1) && columns[6].null_count() == 2);
-    assert_eq!(columns[1].as_primitive::<TimestampMicrosecondType>().value(0), 1_704_067_200_000_000);
+    assert_eq!(
+        columns[1].as_primitive::<TimestampMicrosecondType>().value(0),
+        1_704_067_200_000_000
+    );
     assert_eq!(columns[2].as_primitive::<Int64Type>().values(), &[1, -2]);
     assert_eq!(columns[3].as_primitive::<Float64Type>().values(), &[1.5, 2.0]);
     assert_eq!(columns[4].as_string::<i32>().value(0), "007");

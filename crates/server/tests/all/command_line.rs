@@ -63,13 +63,17 @@ fn training(told: &Json) {
             .map(|key| history::column(&batches, key, |array, at| is_of(array, at, key)))
             .collect();
         let values = history::column(&batches, feature, |array, at| {
-            coerce::value(&arrow_cell::cell(array, at), &ValueType::Scalar(Scalar::Float64), Allow::default())
-                .or_else(|_| {
-                    let int = ValueType::Scalar(Scalar::Int64);
-                    coerce::value(&arrow_cell::cell(array, at), &int, Allow::default())
-                })
-                .unwrap()
-                .to_json()
+            coerce::value(
+                &arrow_cell::cell(array, at),
+                &ValueType::Scalar(Scalar::Float64),
+                Allow::default(),
+            )
+            .or_else(|_| {
+                let int = ValueType::Scalar(Scalar::Int64);
+                coerce::value(&arrow_cell::cell(array, at), &int, Allow::default())
+            })
+            .unwrap()
+            .to_json()
         });
         let rows = (0..times.len()).filter(|at| keys.iter().all(|key| key[*at]));
         let known = rows.filter(|at| times[*at] <= due && times[*at] >= due - age_us);

@@ -25,7 +25,11 @@ pub fn read(path: &Path) -> Vec<RecordBatch> {
 }
 
 /// One column of all batches, by row.
-pub fn column<T>(batches: &[RecordBatch], name: &str, of: impl Fn(&dyn Array, usize) -> T) -> Vec<T> {
+pub fn column<T>(
+    batches: &[RecordBatch],
+    name: &str,
+    of: impl Fn(&dyn Array, usize) -> T,
+) -> Vec<T> {
     let rows = |batch: &RecordBatch| {
         let array = batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
         (0..batch.num_rows()).map(|row| of(array.as_ref(), row)).collect::<Vec<_>>()
@@ -91,10 +95,8 @@ fn every_flight_gets_the_weather_of_its_scheduled_time() {
     });
     let expected: Vec<_> = expected.collect();
     let answer = read(&out);
-    let found: Vec<_> = column(&answer, "temp", bits)
-        .into_iter()
-        .zip(column(&answer, "wind_gust", bits))
-        .collect();
+    let found: Vec<_> =
+        column(&answer, "temp", bits).into_iter().zip(column(&answer, "wind_gust", bits)).collect();
     assert_eq!((found.len(), expected.len()), (170_618, 170_618));
     for (row, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(*found, expected.unwrap_or_default(), "row {row}");
@@ -159,7 +161,11 @@ impl Shop {
         for (name, content) in [("v.toml", VIEWS), ("users.csv", USERS), ("items.csv", ITEMS)] {
             shop.file(name, content);
         }
-        for arguments in [&["apply", "v.toml"][..], &["ingest", "users", "users.csv"], &["ingest", "items", "items.csv"]] {
+        for arguments in [
+            &["apply", "v.toml"][..],
+            &["ingest", "users", "users.csv"],
+            &["ingest", "items", "items.csv"],
+        ] {
             let (file, before) = arguments.split_last().unwrap();
             let (code, said) = shop.run(&[before, &[shop.path(file).as_str()]].concat());
             assert_eq!(code, 0, "{said}");
@@ -261,7 +267,8 @@ fn an_ndjson_spine_and_renamed_columns_give_the_same_and_one_view_is_joined_twic
 fn what_is_wrong_is_said_with_file_row_and_column_and_no_file_is_left() {
     let shop = Shop::new();
     let good = shop.file("s.csv", "user_id,event_time\n1,2024-01-01\n");
-    let (no_key, no_time) = (shop.file("k.csv", "event_time\n\n"), shop.file("t.csv", "user_id\n1\n"));
+    let (no_key, no_time) =
+        (shop.file("k.csv", "event_time\n\n"), shop.file("t.csv", "user_id\n1\n"));
     let bad_key = shop.file("b.csv", "user_id,event_time\n1,2024-01-01\nx1,2024-01-01\n");
     let bad_time = shop.file("z.csv", "user_id,event_time\n1,yesterday\n");
     let null_time = shop.file("n.csv", "user_id,event_time\n1,2024-01-01\n2,\n");

@@ -140,7 +140,11 @@ fn steps_out_of_order_and_bytes_that_are_no_spine_end_the_read_with_a_reason() {
     }
     for (changed, expected, words) in [
         (HistoryQuery { time_column: "then".to_owned(), ..query() }, ErrorCode::Malformed, "then"),
-        (HistoryQuery { time_column: "label".to_owned(), ..query() }, ErrorCode::Malformed, "label"),
+        (
+            HistoryQuery { time_column: "label".to_owned(), ..query() },
+            ErrorCode::Malformed,
+            "label",
+        ),
         (HistoryQuery { views: Vec::new(), ..query() }, ErrorCode::Malformed, "1 to"),
         (of("nobody", &[]), ErrorCode::UnknownView, "nobody"),
         (of("weather", &["height"]), ErrorCode::UnknownFeature, "height"),

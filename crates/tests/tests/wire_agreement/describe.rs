@@ -264,7 +264,8 @@ fn mapped(frame: &Frame<'_>) -> Json {
 fn history(frame: &Frame<'_>) -> Json {
     let request = HistoryRequest::decode(frame).unwrap();
     let join = |join: &HistoryJoin<'_>| {
-        let columns: Vec<_> = join.columns.iter().map(|(key, column)| json!([key, column])).collect();
+        let columns: Vec<_> =
+            join.columns.iter().map(|(key, column)| json!([key, column])).collect();
         json!({"view": join.view, "alias": join.alias, "features": join.features,
             "columns": columns})
     };

@@ -1,7 +1,7 @@
 //! A spine as a client handed it over: kept on disk, read as often as it is asked for.
 
 use arrow_schema::SchemaRef;
-use thermae_engine::training::{Batches, Cause, Spine, SpillBytes};
+use thermae_engine::training::{Batches, Cause, SpillBytes, Spine};
 use thermae_env::Env;
 
 use super::stream::{StreamError, StreamReader};

@@ -13,8 +13,8 @@ use thermae_formats::wire::{ErrorCode, HistoryReply, HistorySteps, HistoryTally}
 
 use super::failures;
 use super::pieces::{Piece, PieceWriter};
-use super::reads::{Step, next_step};
 use super::spine::UploadedSpine;
+use super::{Step, next_step};
 use crate::net::failure::Failure;
 use crate::serve::limits::Limits;
 
@@ -121,12 +121,7 @@ impl<E: Env> Read<E> {
     }
 
     /// Answers steps until the answer is over.
-    fn answer(
-        &self,
-        ready: &Receiver<Piece>,
-        progress: &Progress,
-        tallies: &OnceLock<Vec<Tally>>,
-    ) {
+    fn answer(&self, ready: &Receiver<Piece>, progress: &Progress, tallies: &OnceLock<Vec<Tally>>) {
         while let Some(step) = next_step(&self.steps, self.limits.training_idle_ms) {
             let answer = match step {
                 Step::Next(answer) => answer,

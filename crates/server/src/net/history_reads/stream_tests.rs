@@ -17,9 +17,11 @@ fn batch(rows: i64) -> RecordBatch {
     let ids: Int64Array = (0..rows).map(|row| (row % 3 != 0).then_some(row)).collect();
     let flags: BooleanArray = (0..rows).map(|row| (row % 5 != 0).then_some(row % 2 == 0)).collect();
     let floats: Float64Array = (0..rows).map(|row| (row % 4 != 0).then_some(row as f64)).collect();
-    let texts: StringArray = (0..rows).map(|row| (row % 7 != 0).then(|| "x".repeat(row as usize % 9))).collect();
+    let texts: StringArray =
+        (0..rows).map(|row| (row % 7 != 0).then(|| "x".repeat(row as usize % 9))).collect();
     let large: LargeStringArray = (0..rows).map(|row| Some(format!("é{row}"))).collect();
-    let bytes = BinaryArray::from_iter((0..rows).map(|row| Some(vec![row as u8; row as usize % 4])));
+    let bytes =
+        BinaryArray::from_iter((0..rows).map(|row| Some(vec![row as u8; row as usize % 4])));
     let uuids = (0..rows).map(|row| (row % 2 == 0).then_some([row as u8; 16]));
     let uuids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(uuids, 16).unwrap();
     let times = TimestampMicrosecondArray::from_iter_values(0..rows).with_timezone("UTC");
@@ -33,7 +35,8 @@ fn batch(rows: i64) -> RecordBatch {
         ("uuid", Arc::new(uuids)),
         ("at", Arc::new(times)),
     ];
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
+        .unwrap()
 }
 
 fn stream(batches: &[RecordBatch]) -> Vec<u8> {

@@ -4,9 +4,13 @@
 //! whoever asks how far that is. It ends when the answer is over, when its connection goes (the shard drops
 //! its end of the channel), when nobody asks for a while, or at the first error.
 
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, channel, sync_channel,
-};
+mod failures;
+mod pieces;
+mod read;
+mod spine;
+mod stream;
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -15,11 +19,11 @@ use thermae_engine::training::Request;
 use thermae_env::Env;
 use thermae_formats::wire::{ErrorCode, HistoryReply};
 
-use super::failures;
-use super::read::{Read, Work};
-use crate::net::failure::Failure;
-use crate::net::scan_arrivals::Destination;
+use super::failure::Failure;
+use super::scan_arrivals::Destination;
 use crate::serve::limits::Limits;
+pub use read::PIECE_MAX_BYTES;
+use read::{Read, Work};
 
 /// Begins that wait for the starter at most.
 const WAITING_MAX: usize = 64;
@@ -165,7 +169,7 @@ impl<E: Env> Starter<E> {
 }
 
 /// The next step within the time that a client may take; `None` ends the read.
-pub fn next_step(steps: &Receiver<Step>, idle_ms: u32) -> Option<Step> {
+fn next_step(steps: &Receiver<Step>, idle_ms: u32) -> Option<Step> {
     match steps.recv_timeout(Duration::from_millis(idle_ms.into())) {
         Ok(step) => Some(step),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
