@@ -27,7 +27,7 @@ pub struct BatchFile {
 
 enum Sink {
     Parquet(Box<ArrowWriter<BufWriter<File>>>),
-    Csv(Vec<Shown>, csv::Writer<BufWriter<File>>),
+    Csv(Vec<Shown>, Box<csv::Writer<BufWriter<File>>>),
     Ndjson(Vec<Shown>, BufWriter<File>),
 }
 
@@ -59,7 +59,7 @@ impl BatchFile {
                 let mut writer = csv::Writer::from_writer(out);
                 let names = schema.fields().iter().map(|field| field.name());
                 writer.write_record(names).map_err(io::Error::from).map_err(failed)?;
-                Sink::Csv(shown, writer)
+                Sink::Csv(shown, Box::new(writer))
             }
             Format::Ndjson => Sink::Ndjson(shown, out),
         };

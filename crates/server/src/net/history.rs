@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::counters::Cut;
 use super::failure::Failure;
-use super::history_reads::{AnswerTo, Begin, PIECE_MAX_BYTES, Step};
+use super::history_reads::{AnswerTo, Begin, PIECE_MAX_BYTES, Step, gone};
 use super::waiting::{Pending, What};
 
 /// When to ask again while as many begins wait as may, milliseconds.
@@ -85,7 +85,7 @@ pub fn step<E: Env>(
     let pending = Pending { conn: conn_id, request_id, received_ns, held_bytes, what };
     let ticket = core.tickets.insert(pending);
     let destination = core.arrivals.destination(ticket);
-    let answer = AnswerTo { request_id, max_frame_bytes, destination };
+    let answer = AnswerTo::new(request_id, max_frame_bytes, destination);
     match hand_over(core, state, sent, answer) {
         Ok(()) => {
             core.charge(held_bytes);
@@ -125,15 +125,14 @@ fn hand_over<E: Env>(
         Sent::Next => Step::Next(answer),
         Sent::End => Step::End(answer),
     };
-    let gone = || {
-        let text = "this connection has no training read: it is over, was ended after a failure, or nobody asked \
-                    about it for too long. Begin again";
-        Failure::new(ErrorCode::UnknownPlan, text)
+    let sent = match &state.steps {
+        Some(steps) => steps.send(step).map_err(|unsent| unsent.0),
+        None => Err(step),
     };
-    state.steps.as_ref().ok_or_else(gone)?.send(step).map_err(|sent| {
-        let (Step::Put { answer, .. } | Step::Next(answer) | Step::End(answer)) = sent.0;
+    sent.map_err(|step| {
+        let (Step::Put { answer, .. } | Step::Next(answer) | Step::End(answer)) = step;
         // It is answered here.
-        answer.destination.forget();
+        answer.forget();
         gone()
     })
 }
@@ -145,7 +144,7 @@ fn begin<E: Env>(
     answer: AnswerTo,
 ) -> Result<(), Failure> {
     let Some(begins) = core.shared.histories.get() else {
-        answer.destination.forget();
+        answer.forget();
         return Err(Failure::passing(ErrorCode::NotReady, RETRY_MS, "the server is starting"));
     };
     let threads = request.threads as usize;
@@ -164,7 +163,7 @@ fn begin<E: Env>(
             }
         };
         if let Some(begin) = begin {
-            begin.answer.destination.forget();
+            begin.answer.forget();
         }
         failure
     })

@@ -10,7 +10,7 @@ mod read;
 mod spine;
 mod stream;
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use thermae_env::Env;
 use thermae_formats::wire::{ErrorCode, HistoryReply};
 
 use super::failure::Failure;
-use super::scan_arrivals::Destination;
+use super::scan_arrivals::{Destination, Page};
 use crate::serve::limits::Limits;
 pub use read::PIECE_MAX_BYTES;
 use read::{Read, Work};
@@ -34,9 +34,9 @@ const RETRY_MS: u32 = 1_000;
 pub struct Begin {
     /// What is asked for.
     pub request: Request,
-    /// Helper threads and bytes of memory that the client wants at most; 0: whatever there is.
+    /// Helper threads that the client wants at most; 0: as many as there are.
     pub threads: usize,
-    /// The same of memory.
+    /// Bytes of memory that it wants at most; 0: whatever there is.
     pub budget_bytes: usize,
     /// Its further steps.
     pub steps: Receiver<Step>,
@@ -61,28 +61,59 @@ pub enum Step {
     End(AnswerTo),
 }
 
-/// Who waits for the answer to a step.
+/// Who waits for the answer to a step. Dropped without one, it is answered that there is no read: a step that comes
+/// while its read ends is in nobody's hands.
 pub struct AnswerTo {
-    /// Id of the request.
-    pub request_id: u64,
-    /// Largest frame that may be sent, in bytes.
-    pub max_frame_bytes: u32,
-    /// Where it goes.
-    pub destination: Destination,
+    request_id: u64,
+    max_frame_bytes: u32,
+    destination: Option<Destination>,
 }
 
 impl AnswerTo {
+    /// The request of this id, whose client takes frames of so many bytes.
+    pub fn new(request_id: u64, max_frame_bytes: u32, destination: Destination) -> Self {
+        Self { request_id, max_frame_bytes, destination: Some(destination) }
+    }
+
     /// Answers.
-    pub fn reply(self, reply: &HistoryReply<'_>) {
+    pub fn reply(mut self, reply: &HistoryReply<'_>) {
         let mut frame = Vec::new();
         let encoded = reply.encode(&mut frame, self.request_id, self.max_frame_bytes);
-        self.destination.put(encoded.map(|()| frame).map_err(Failure::from));
+        self.put(encoded.map(|()| frame).map_err(Failure::from));
     }
 
     /// Answers that it failed.
-    pub fn fail(self, failure: Failure) {
-        self.destination.put(Err(failure));
+    pub fn fail(mut self, failure: Failure) {
+        self.put(Err(failure));
     }
+
+    /// It is answered elsewhere.
+    pub fn forget(mut self) {
+        if let Some(destination) = self.destination.take() {
+            destination.forget();
+        }
+    }
+
+    fn put(&mut self, page: Page) {
+        if let Some(destination) = self.destination.take() {
+            destination.put(page);
+        }
+    }
+}
+
+impl Drop for AnswerTo {
+    fn drop(&mut self) {
+        if self.destination.is_some() {
+            self.put(Err(gone()));
+        }
+    }
+}
+
+/// There is no read that a step could be one of.
+pub fn gone() -> Failure {
+    let text = "this connection has no training read: it is over, was ended after a failure, or nobody asked about it \
+                for too long. Begin again";
+    Failure::new(ErrorCode::UnknownPlan, text)
 }
 
 /// The starter.
@@ -170,8 +201,5 @@ impl<E: Env> Starter<E> {
 
 /// The next step within the time that a client may take; `None` ends the read.
 fn next_step(steps: &Receiver<Step>, idle_ms: u32) -> Option<Step> {
-    match steps.recv_timeout(Duration::from_millis(idle_ms.into())) {
-        Ok(step) => Some(step),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    steps.recv_timeout(Duration::from_millis(idle_ms.into())).ok()
 }
