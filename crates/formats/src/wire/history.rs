@@ -163,7 +163,7 @@ pub struct HistoryPut<'a> {
 
 impl<'a> HistoryPut<'a> {
     /// Bytes of a frame beside those of the stream.
-    pub const BESIDE_BYTES: usize = super::HEADER_BYTES + 8;
+    pub const BESIDE_BYTES: usize = super::frame::HEADER_BYTES + 8;
 
     /// Appends the frame.
     ///
@@ -251,7 +251,7 @@ pub struct HistoryReply<'a> {
 
 impl<'a> HistoryReply<'a> {
     /// Most bytes of a frame beside those of the stream.
-    pub const BESIDE_BYTES: usize = super::HEADER_BYTES + 48 + MAX_JOINS * TALLY_BYTES;
+    pub const BESIDE_BYTES: usize = super::frame::HEADER_BYTES + 48 + MAX_JOINS * TALLY_BYTES;
 
     /// Appends the frame.
     ///
