@@ -1,5 +1,6 @@
 //! Valid encodings to start from, for each target: what `cargo xtask fuzz-seeds` writes to `corpus/`.
 
+mod histories;
 mod scans;
 mod storage;
 
@@ -41,8 +42,16 @@ pub fn all() -> Vec<Seed> {
     hot_layouts(&mut seeds);
     log_files(&mut seeds);
     seeds.extend(table_seeds::tables().into_iter().map(|(name, bytes)| ("table", name, bytes)));
-    let frames =
-        [handshakes(), plans(), small_frames(), reads(), replies(), writes(), scans::scans()];
+    let frames = [
+        handshakes(),
+        plans(),
+        small_frames(),
+        reads(),
+        replies(),
+        writes(),
+        scans::scans(),
+        histories::histories(),
+    ];
     let frames = frames.concat();
     frame_seeds(&frames, &mut seeds);
     seeds

@@ -2,11 +2,11 @@
 //! gets past the frame's checksum.
 
 use thermae_formats::wire::{
-    ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply, HelloRequest, Kind, Limits, MapReply,
-    MapRequest, PackedKeys, PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanPlace,
-    ScanReply, ScanRequest, Token, WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame,
-    decode_json, decode_plan, decode_pong, encode_json, encode_ping, encode_pong, encode_read,
-    encode_write_reply, finish_frame, split_frame,
+    ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply, HelloRequest, HistoryPut, HistoryReply,
+    HistoryRequest, Kind, Limits, MapReply, MapRequest, PackedKeys, PrepareRequest, ReadReply,
+    ReadRequest, ScanEncoder, ScanPlace, ScanReply, ScanRequest, Token, WriteEncoder, WriteReply,
+    WriteRequest, WriteRow, begin_frame, decode_json, decode_plan, decode_pong, encode_json,
+    encode_ping, encode_pong, encode_read, encode_write_reply, finish_frame, split_frame,
 };
 
 const MAX_BYTES: u32 = 1 << 20;
@@ -117,6 +117,15 @@ fn small_frame(frame: &Frame<'_>, bytes: &[u8]) {
         page.rows().for_each(|row| encoder.push(&row).expect("what decodes encodes"));
         assert_eq!(encoder.row_count() as usize, page.row_count());
         encoder.finish(&mut again, id, page.place, MAX_BYTES).expect("what decodes encodes");
+        assert_eq!(again, bytes);
+    } else if let Ok(request) = HistoryRequest::decode(frame) {
+        request.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
+        assert_eq!(again, bytes);
+    } else if let Ok(put) = HistoryPut::decode(frame) {
+        put.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
+        assert_eq!(again, bytes);
+    } else if let Ok(reply) = HistoryReply::decode(frame) {
+        reply.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
         assert_eq!(again, bytes);
     } else if frame.kind_code == Kind::Ping as u8 && frame.payload.is_empty() {
         encode_ping(&mut again, id);

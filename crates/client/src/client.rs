@@ -16,6 +16,7 @@ use crate::batch::{ViewHandle, WriteBatch, Written};
 use crate::buffer::{FrameBuf, Pool};
 use crate::config::Config;
 use crate::error::Error;
+use crate::history::{History, HistoryQuery};
 use crate::lane::Lane;
 use crate::link::{Link, ServerInfo};
 use crate::pending::{PendingRead, PendingScan, PendingWrite, Ticket};
@@ -258,6 +259,15 @@ impl Client {
             scan::encode(out, id, plan_id, plan, options, place, max)
         })?;
         Ok(PendingScan { ticket: Ticket::new(lane, id, deadline), plan: plan.clone() })
+    }
+
+    /// Begins a training read, over a connection of its own.
+    ///
+    /// # Errors
+    /// The server's refusal, a lost connection. What does not fit the spine is told when that is whole.
+    pub fn history(&self, query: &HistoryQuery) -> Result<History, Error> {
+        let (address, config) = (self.inner.address.clone(), self.config().clone());
+        History::begin(Lane::new(address, config, Arc::default()), query)
     }
 
     fn forget(&self, plan: &Plan) {

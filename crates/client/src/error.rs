@@ -33,7 +33,7 @@ pub enum Error {
     /// The server refused.
     #[error("the server refused ({number} {name}): {message}")]
     Server {
-        /// The code's number (docs/protocol.md, section 10).
+        /// The code's number (docs/protocol.md, section 11).
         number: u16,
         /// The code's name, `Unknown` if this client does not know it.
         name: &'static str,

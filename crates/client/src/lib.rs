@@ -26,6 +26,8 @@ mod buffer;
 mod client;
 mod config;
 mod error;
+mod history;
+mod history_piece;
 mod lane;
 mod link;
 mod mapped;
@@ -44,12 +46,14 @@ pub use batch::{ViewHandle, WriteBatch, Written};
 pub use client::Client;
 pub use config::Config;
 pub use error::Error;
+pub use history::{History, HistoryAnswer, HistoryQuery, HistoryView};
+pub use history_piece::HistoryPiece;
 pub use link::ServerInfo;
 pub use mapped::{Mapped, MappedAnswer, MappedPlan, MappedStats};
-pub use pending::{PendingRead, PendingScan, PendingWrite};
+pub use pending::{PendingHistory, PendingRead, PendingScan, PendingWrite};
 pub use plan::{Keys, Plan, ReadOptions};
 pub use scan::{ScanOptions, ScanPage, ScannedRow};
 pub use thermae_formats::wire::{
-    Ack, CellStatus, Column, ErrorCategory, ErrorCode, NotApplied, PlanColumn, PlanKey, PlanView,
-    RowOutcome, RowStatus, Token, ViewFeatures, ViewReply,
+    Ack, CellStatus, Column, ErrorCategory, ErrorCode, HistorySteps, HistoryTally, NotApplied,
+    PlanColumn, PlanKey, PlanView, RowOutcome, RowStatus, Token, ViewFeatures, ViewReply,
 };

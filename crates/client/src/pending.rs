@@ -12,6 +12,7 @@ use crate::answer::Answer;
 use crate::batch::Written;
 use crate::buffer::FrameBuf;
 use crate::error::Error;
+use crate::history_piece::HistoryPiece;
 use crate::lane::Lane;
 use crate::plan::Plan;
 use crate::scan::ScanPage;
@@ -105,6 +106,30 @@ impl Future for PendingScan {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         this.ticket.poll(cx).map(|frame| ScanPage::check(frame?, &this.plan))
+    }
+}
+
+/// A step of a training read on its way: `wait()` for it, or `.await` it under any executor.
+#[must_use = "wait for it or await it"]
+pub struct PendingHistory {
+    pub(crate) ticket: Ticket,
+}
+
+impl PendingHistory {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// The server's refusal, which ends the read; a lost connection, a timeout.
+    pub fn wait(self) -> Result<HistoryPiece, Error> {
+        HistoryPiece::check(self.ticket.wait()?)
+    }
+}
+
+impl Future for PendingHistory {
+    type Output = Result<HistoryPiece, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.ticket.poll(cx).map(|frame| HistoryPiece::check(frame?))
     }
 }
 

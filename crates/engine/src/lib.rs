@@ -35,6 +35,7 @@ mod room;
 mod row_hash_map;
 pub mod runtime;
 pub mod scan;
+mod scratch;
 pub mod service;
 mod shard;
 pub mod snapshot;

@@ -50,6 +50,11 @@ pub struct Options {
     /// Bytes of tables up to which a shard's rows are all read into its hot table when it is opened;
     /// rows of a larger shard come in as they are asked for.
     pub preload_bytes: u64,
+    /// Memory of one training read, in bytes, beside `memory_bytes` while it runs; 0: an eighth of that,
+    /// at most 256 MiB.
+    pub training_bytes: usize,
+    /// Helper threads of one training read, of low priority; 0: one a core of the machine.
+    pub training_threads: usize,
     /// Where the hot tables live; `Mapped` unless the caller is a simulation.
     pub hot_memory: HotMemory,
 }
@@ -68,6 +73,8 @@ impl Default for Options {
             background: Background::Thread,
             flush_bytes: 0,
             preload_bytes: PRELOAD_DEFAULT_BYTES,
+            training_bytes: 0,
+            training_threads: 0,
             hot_memory: HotMemory::Mapped,
         }
     }

@@ -16,6 +16,7 @@ use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part
 use crate::pending::bytes_on_their_way;
 use crate::reads::Reads;
 use crate::room::Room;
+use crate::scratch::Scratch;
 use crate::snapshot::Places;
 use crate::stats::{ShardStats, Stats, ViewStats};
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
@@ -37,6 +38,9 @@ pub struct Shared<E: Env> {
     pub manifests: Arc<ManifestStore<E>>,
     /// The places for snapshots.
     pub snapshots: Arc<Places>,
+    /// What long reads may use.
+    #[cfg_attr(not(feature = "cold"), allow(dead_code))]
+    pub scratch: Scratch<E>,
     /// The newest figures of each shard.
     pub stats: Vec<ArcSwap<ShardStats>>,
     /// Set once; nothing new is taken from then on.

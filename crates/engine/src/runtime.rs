@@ -20,6 +20,7 @@ use crate::outside::{Shared, WakerOf};
 use crate::owner::{Owner, Parts};
 use crate::reads::Reads;
 use crate::replay::{Rebuild, Rebuilt};
+use crate::scratch::Scratch;
 use crate::service::Service;
 use crate::shard::Shard;
 use crate::stats::ShardStats;
@@ -30,6 +31,7 @@ pub struct Opened<E: Env> {
     options: Options,
     manifests: Arc<ManifestStore<E>>,
     owners: Vec<Owner<E>>,
+    scratch: Scratch<E>,
     catalogue: Arc<Catalogue>,
     reads: Reads,
     report: RecoveryReport,
@@ -56,6 +58,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     let manifests = ManifestStore::new(env.clone(), dir, recovered.manifest);
     let manifests = Arc::new(manifests.map_err(Error::from_log)?);
     manifests.remove_unnamed().map_err(Error::from_log)?;
+    let scratch = Scratch::open(env.clone(), dir, &options)?;
     let owners = states
         .into_iter()
         .zip(recovered.writers)
@@ -70,6 +73,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         options,
         manifests,
         owners,
+        scratch,
         catalogue: Arc::new(catalogue),
         reads,
         report: recovered.report,
@@ -110,6 +114,7 @@ impl<E: Env> Opened<E> {
             rooms: self.owners.iter().map(Owner::room).collect(),
             manifests: Arc::clone(&self.manifests),
             snapshots: Arc::default(),
+            scratch: self.scratch.clone(),
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })

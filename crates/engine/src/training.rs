@@ -24,6 +24,8 @@ mod progress;
 mod records;
 mod request;
 mod spine;
+mod store;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -37,6 +39,8 @@ use thermae_tiering::spill::SpillDir;
 
 use crate::catalogue::Catalogue;
 
+pub use thermae_tiering::spill::{SpillBytes, SpillError};
+
 pub use answer::{Answer, BATCH_BYTES, BATCH_ROWS};
 pub use budget::least_budget_bytes;
 pub use column::{data_type, field};
@@ -44,7 +48,9 @@ pub use error::{Cause, TrainingError};
 pub use plan::MAX_JOINS;
 pub use progress::{Progress, Steps};
 pub use request::{Request, ViewJoin};
-pub use spine::{MemorySpine, Spine};
+pub use spine::{Batches, MemorySpine, Spine};
+pub use store::StoreHistory;
+pub use tally::Tally;
 
 /// Where the versions of views are read, all of them under one snapshot.
 pub trait Histories: Sync {
@@ -98,6 +104,7 @@ pub fn read<'s, E: Env, H: Histories>(
     let seed = histories.hash_seed();
     let collected = collect::collect(&plan, spine, seed, &means.spill, &shares, progress)?;
     let rows = collected.rows;
-    let answers = join::join(&plan, histories, collected, &means.spill, &shares, progress)?;
-    Answer::new(plan, spine, rows, &answers, progress)
+    let (answers, tallies) =
+        join::join(&plan, histories, collected, &means.spill, &shares, progress)?;
+    Answer::new(plan, spine, rows, &answers, tallies, progress)
 }

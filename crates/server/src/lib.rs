@@ -2,7 +2,7 @@
 //!
 //! [`serve`] starts and stops a server, [`net`] is the binary protocol on the shards' rings, and
 //! [`http`] is the listener for metrics and health. [`cli`] is the `thermae` command; it reads
-//! [`definitions`], loads files by [`ingest`], writes them by [`export`], and shows [`table`]s and [`progress`].
+//! [`definitions`], loads files by [`ingest`], writes them by [`export`], joins features onto a [`spine`], and shows [`table`]s and [`progress`].
 
 #![allow(clippy::disallowed_methods)] // The edge: sockets, files and clocks that are not a shard's.
 
@@ -14,4 +14,5 @@ pub mod ingest;
 pub mod net;
 pub mod progress;
 pub mod serve;
+pub mod spine;
 pub mod table;

@@ -248,6 +248,45 @@ def scanned(payload, given):
     return fields
 
 
+def history(payload, _):
+    bits = payload.u8()
+    payload.reserved(1)
+    if bits > 3:
+        raise Bad(f"history flags {bits}")
+    fields = {"as_of_known": bool(bits & 1), "full_names": bool(bits & 2)}
+    views = payload.u16()
+    fields["threads"], fields["budget_bytes"] = payload.u32(), payload.u64()
+    fields["time_column"] = payload.text()
+    fields["joins"] = []
+    for _ in range(views):
+        one = {"view": payload.text(), "alias": payload.text()}
+        one["features"] = [payload.text() for _ in range(payload.u16())]
+        one["columns"] = [[payload.text(), payload.text()] for _ in range(payload.u16())]
+        fields["joins"].append(one)
+    return fields
+
+
+def history_put(payload, _):
+    bits = payload.u8()
+    payload.reserved(3)
+    if bits > 1:
+        raise Bad(f"history flags {bits}")
+    return {"last": bool(bits), "bytes": payload.take(payload.u32()).hex()}
+
+
+def history_reply(payload, _):
+    bits = payload.u8()
+    payload.reserved(1)
+    if bits > 1:
+        raise Bad(f"history flags {bits}")
+    views = payload.u16()
+    names = ["rows", "read", "to_join", "joined", "answered"]
+    fields = {"over": bool(bits), "steps": {name: payload.u64() for name in names}}
+    fields["tallies"] = [[payload.u64(), payload.u64()] for _ in range(views)]
+    fields["bytes"] = payload.take(payload.u32()).hex()
+    return fields
+
+
 def text(payload, _):
     return {"json": json.loads(payload.take(len(payload.data)).decode("utf-8"))}
 
@@ -281,7 +320,11 @@ KINDS = {
     0x0A: ("MAP", lambda payload, _: {"project": payload.text()}),
     0x0B: ("PING", lambda payload, _: {}),
     0x0C: ("SCAN", scan),
-    0x0D: ("BACKUP", text),
+    0x0D: ("HISTORY", history),
+    0x0E: ("HISTORY_PUT", history_put),
+    0x0F: ("HISTORY_NEXT", lambda payload, _: {}),
+    0x10: ("HISTORY_END", lambda payload, _: {}),
+    0x11: ("BACKUP", text),
     0x81: ("HELLO reply", hello_reply),
     0x82: ("PLAN", plan),
     0x83: ("COLUMNS", columns),
@@ -290,6 +333,7 @@ KINDS = {
     0x8A: ("MAPPED", mapped),
     0x8B: ("PONG", lambda payload, _: {"server_time_us": payload.i64()}),
     0x8C: ("SCANNED", scanned),
+    0x8D: ("HISTORY_REPLY", history_reply),
     0xFF: ("ERROR", error),
 }
 

@@ -12,4 +12,5 @@ mod house;
 mod over_wire;
 mod scans;
 mod tiers;
+mod training;
 mod wire_agreement;

@@ -9,6 +9,7 @@
 //! killed process left goes at the next start ([`SpillDir::clear`]). Where their blocks lie and what they hold
 //! as a checksum stays in memory, so a block that reads back otherwise is an error, never a record.
 
+mod bytes;
 mod dir;
 mod error;
 mod read;
@@ -18,6 +19,7 @@ mod sort;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
+pub use bytes::{SpillBytes, SpillBytesReader};
 pub use dir::SpillDir;
 pub use error::SpillError;
 pub use read::SortedReader;

@@ -10,7 +10,7 @@ use super::column::Column;
 use super::plan::Plan;
 use super::records::{split_answer, split_found};
 use super::spine::Batches;
-use super::{Progress, Spine, TrainingError};
+use super::{Progress, Spine, Tally, TrainingError};
 
 /// Most rows of a batch of the answer.
 pub const BATCH_ROWS: usize = 8192;
@@ -29,6 +29,7 @@ pub struct Answer<'s, E: Env> {
     /// The next row of the spine, and their number.
     row: u64,
     rows: u64,
+    tallies: Vec<Tally>,
     has_failed: bool,
     progress: &'s Progress,
 }
@@ -39,6 +40,7 @@ impl<'s, E: Env> Answer<'s, E> {
         spine: &'s dyn Spine,
         rows: u64,
         answers: &Sorted<E>,
+        tallies: Vec<Tally>,
         progress: &'s Progress,
     ) -> Result<Self, TrainingError> {
         let types = plan.views.iter().map(|view| &view.projection);
@@ -47,7 +49,18 @@ impl<'s, E: Env> Answer<'s, E> {
         let answers = answers.read(0..=u64::MAX)?;
         let batches = spine.read().map_err(TrainingError::Spine)?;
         let (present, row, has_failed) = (None, 0, false);
-        Ok(Self { plan, batches, answers, columns, present, row, rows, has_failed, progress })
+        Ok(Self {
+            plan,
+            batches,
+            answers,
+            columns,
+            present,
+            row,
+            rows,
+            tallies,
+            has_failed,
+            progress,
+        })
     }
 
     /// The spine's columns, then those of each view in the order asked.
@@ -58,6 +71,11 @@ impl<'s, E: Env> Answer<'s, E> {
     /// Rows of the whole answer: those of the spine.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// What the rows found in each view, in the order asked.
+    pub fn tallies(&self) -> &[Tally] {
+        &self.tallies
     }
 
     /// The next rows; `None` after the last. After an error there are no more.

@@ -13,6 +13,7 @@ use super::budget::Shares;
 use super::collect::Collected;
 use super::plan::{Plan, PlanView};
 use super::records::{Entry, append_found, begin_answer};
+use super::tally::{SharedTally, Tally};
 use super::{Cause, Histories, Progress, TrainingError};
 
 /// Steps of nice below the shards and whoever called: serving comes first.
@@ -30,10 +31,12 @@ struct Joining<'a, E: Env, H> {
     next: AtomicU64,
     /// One thread failed: the others need not go on.
     has_failed: AtomicBool,
+    /// By view.
+    tallies: Vec<SharedTally>,
     progress: &'a Progress,
 }
 
-/// Joins all entries; the answers are sorted by row.
+/// Joins all entries; the answers are sorted by row. With them comes what each view had.
 pub(super) fn join<E: Env, H: Histories>(
     plan: &Plan,
     histories: &H,
@@ -41,7 +44,7 @@ pub(super) fn join<E: Env, H: Histories>(
     spill: &SpillDir<E>,
     shares: &Shares,
     progress: &Progress,
-) -> Result<Sorted<E>, TrainingError> {
+) -> Result<(Sorted<E>, Vec<Tally>), TrainingError> {
     let joining = Joining {
         plan,
         histories,
@@ -49,6 +52,7 @@ pub(super) fn join<E: Env, H: Histories>(
         ranges: shares.ranges,
         next: AtomicU64::new(0),
         has_failed: AtomicBool::new(false),
+        tallies: plan.views.iter().map(|_| SharedTally::default()).collect(),
         progress,
     };
     let work = || {
@@ -70,7 +74,8 @@ pub(super) fn join<E: Env, H: Histories>(
     let (stopped, mut parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(is_consequence);
     parts.extend(stopped);
     let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(Sorted::union(parts, spill, shares.all_answers)?)
+    let tallies = joining.tallies.into_iter().map(SharedTally::into_tally).collect();
+    Ok((Sorted::union(parts, spill, shares.all_answers)?, tallies))
 }
 
 fn wait<T>(handle: ScopedJoinHandle<'_, Result<T, TrainingError>>) -> Result<T, TrainingError> {
@@ -96,6 +101,7 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
     ) -> Result<(), TrainingError> {
         let mut entries = self.entries.read(hashes.clone())?;
         let mut joins: Vec<Option<AsOfJoin<_>>> = self.plan.views.iter().map(|_| None).collect();
+        let mut tallies = vec![Tally::default(); self.plan.views.len()];
         let mut answer = Vec::new();
         while let Some(record) = entries.peek() {
             self.check()?;
@@ -114,12 +120,14 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
                 };
                 let found = join.find(entry.entity_hash, entry.key, entry.time_us);
                 let found = found.map_err(|stop| stop.of(view))?;
+                tallies[at].count(&found);
                 self.append(&found, view, entry.row, &mut answer)?;
             }
             answers.push(&answer)?;
             self.progress.add_joined(1);
             entries.advance()?;
         }
+        self.tallies.iter().zip(tallies).for_each(|(shared, tally)| shared.add(tally));
         Ok(())
     }
 

@@ -69,8 +69,16 @@ kinds! {
     Ping = 0x0B,
     /// Read a page of a view's history.
     Scan = 0x0C,
+    /// Begin a training read.
+    History = 0x0D,
+    /// Hand over a piece of its spine.
+    HistoryPut = 0x0E,
+    /// Ask for a piece of its answer, or how far it is.
+    HistoryNext = 0x0F,
+    /// End it early.
+    HistoryEnd = 0x10,
     /// Take a backup, or ask how far it has got (JSON).
-    Backup = 0x0D,
+    Backup = 0x11,
     /// Answer to Hello.
     HelloReply = 0x81,
     /// Answer to Prepare.
@@ -87,6 +95,8 @@ kinds! {
     Pong = 0x8B,
     /// Answer to Scan.
     Scanned = 0x8C,
+    /// Answer to History, HistoryPut, HistoryNext and HistoryEnd.
+    HistoryReply = 0x8D,
     /// Any request's answer when it failed.
     Error = 0xFF,
 }

@@ -9,6 +9,7 @@ mod cursor;
 mod error;
 mod frame;
 mod hello;
+mod history;
 mod limits;
 mod malformed;
 mod prepare;
@@ -30,6 +31,10 @@ pub use frame::{
     Frame, FrameStart, HEADER_BYTES, Header, Kind, begin_frame, finish_frame, split_frame,
 };
 pub use hello::{HelloReply, HelloRequest, MAGIC, VERSION_MAX, VERSION_MIN};
+pub use history::{
+    HistoryJoin, HistoryPut, HistoryReply, HistoryRequest, HistorySteps, HistoryTally,
+    decode_history_step, encode_history_step,
+};
 pub use limits::{
     DEFAULT_IN_FLIGHT_MAX, DEFAULT_MAX_BATCH_KEYS, DEFAULT_MAX_FRAME_BYTES,
     DEFAULT_MAX_ROWS_PER_WRITE, HELLO_MAX_FRAME_BYTES, Limits, MAX_COLUMNS_PER_PLAN,

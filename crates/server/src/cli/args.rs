@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use thermae_engine::backup::BackupName;
 
 use super::exit::EXIT_CODES;
-use super::view_ref::{ViewFeaturesRef, ViewRef};
+use super::view_ref::{JoinedViewRef, ViewFeaturesRef, ViewRef};
 use crate::ingest::Format;
 use crate::ingest::coerce::TimeUnit;
 use crate::serve::size::Size;
@@ -53,12 +53,17 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Load a Parquet, CSV or NDJSON file into a feature view
     Ingest(IngestArgs),
+    /// Load history: rows that become online values only where nothing newer is there
+    #[command(after_help = BACKFILL_HELP)]
+    Backfill(IngestArgs),
     /// Read features of some entities
     Get(GetArgs),
     /// Delete an entity's row from a feature view
     Delete(DeleteArgs),
     /// Write the history of a feature view to a Parquet, CSV or NDJSON file
     Export(ExportArgs),
+    /// Join features onto the rows of a file as they were at each row's time: training data
+    History(HistoryArgs),
     /// Show which feature views there are, or one of them in full
     Describe(DescribeArgs),
     /// Show rows, bytes, rates and latencies of the server
@@ -205,6 +210,19 @@ pub struct IngestArgs {
     pub again: bool,
 }
 
+/// What `thermae backfill --help` says behind the options of `thermae ingest`.
+const BACKFILL_HELP: &str = "\
+A row becomes the online value of its entity only if nothing newer, by event time, is there; an older one goes to
+history alone, where training reads find it. How many went there is counted by the server (over all writers
+meanwhile) and told as late. Options, mapping, rejects and repeating are those of thermae ingest.
+
+Name the column that says when each fact was learnt (--created-time) if there is one: thermae history
+--as-of-known leaves rows without out.
+
+Examples:
+  thermae backfill weather_by_origin weather_2012.parquet --event-time time_hour
+  thermae backfill users users_until_may.csv --event-time updated --created-time loaded --rejects bad.ndjson";
+
 /// `thermae get`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -284,6 +302,65 @@ pub struct ExportArgs {
     /// Deletions too, as rows without features
     #[arg(long)]
     pub deletions: bool,
+}
+
+/// `thermae history`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The spine is a file whose rows have join keys, a time, and whatever else you want to keep, such as labels. Each row
+comes back with the features as they were at its time: the newest row of its keys that is not newer than that, if
+the view's ttl has not passed by then. Rows, their order and their own columns stay as they are.
+
+An input without a row is null. --as-of-known leaves out what was learnt only after the row's time (by created
+time), as training on back-filled data needs.
+
+Columns of a CSV or NDJSON get the narrowest type that their values allow when the answer is Parquet.
+
+Examples:
+  thermae history weather_by_origin:temp,visib --spine flights.parquet --event-time time_hour --out train.parquet
+  thermae history users:age items:price --spine clicks.csv --map uid=user_id --out train.parquet --as-of-known
+  thermae history at=weather_by_origin:temp to=weather_by_origin:temp --map dest=to.origin --full-names \\
+      --spine flights.parquet --event-time time_hour --out both_ends.parquet")]
+pub struct HistoryArgs {
+    /// VIEW for all its features, or VIEW:f1,f2; ALIAS=VIEW:f1,f2 joins a view under another name
+    #[arg(value_name = "[ALIAS=]VIEW[:f1,f2]", required = true)]
+    pub views: Vec<JoinedViewRef>,
+    /// The file whose rows get features: Parquet, CSV or NDJSON
+    #[arg(long, value_name = "FILE")]
+    pub spine: PathBuf,
+    /// The answer; its name tells its format (.parquet, .csv, .ndjson, .jsonl)
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Only what had been learnt by each row's time
+    #[arg(long)]
+    pub as_of_known: bool,
+    /// Call features VIEW__FEATURE (or ALIAS__FEATURE)
+    #[arg(long)]
+    pub full_names: bool,
+    /// The spine's column with each row's time [default: event_time or event_timestamp]
+    #[arg(long, value_name = "COL")]
+    pub event_time: Option<String>,
+    /// Read the join key KEY from the spine's column COL; ALIAS.KEY: of this view alone
+    #[arg(long = "map", value_name = "COL=KEY", value_parser = parse_pair)]
+    pub map: Vec<(String, String)>,
+    /// Threads at the server that join, at most [default: its cores]
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+    pub threads: u32,
+    /// Memory at the server for sorting, at most; the rest goes to its disk [default: its choice]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// The spine's format, where content and name do not tell it
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// CSV: a text that stands for null; may be given again [default: the empty text]
+    #[arg(long = "null", value_name = "TEXT")]
+    pub nulls: Vec<String>,
+    /// CSV: the character between fields (`tab` for a tab)
+    #[arg(long, value_name = "CHAR", default_value = ",", value_parser = parse_delimiter)]
+    pub delimiter: u8,
+    /// The unit of times that are integers
+    #[arg(long, value_enum, value_name = "UNIT")]
+    pub time_unit: Option<TimeUnit>,
 }
 
 /// `thermae describe`
@@ -469,6 +546,9 @@ mod tests {
             &["thermae", "backup", "p", "--name", "00000001-20260101T000000Z"],
             &["thermae", "restore", "p"],
             &["thermae", "restore", "p", "--data", "d", "--name", "newest"],
+            &["thermae", "history", "v", "--spine", "s.csv"],
+            &["thermae", "history", "v", "--out", "o.csv"],
+            &["thermae", "history", "a/b=v", "--spine", "s.csv", "--out", "o.csv"],
             &["thermae", "frobnicate"],
         ] {
             let error = Cli::try_parse_from(typed).expect_err("refused");

@@ -1,12 +1,19 @@
 //! Reaching the server, and finding the views that were named.
 
+use std::time::Duration;
+
 use serde::Deserialize;
-use thermae_client::{Address, Client, Config, Error};
+use thermae_client::{Address, Client, Config, Error, ErrorCategory};
 use thermae_formats::FeatureView;
 
 use super::args::Global;
 use super::exit::Failure;
 use super::view_ref::ViewRef;
+
+/// Times that something is asked for again while the server is overloaded.
+const RETRIES_MAX: u32 = 30;
+/// The shortest pause before that, milliseconds.
+const PAUSE_LEAST_MS: u32 = 100;
 
 /// Connects to the server of `--server` or `THERMAE_SERVER`.
 ///
@@ -30,6 +37,26 @@ pub fn connect(global: &Global) -> Result<Client, Failure> {
 /// A client's error as a failure of the command.
 pub fn failed(error: Error) -> Failure {
     Failure::of(error)
+}
+
+/// Asks again while the server has too much to do, as often and as soon as it says.
+///
+/// # Errors
+/// Any other failure, or that one after many times.
+pub fn patiently<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Failure> {
+    let mut retries = 0;
+    loop {
+        match ask() {
+            Err(error @ Error::Server { retry_after_ms, .. })
+                if retries < RETRIES_MAX && error.category() == Some(ErrorCategory::RetryLater) =>
+            {
+                retries += 1;
+                let pause_ms = retry_after_ms.max(PAUSE_LEAST_MS);
+                std::thread::sleep(Duration::from_millis(pause_ms.into()));
+            }
+            answer => return answer.map_err(failed),
+        }
+    }
 }
 
 /// A view as the server describes it.

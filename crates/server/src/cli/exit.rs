@@ -9,7 +9,7 @@ Exit codes:
   0  done
   1  failed; nothing is half done unless the message says so
   2  usage: what was typed cannot be
-  3  done in part: some rows were rejected (ingest), some keys were not found (get)
+  3  done in part: some rows were rejected (ingest, backfill), some keys were not found (get)
   4  damage found (verify, backup --verify)
   5  the server cannot be reached
 `thermae serve` has its own: see `thermae serve --help`.

@@ -1,25 +1,19 @@
 //! `thermae export`: the history of a view to a file.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
-use thermae_client::{Client, Error, Plan, ScanOptions, ScanPage};
+use thermae_client::{Client, Plan, ScanOptions};
 use thermae_formats::KeyValue;
 use thermae_formats::time::parse_timestamp_us;
-use thermae_formats::wire::ErrorCategory;
 
 use super::args::{ExportArgs, Global};
-use super::connect::{connect, describe, failed};
+use super::connect::{connect, describe, failed, patiently};
 use super::exit::{Done, Failure};
 use super::{get, keys};
 use crate::export::Export;
 use crate::progress::{Progress, Unit};
 use crate::table::thousands;
-
-/// Times that a page is asked for again while the server is overloaded.
-const RETRIES_MAX: u32 = 30;
-/// The shortest pause before that, milliseconds.
-const PAUSE_LEAST_MS: u32 = 100;
 
 /// Runs the command.
 pub fn run(args: &ExportArgs, global: &Global) -> Result<Done, Failure> {
@@ -86,7 +80,7 @@ fn scan(
     let options = ScanOptions { key, ..options.clone() };
     let mut place: Option<Vec<u8>> = None;
     loop {
-        let page = page(client, plan, &options, place.as_deref())?;
+        let page = patiently(|| client.scan(plan, &options, place.as_deref()))?;
         for row in page.rows() {
             file.push(row.map_err(failed)?).map_err(Failure::of)?;
         }
@@ -94,32 +88,6 @@ fn scan(
         match page.place() {
             Some(next) => place = Some(next.to_vec()),
             None => return Ok(()),
-        }
-    }
-}
-
-/// One page, asked for again while the server has too much to do.
-fn page(
-    client: &Client,
-    plan: &Plan,
-    options: &ScanOptions,
-    place: Option<&[u8]>,
-) -> Result<ScanPage, Failure> {
-    let mut retries = 0;
-    loop {
-        match client.scan(plan, options, place) {
-            Err(Error::Server { retry_after_ms, number, name, message })
-                if retries < RETRIES_MAX =>
-            {
-                let error = Error::Server { retry_after_ms, number, name, message };
-                if error.category() != Some(ErrorCategory::RetryLater) {
-                    return Err(failed(error));
-                }
-                retries += 1;
-                let pause_ms = retry_after_ms.max(PAUSE_LEAST_MS);
-                std::thread::sleep(Duration::from_millis(pause_ms.into()));
-            }
-            page => return page.map_err(failed),
         }
     }
 }

@@ -32,8 +32,30 @@ pub struct LoadOptions {
     pub again: bool,
 }
 
+/// What a command says beside the load itself.
+#[derive(Default)]
+pub struct Said {
+    /// A field of the JSON document.
+    pub field: Option<(&'static str, serde_json::Value)>,
+    /// Lines of text.
+    pub text: String,
+}
+
 /// Runs the command.
 pub fn run(args: &IngestArgs, global: &Global) -> Result<Done, Failure> {
+    load_and_say(&connect(global)?, args, global, |_| Ok(Said::default()))
+}
+
+/// Loads what the arguments say, and says what came of it, with what `beside` adds.
+///
+/// # Errors
+/// [`Failure`] when the file or the server ends the load; rejected rows do not.
+pub fn load_and_say(
+    client: &Client,
+    args: &IngestArgs,
+    global: &Global,
+    beside: impl FnOnce(&Report) -> Result<Said, Failure>,
+) -> Result<Done, Failure> {
     let nulls = if args.nulls.is_empty() { vec![String::new()] } else { args.nulls.clone() };
     let source =
         Source::new(&args.file, args.format, CsvOptions { delimiter: args.delimiter, nulls })
@@ -53,32 +75,34 @@ pub fn run(args: &IngestArgs, global: &Global) -> Result<Done, Failure> {
         },
         again: args.again,
     };
-    let client = connect(global)?;
-    exit_on_panic(&source, global.json);
-    let view = find_view(&client, &args.view)?;
+    let so_far =
+        "rows loaded until then are safe, and with a sound file the same command loads the rest";
+    exit_on_panic(&source, global.json, so_far);
+    let view = find_view(client, &args.view)?;
     let started = Instant::now();
-    let report = load_file(&client, &view, &source, &options)?;
+    let report = load_file(client, &view, &source, &options)?;
     let seconds = started.elapsed().as_secs_f64();
+    let said = beside(&report)?;
     let name = format!("{}/{}", view.definition.project, view.definition.name);
     if global.json {
-        println!("{}", to_json(&name, &report, seconds, args));
+        let mut document = to_json(&name, &report, seconds, args);
+        if let (Some(fields), Some((field, value))) = (document.as_object_mut(), said.field) {
+            fields.insert(field.to_owned(), value);
+        }
+        println!("{document}");
     } else {
-        print!("{}", to_text(&name, &report, seconds, args));
+        print!("{}{}", to_text(&name, &report, seconds, args), said.text);
     }
     Ok(if report.rejected == 0 { Done::All } else { Done::Partly })
 }
 
-/// Ends the process with a message, should a reader panic.
-///
-/// The Parquet reader does on some damaged files (found by flipping bytes). What was loaded until then
-/// is safe, and the load can be repeated.
-fn exit_on_panic(source: &Source, as_json: bool) {
+/// Ends the process with a message, should a reader panic: the Parquet reader does on some damaged files (found
+/// by flipping bytes). `so_far` says what has become of the work.
+pub fn exit_on_panic(source: &Source, as_json: bool, so_far: &'static str) {
     let path = source.path.display().to_string();
     std::panic::set_hook(Box::new(move |panic| {
-        let text = format!(
-            "the reader failed on {path}, which is probably damaged ({panic}). Rows loaded until then are safe; with \
-             a sound file the same command loads the rest"
-        );
+        let text =
+            format!("the reader failed on {path}, which is probably damaged ({panic}): {so_far}");
         if as_json {
             println!("{}", json!({"error": text, "exit_code": 1}));
         } else {

@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod args;
+mod backfill;
 mod backup;
 mod backup_print;
 mod connect;
@@ -12,6 +13,8 @@ mod exit;
 mod export;
 mod get;
 mod get_print;
+mod history;
+mod history_plan;
 mod ingest;
 mod keys;
 mod quickstart;
@@ -19,6 +22,7 @@ mod quickstart_mapped;
 mod quickstart_read;
 mod quickstart_show;
 mod quickstart_time;
+mod quickstart_training;
 mod restore;
 mod serve;
 mod stat;
@@ -69,9 +73,11 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Serve(args) => serve::run(&args, &global),
         Command::Apply(args) => apply::run(&args, &global),
         Command::Ingest(args) => ingest::run(&args, &global),
+        Command::Backfill(args) => backfill::run(&args, &global),
         Command::Get(args) => get::run(&args, &global),
         Command::Delete(args) => delete::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),
+        Command::History(args) => history::run(&args, &global),
         Command::Describe(args) => describe::run(&args, &global),
         Command::Stat(args) => stat::run(&args, &global),
         Command::Backup(args) => backup::run(&args, &global),

@@ -11,6 +11,7 @@ use super::connect::{describe, failed, find_view};
 use super::exit::{Done, Failure};
 use super::ingest::{LoadOptions, load_file};
 use super::quickstart_show::{self as show, Loaded};
+use super::quickstart_training::train;
 use super::{apply, quickstart_read, serve as serve_command};
 use crate::definitions;
 use crate::ingest::csv::CsvOptions;
@@ -58,6 +59,8 @@ struct Places {
     /// Removed when the quickstart ends.
     scratch: tempfile::TempDir,
     data: PathBuf,
+    /// Where the training data go: beside the data.
+    training: PathBuf,
     socket: PathBuf,
 }
 
@@ -98,7 +101,9 @@ fn places(data: Option<&Path>) -> Result<Places, Failure> {
         Some(_) if beside.as_os_str().len() < SOCKET_PATH_BYTES_MAX => beside,
         _ => scratch.path().join("thermae.sock"),
     };
-    Ok(Places { scratch, data, socket })
+    let mut training = data.as_os_str().to_owned();
+    training.push("-training.parquet");
+    Ok(Places { scratch, training: training.into(), data, socket })
 }
 
 fn options(places: &Places, keeps_serving: bool) -> Result<ServeOptions, Failure> {
@@ -155,19 +160,28 @@ fn tour(
     let answers = quickstart_read::answers(&tcp, &views)?;
     say(show::answers(&answers));
 
+    let spine = files(places).join("flights.parquet");
+    let trained = train(&tcp, views.clone(), &spine, &places.training)?;
+    say(trained.text());
+
     let latencies = quickstart_read::latencies(&tcp, &unix, &views)?;
     say(show::latencies(&latencies));
     if quiet {
-        println!("{}", show::json(&applied, &loads, &answers, &latencies));
+        println!("{}", show::json(&applied, &loads, &answers, &trained, &latencies));
     } else {
         print!("{}", show::next(args, &tcp_address.to_string(), &places.data));
     }
     Ok(())
 }
 
+/// Where the example's files are written out.
+fn files(places: &Places) -> PathBuf {
+    places.scratch.path().join("files")
+}
+
 /// Writes the files out and loads each into its views.
 fn load_all(client: &Client, places: &Places) -> Result<Vec<Loaded>, Failure> {
-    let folder = places.scratch.path().join("files");
+    let folder = files(places);
     let io = |e: std::io::Error| Failure::Failed(format!("cannot write {}: {e}", folder.display()));
     std::fs::create_dir_all(&folder).map_err(io)?;
     for (name, bytes) in FILES {

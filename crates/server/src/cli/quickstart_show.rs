@@ -10,6 +10,7 @@ use super::args::QuickstartArgs;
 use super::get_print;
 use super::quickstart_read::Shown;
 use super::quickstart_time::Latency;
+use super::quickstart_training::Trained;
 use crate::ingest::load::Report;
 use crate::serve::options::DEFAULT_LISTEN;
 use crate::table::{Table, nanoseconds, thousands};
@@ -104,7 +105,7 @@ pub fn latencies(latencies: &[Latency]) -> String {
         ""
     };
     format!(
-        "5. Latencies of 1,000 reads of 5 features, seen by the client:\n{}{note}",
+        "6. Latencies of 1,000 reads of 5 features, seen by the client:\n{}{note}",
         table.for_stdout()
     )
     .trim_end()
@@ -146,6 +147,7 @@ pub fn json(
     applied: &[Applied],
     loads: &[Loaded],
     answers: &[Shown],
+    trained: &Trained,
     latencies: &[Latency],
 ) -> Json {
     let loads: Vec<Json> = loads
@@ -162,5 +164,6 @@ pub fn json(
         })
         .collect();
     let views: Vec<&str> = applied.iter().map(|a| a.view.as_str()).collect();
-    json!({"views": views, "loads": loads, "answers": answers, "latencies": latencies})
+    json!({"views": views, "loads": loads, "answers": answers, "training": trained.json(),
+        "latencies": latencies})
 }

@@ -75,6 +75,29 @@ impl FromStr for ViewFeaturesRef {
     }
 }
 
+/// A view to be joined, `ALIAS=VIEW:f1,f2`; without an alias it goes by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedViewRef {
+    /// What it is called.
+    pub alias: Option<String>,
+    /// The view and its features.
+    pub asked: ViewFeaturesRef,
+}
+
+impl FromStr for JoinedViewRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((alias, asked)) = text.split_once('=') else {
+            return Ok(Self { alias: None, asked: text.parse()? });
+        };
+        if alias.is_empty() || !alias.chars().all(|c| c.is_alphanumeric() || c == '_') {
+            return Err(format!("{alias:?} is no name for a view: use letters, digits and _"));
+        }
+        Ok(Self { alias: Some(alias.to_owned()), asked: asked.parse()? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -88,12 +111,17 @@ mod tests {
         let asked: ViewFeaturesRef = "nyc/weather@2:temp, dewp".parse().unwrap();
         assert_eq!(asked.features, ["temp", "dewp"]);
         assert_eq!(asked.view.version, Some(2));
+        let joined: JoinedViewRef = "dest=nyc/weather@2:temp, dewp".parse().unwrap();
+        assert_eq!(joined, JoinedViewRef { alias: Some("dest".to_owned()), asked });
     }
 
     #[test]
     fn what_names_nothing_is_refused() {
         for text in ["", "a/b/c", "a@x", "a@0", "/a", "a/", "a b"] {
             assert!(text.parse::<ViewRef>().is_err(), "{text:?}");
+        }
+        for text in ["=v", "a b=v", "a=", "a=v:"] {
+            assert!(text.parse::<JoinedViewRef>().is_err(), "{text:?}");
         }
         assert!("v:".parse::<ViewFeaturesRef>().is_err());
         assert!("v:a,,b".parse::<ViewFeaturesRef>().is_err());

@@ -134,7 +134,8 @@ fn opaques(values: &[Option<&Value>]) -> ArrayRef {
     })
 }
 
-fn array(value_type: &ValueType, values: &[Option<&Value>]) -> ArrayRef {
+/// Values of one type as a column; what is of another type is null.
+pub(crate) fn array(value_type: &ValueType, values: &[Option<&Value>]) -> ArrayRef {
     match value_type {
         ValueType::Scalar(scalar) => by_scalar!(scalar, plain, values),
         ValueType::List(scalar) => by_scalar!(scalar, lists, values),

@@ -4,19 +4,22 @@
 //! is written loads again (`thermae ingest --event-time event_timestamp --created-time
 //! created_timestamp`); values come out of Parquet bit for bit.
 
-mod columns;
+mod batches;
+pub(crate) mod columns;
 mod parquet;
+mod part;
 mod text;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use thermae_client::{Plan, ScannedRow};
 use thermae_formats::wire::{PlanColumn, PlanKey};
 
 use crate::ingest::Format;
+pub use batches::{BatchFile, value_type};
+use part::PartFile;
 
 /// Names of the columns behind keys and features: when the fact was true, when it was learnt, the version's
 /// place in the log of its partition, and whether it is a deletion.
@@ -34,6 +37,24 @@ pub enum ExportError {
          the features to export"
     )]
     Name(String),
+    /// Text cannot hold a column.
+    #[error("column {column:?} is {found}, which CSV and NDJSON cannot hold: write a .parquet")]
+    TextType {
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+    },
+    /// Text cannot hold a value.
+    #[error("row {row}, column {column:?}: {reason}; write a .parquet")]
+    Text {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// Why not.
+        reason: String,
+    },
     /// The system refused.
     #[error("cannot write {}: {source}", path.display())]
     Io {
@@ -68,8 +89,7 @@ trait Sink {
 
 /// A file being written. It has its name only when all of it is there.
 pub struct Export {
-    path: PathBuf,
-    part: NamedTempFile,
+    part: PartFile,
     sink: Box<dyn Sink>,
     rows: u64,
 }
@@ -91,9 +111,7 @@ impl Export {
         }
         let format = Format::of_name(path).ok_or_else(|| ExportError::Format(path.to_owned()))?;
         let failed = |source| ExportError::Io { path: path.to_owned(), source };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let part = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-        let out = BufWriter::new(part.reopen().map_err(failed)?);
+        let (part, out) = PartFile::create(path)?;
         let sink: Box<dyn Sink> = match format {
             Format::Parquet => Box::new(
                 parquet::ParquetSink::new(shape, out)
@@ -102,7 +120,7 @@ impl Export {
             Format::Csv => Box::new(text::CsvSink::new(&shape, out).map_err(failed)?),
             Format::Ndjson => Box::new(text::NdjsonSink::new(shape, out)),
         };
-        Ok(Self { path: path.to_owned(), part, sink, rows: 0 })
+        Ok(Self { part, sink, rows: 0 })
     }
 
     /// Adds a row.
@@ -111,7 +129,7 @@ impl Export {
     /// The file cannot be written; it is gone when this is dropped.
     pub fn push(&mut self, row: ScannedRow) -> Result<(), ExportError> {
         self.rows += 1;
-        let path = &self.path;
+        let path = &self.part.path;
         self.sink.push(row).map_err(|source| ExportError::Io { path: path.clone(), source })
     }
 
@@ -125,12 +143,9 @@ impl Export {
     /// # Errors
     /// The file cannot be written.
     pub fn finish(self) -> Result<u64, ExportError> {
-        let Self { path, part, sink, .. } = self;
-        let failed = |source| ExportError::Io { path: path.clone(), source };
-        sink.finish().map_err(failed)?;
-        part.as_file().sync_all().map_err(failed)?;
-        let file = part.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(file.metadata().map_err(failed)?.len())
+        let Self { part, sink, .. } = self;
+        sink.finish().map_err(|source| ExportError::Io { path: part.path.clone(), source })?;
+        part.finish()
     }
 }
 

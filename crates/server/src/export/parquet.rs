@@ -14,7 +14,7 @@ use super::{Shape, Sink, columns};
 /// Rows that are collected for one batch.
 const BATCH_ROWS: usize = 8_192;
 /// Bytes of encoded columns from which on a row group ends: what is held in memory at most.
-const GROUP_BYTES: usize = 64 << 20;
+pub(super) const GROUP_BYTES: usize = 64 << 20;
 
 /// Collects rows and writes them by columns.
 pub(super) struct ParquetSink {
@@ -27,10 +27,7 @@ impl ParquetSink {
     /// Begins the file.
     pub fn new(shape: Shape, out: BufWriter<File>) -> Result<Self, ParquetError> {
         let schema = columns::batch(&shape, &[])?.schema();
-        let level = ZstdLevel::try_new(3)?;
-        let properties =
-            WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
-        let writer = ArrowWriter::try_new(out, schema, Some(properties))?;
+        let writer = ArrowWriter::try_new(out, schema, Some(properties()?))?;
         Ok(Self { shape, writer, rows: Vec::with_capacity(BATCH_ROWS) })
     }
 
@@ -43,6 +40,12 @@ impl ParquetSink {
         }
         Ok(())
     }
+}
+
+/// How a file is written.
+pub(super) fn properties() -> Result<WriterProperties, ParquetError> {
+    let level = ZstdLevel::try_new(3)?;
+    Ok(WriterProperties::builder().set_compression(Compression::ZSTD(level)).build())
 }
 
 impl Sink for ParquetSink {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use arrow_array::ArrayRef;
+use arrow_schema::DataType;
 use serde_json::value::RawValue;
 
 use super::error::IngestError;
@@ -15,6 +17,8 @@ pub struct Column {
     pub type_name: String,
     /// Whether values of this type can be read at all.
     pub readable: bool,
+    /// Its Arrow type, where the format is one of Arrow's columns.
+    pub data_type: Option<DataType>,
 }
 
 impl fmt::Display for Column {
@@ -79,6 +83,10 @@ pub trait Batch {
     fn rows(&self) -> usize;
     /// The cell of column `column` (an index into the reader's columns) in row `row` of the batch.
     fn cell(&self, column: usize, row: usize) -> Cell<'_>;
+    /// A column as the file has it, where its format is one of Arrow's columns.
+    fn array(&self, _column: usize) -> Option<ArrayRef> {
+        None
+    }
     /// What is wrong with the row as a whole (a broken line), if anything.
     fn broken(&self, row: usize) -> Option<&str>;
 }

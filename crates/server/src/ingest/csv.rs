@@ -1,9 +1,9 @@
 //! The CSV reader: header line, comma (or another delimiter), quotes as in RFC 4180.
 
-use std::cell::Cell as Counter;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use csv::{ByteRecord, ReaderBuilder};
 
@@ -35,12 +35,12 @@ impl Default for CsvOptions {
 /// Fails once more than the budget was read without a record ending.
 struct Limited<R> {
     inner: R,
-    budget_bytes: Rc<Counter<u64>>,
+    budget_bytes: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let budget = self.budget_bytes.get();
+        let budget = self.budget_bytes.load(Ordering::Relaxed);
         if budget == 0 {
             return Err(std::io::Error::other(format!(
                 "a record is longer than {} MiB: a quote is probably not closed",
@@ -48,7 +48,7 @@ impl<R: Read> Read for Limited<R> {
             )));
         }
         let read = self.inner.read(buf)?;
-        self.budget_bytes.set(budget.saturating_sub(read as u64));
+        self.budget_bytes.store(budget.saturating_sub(read as u64), Ordering::Relaxed);
         Ok(read)
     }
 }
@@ -59,7 +59,7 @@ pub struct CsvReader<R> {
     columns: Vec<Column>,
     nulls: Vec<Vec<u8>>,
     reader: csv::Reader<Limited<R>>,
-    budget_bytes: Rc<Counter<u64>>,
+    budget_bytes: Arc<AtomicU64>,
     batch: CsvBatch,
 }
 
@@ -70,8 +70,8 @@ impl<R: Read> CsvReader<R> {
     /// [`IngestError::Malformed`] if there is no header, or if it names a column twice or not at all.
     pub fn new(path: &Path, inner: R, options: &CsvOptions) -> Result<Self, IngestError> {
         let malformed = |reason: String| malformed(path, reason);
-        let budget_bytes = Rc::new(Counter::new(MAX_RECORD_BYTES));
-        let limited = Limited { inner, budget_bytes: Rc::clone(&budget_bytes) };
+        let budget_bytes = Arc::new(AtomicU64::new(MAX_RECORD_BYTES));
+        let limited = Limited { inner, budget_bytes: Arc::clone(&budget_bytes) };
         let mut reader =
             ReaderBuilder::new().flexible(true).delimiter(options.delimiter).from_reader(limited);
         let header = reader.byte_headers().map_err(|e| malformed(e.to_string()))?.clone();
@@ -88,7 +88,12 @@ impl<R: Read> CsvReader<R> {
                 return Err(malformed(format!("the header names the column {name:?} twice")));
             }
             let type_name = "text".to_owned();
-            columns.push(Column { name: name.to_owned(), type_name, readable: true });
+            columns.push(Column {
+                name: name.to_owned(),
+                type_name,
+                readable: true,
+                data_type: None,
+            });
         }
         if columns.is_empty() {
             return Err(malformed("there is no header line".to_owned()));
@@ -112,7 +117,7 @@ impl<R: Read> Reader for CsvReader<R> {
         let mut batch = CsvBatch { nulls: self.nulls.clone(), ..CsvBatch::default() };
         let mut bytes = 0;
         while batch.records.len() < BATCH_ROWS && bytes < BATCH_BYTES {
-            self.budget_bytes.set(MAX_RECORD_BYTES);
+            self.budget_bytes.store(MAX_RECORD_BYTES, Ordering::Relaxed);
             let mut record = ByteRecord::new();
             match self.reader.read_byte_record(&mut record) {
                 Ok(true) => {}

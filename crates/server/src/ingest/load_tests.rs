@@ -207,6 +207,7 @@ fn a_load_is_named_by_its_bytes_its_view_and_its_mapping() {
             name: (*name).to_owned(),
             type_name: "text".to_owned(),
             readable: true,
+            data_type: None,
         };
         names.iter().map(column).collect()
     };

@@ -11,7 +11,7 @@ use super::error::IngestError;
 use super::hint::SourceHint;
 
 /// Names that the event time goes by when nothing was said.
-const EVENT_TIME_NAMES: [&str; 2] = ["event_time", "event_timestamp"];
+pub const EVENT_TIME_NAMES: [&str; 2] = ["event_time", "event_timestamp"];
 /// Names that the created time goes by when nothing was said.
 const CREATED_TIME_NAMES: [&str; 3] = ["created_time", "created_timestamp", "created"];
 

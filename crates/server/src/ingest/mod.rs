@@ -5,6 +5,7 @@
 //! typed values of them or a reason why not, [`load`] sends what is good and [`rejects`] keeps what
 //! is not.
 
+pub mod arrow_cell;
 pub mod cell;
 pub mod coerce;
 pub mod csv;
@@ -14,7 +15,6 @@ pub mod load;
 pub mod mapping;
 pub mod ndjson;
 pub mod parquet;
-mod parquet_cell;
 pub mod rejects;
 pub mod rows;
 pub mod source;

@@ -82,7 +82,12 @@ impl<R: BufRead> NdjsonReader<R> {
             for (name, _) in line.iter().flat_map(|fields| &fields.0) {
                 if !reader.columns.iter().any(|c| c.name == *name) {
                     let type_name = "json".to_owned();
-                    reader.columns.push(Column { name: name.clone(), type_name, readable: true });
+                    reader.columns.push(Column {
+                        name: name.clone(),
+                        type_name,
+                        readable: true,
+                        data_type: None,
+                    });
                 }
             }
             reader.sample.push_back(line);

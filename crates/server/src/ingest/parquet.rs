@@ -2,17 +2,18 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
 
+use super::arrow_cell;
 use super::cell::{Batch, Cell, Column, Reader};
 use super::error::IngestError;
-use super::parquet_cell;
 
 /// A decoded batch should hold about this much, judged by the row groups' uncompressed sizes.
 const BATCH_BYTES: u64 = 16 << 20;
@@ -46,8 +47,9 @@ impl ParquetReader {
             .iter()
             .map(|field| Column {
                 name: field.name().clone(),
-                type_name: parquet_cell::type_name(field.data_type()),
-                readable: parquet_cell::is_readable(field.data_type()),
+                type_name: arrow_cell::type_name(field.data_type()),
+                readable: arrow_cell::is_readable(field.data_type()),
+                data_type: Some(field.data_type().clone()),
             })
             .collect();
         let rows_total = u64::try_from(metadata.metadata().file_metadata().num_rows())
@@ -141,11 +143,14 @@ impl Batch for &ParquetBatch {
 
     fn cell(&self, column: usize, row: usize) -> Cell<'_> {
         match (&self.record_batch, self.positions.get(column).copied().flatten()) {
-            (Some(batch), Some(position)) => {
-                parquet_cell::cell(batch.column(position).as_ref(), row)
-            }
+            (Some(batch), Some(position)) => arrow_cell::cell(batch.column(position).as_ref(), row),
             _ => Cell::Null,
         }
+    }
+
+    fn array(&self, column: usize) -> Option<ArrayRef> {
+        let position = self.positions.get(column).copied().flatten()?;
+        Some(Arc::clone(self.record_batch.as_ref()?.column(position)))
     }
 
     fn broken(&self, _row: usize) -> Option<&str> {

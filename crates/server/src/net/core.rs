@@ -11,6 +11,7 @@ use thermae_formats::wire::{Limits as WireLimits, ReplyBuilder};
 use super::backup_desk::BackupDesk;
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
+use super::history_reads::Begin;
 use super::scan_arrivals::Arrivals;
 use super::scan_pages::PageRequest;
 use super::waiting::{Parked, Tickets};
@@ -34,14 +35,17 @@ pub struct Shared {
     pub pages: OnceLock<SyncSender<Option<PageRequest>>>,
     /// Where backups go, once there is a store to take them of.
     pub backups: OnceLock<Arc<BackupDesk>>,
+    /// Where training reads begin, once there is a store to read.
+    pub histories: OnceLock<SyncSender<Option<Begin>>>,
 }
 
 impl Shared {
     /// The state of a server with `shards` shards, started at `started_us`.
     pub fn new(limits: Limits, shards: usize, started_us: i64) -> Self {
         let counters = AllCounters::new(shards);
-        let (open, pages, backups) = (AtomicU32::new(0), OnceLock::new(), OnceLock::new());
-        Self { limits, counters, open, started_us, pages, backups }
+        let (open, pages) = (AtomicU32::new(0), OnceLock::new());
+        let (backups, histories) = (OnceLock::new(), OnceLock::new());
+        Self { limits, counters, open, started_us, pages, backups, histories }
     }
 }
 
@@ -67,7 +71,7 @@ pub struct Core<E: Env> {
     pub tickets: Tickets,
     /// Reads that wait.
     pub parked: Vec<Parked>,
-    /// Pages of scans.
+    /// Pages of scans, and steps of training reads.
     pub arrivals: Arrivals,
     keys: Vec<Key<'static>>,
     spare: Vec<Vec<u8>>,

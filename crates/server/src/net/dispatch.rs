@@ -9,9 +9,10 @@ use super::core::Core;
 use super::counters::Cut;
 use super::failure::Failure;
 use super::histogram::add;
+use super::history::HistoryState;
 use super::plans::Plans;
 use super::writes::PartialLayout;
-use super::{backup, control, reads, scan, writes};
+use super::{backup, control, history, reads, scan, writes};
 
 /// What a connection keeps between requests, beside its bytes.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct State {
     pub partial: Option<PartialLayout>,
     /// A page of a scan is being read.
     pub is_scanning: bool,
+    /// Its training read.
+    pub history: HistoryState,
 }
 
 /// Handles one request.
@@ -84,6 +87,9 @@ fn route<E: Env>(
         Kind::Hello if conn.phase == Phase::Greeting => control::hello(core, conn, frame, cx),
         Kind::Prepare => control::prepare(core, conn, &mut state.plans, frame, cx),
         Kind::Scan => scan::scan(core, conn, &mut state.plans, &mut state.is_scanning, frame, cx),
+        Kind::History | Kind::HistoryPut | Kind::HistoryNext | Kind::HistoryEnd => {
+            history::step(core, conn, &mut state.history, kind, frame, cx)
+        }
         Kind::Describe => control::describe(conn, frame, cx),
         Kind::Apply => control::apply(core, conn, frame, cx),
         Kind::Stats => control::stats(core, conn, frame, cx),

@@ -172,7 +172,7 @@ impl<E: Env> Front<E> {
         });
     }
 
-    /// Answers the scans whose pages have come.
+    /// Answers the scans and training reads for which something has come.
     fn take_pages(&mut self, cx: &mut Cx<'_, E>) {
         while let Some((ticket, page)) = self.core.arrivals.next() {
             let Some(pending) = self.core.tickets.take(ticket) else { continue };
@@ -180,7 +180,10 @@ impl<E: Env> Front<E> {
             self.with(pending.conn, cx, |session, core, cx| {
                 let connection = &mut session.connection;
                 connection.in_flight = connection.in_flight.saturating_sub(1);
-                session.state.is_scanning = false;
+                match pending.what {
+                    What::History => session.state.history.answered(page.is_err()),
+                    _ => session.state.is_scanning = false,
+                }
                 match page {
                     Ok(frame) => core.give_spare(connection.push(frame)),
                     Err(failure) => {

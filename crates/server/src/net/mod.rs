@@ -1,7 +1,8 @@
 //! The binary protocol on a shard's ring.
 //!
 //! A request's life: bytes -> [`inbox`] (whole frames) -> [`connection`] (what may go on) ->
-//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`backup`] or [`control`] -> the connection's output;
+//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`history`], [`backup`] or [`control`] -> the connection's
+//! output;
 //! [`front`] ties them to the ring's events.
 
 pub mod backup;
@@ -15,6 +16,8 @@ pub mod failure;
 mod fill;
 pub mod front;
 pub mod histogram;
+pub mod history;
+pub mod history_reads;
 pub mod inbox;
 pub mod plans;
 pub mod reads;

@@ -95,13 +95,20 @@ pub fn scan<E: Env>(
 
 fn submit<E: Env>(core: &Core<E>, asked: PageRequest) -> Result<(), Failure> {
     let Some(pages) = core.shared.pages.get() else {
+        asked.destination.forget();
         return Err(Failure::passing(ErrorCode::NotReady, RETRY_MS, "the server is starting"));
     };
-    pages.try_send(Some(asked)).map_err(|error| match error {
-        TrySendError::Full(_) => overloaded(),
-        TrySendError::Disconnected(_) => {
-            Failure::passing(ErrorCode::ShuttingDown, 1_000, "the server is stopping")
-        }
+    pages.try_send(Some(asked)).map_err(|error| {
+        let (asked, failure) = match error {
+            TrySendError::Full(asked) => (asked, overloaded()),
+            TrySendError::Disconnected(asked) => {
+                let text = "the server is stopping";
+                (asked, Failure::passing(ErrorCode::ShuttingDown, 1_000, text))
+            }
+        };
+        // It is answered here.
+        asked.into_iter().for_each(|asked| asked.destination.forget());
+        failure
     })
 }
 

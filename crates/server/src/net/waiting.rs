@@ -42,6 +42,8 @@ pub enum What {
     Apply,
     /// A page of a scan.
     Scan,
+    /// A step of a training read.
+    History,
     /// A read that lacks rows.
     Read(BelowRead),
 }

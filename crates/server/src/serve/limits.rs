@@ -54,6 +54,12 @@ pub struct Limits {
     pub read_wait_ms: u32,
     /// The longest deadline that a read may ask for, in milliseconds.
     pub read_wait_max_ms: u32,
+    /// Training reads at a time, over all connections.
+    pub training_reads: usize,
+    /// Bytes of the spine of one training read, on disk below the data directory.
+    pub spine_bytes: u64,
+    /// How long a training read is kept that its client does not ask about, in milliseconds.
+    pub training_idle_ms: u32,
     /// Time that requests under way get to be answered at a graceful stop, in milliseconds.
     pub stop_deadline_ms: u32,
 }
@@ -83,6 +89,11 @@ impl Default for Limits {
             write_deadline_ms: 10_000,
             read_wait_ms: 1_000,
             read_wait_max_ms: 60_000,
+            // Each takes memory beside the store's, and all cores at low priority.
+            training_reads: 4,
+            // A billion rows of a key and a time.
+            spine_bytes: 64 << 30,
+            training_idle_ms: 60_000,
             stop_deadline_ms: 5_000,
         }
     }

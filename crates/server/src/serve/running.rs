@@ -16,13 +16,16 @@ use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
 use crate::net::backup_desk::Backups;
 use crate::net::core::Shared;
 use crate::net::front::Front;
+use crate::net::history_reads::HistoryReads;
 use crate::net::scan_pages::ScanPages;
 
 /// A server that serves. Dropping it stops it; [`Running::stop`] also says how that went.
 pub struct Running {
-    pages: ScanPages,
     backups: Backups,
+    // Before those below: their threads end when the connections are gone.
     engine: Engine<RealEnv>,
+    pages: ScanPages,
+    histories: HistoryReads,
     http: Option<HttpServer>,
     health: Arc<Health>,
     tcp: Option<SocketAddr>,
@@ -98,9 +101,12 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let backups = Backups::start(env, engine.handle(), options.backup_dir.clone())
         .map_err(|source| ServeError::system("starting the thread of backups", source))?;
     let _ = shared.backups.set(backups.desk());
+    let histories = HistoryReads::start(engine.handle(), options.limits)
+        .map_err(|source| ServeError::system("starting the thread of training reads", source))?;
+    let _ = shared.histories.set(histories.begins());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
-    Ok(Running { pages, backups, engine, http, health, tcp, unix, shared })
+    Ok(Running { backups, engine, pages, histories, http, health, tcp, unix, shared })
 }
 
 fn start_engine(
@@ -199,6 +205,7 @@ impl Running {
         let stopped = self.engine.stop().map_err(system);
         drop(self.pages);
         drop(self.backups);
+        drop(self.histories);
         let reads = handle.reads();
         let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
         let requests = self.shared.counters.sum(|shard| &shard.requests);

@@ -4,8 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use arrow_array::Array;
 use serde_json::Value as Json;
+use thermae_formats::time::parse_timestamp_us;
+use thermae_formats::{Scalar, ValueType};
+use thermae_server::ingest::arrow_cell;
+use thermae_server::ingest::coerce::{self, Allow};
 
+use crate::history;
 use crate::process::{Server, thermae};
 
 fn code(output: &Output) -> i32 {
@@ -40,6 +46,45 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// Computes the shown row's weather and last flight of its route anew.
+fn training(told: &Json) {
+    assert_eq!(told["rows"], 170_618);
+    let row = &told["row"];
+    let time_of = |text: &Json| parse_timestamp_us(text.as_str().unwrap()).unwrap();
+    let due = time_of(&row["sched_dep"]);
+    let is_of = |array: &dyn Array, at: usize, name: &str| history::text(array, at) == row[name];
+    let newest = |file: &str, keys: &[&str], time: &str, age_us: i64, feature: &str| {
+        let batches = history::read(&history::example(file));
+        let times = history::column(&batches, time, history::time);
+        let keys: Vec<Vec<bool>> = keys
+            .iter()
+            .map(|key| history::column(&batches, key, |array, at| is_of(array, at, key)))
+            .collect();
+        let values = history::column(&batches, feature, |array, at| {
+            coerce::value(
+                &arrow_cell::cell(array, at),
+                &ValueType::Scalar(Scalar::Float64),
+                Allow::default(),
+            )
+            .or_else(|_| {
+                let int = ValueType::Scalar(Scalar::Int64);
+                coerce::value(&arrow_cell::cell(array, at), &int, Allow::default())
+            })
+            .unwrap()
+            .to_json()
+        });
+        let rows = (0..times.len()).filter(|at| keys.iter().all(|key| key[*at]));
+        let known = rows.filter(|at| times[*at] <= due && times[*at] >= due - age_us);
+        known.max_by_key(|at| (times[*at], *at)).map(|at| values[at].clone()).unwrap()
+    };
+    let (hour, day) = (3_600_000_000, 86_400_000_000);
+    let weather = newest("data/weather.parquet", &["origin"], "time_hour", 3 * hour, "temp");
+    assert_eq!(row["weather_by_origin__temp"], weather);
+    let keys = ["origin", "dest"];
+    let delay = newest("data/flights.parquet", &keys, "finished_at", 2 * day, "arr_delay");
+    assert_eq!(row["route_last_flight__arr_delay"].as_f64(), delay.as_f64());
 }
 
 #[test]
@@ -78,6 +123,7 @@ fn the_quickstart_answers_right_and_exits_0_and_repeated_changes_nothing() {
     let route = &told["answers"][2]["answer"]["results"][0]["views"];
     assert_eq!(route["nyc/route_last_flight"]["arr_delay"]["value"], 6);
     assert_eq!(route["nyc/carrier_daily"]["name"]["value"], "American Airlines Inc.");
+    training(&told["training"]);
     let ways: Vec<&str> =
         told["latencies"].as_array().unwrap().iter().map(|l| l["way"].as_str().unwrap()).collect();
     assert_eq!(ways, ["TCP", "unix socket", "mapped memory"].repeat(2));

@@ -7,6 +7,8 @@ mod control;
 mod export;
 mod flights;
 mod flood;
+mod history;
+mod history_steps;
 mod hostile;
 mod life;
 mod peer;

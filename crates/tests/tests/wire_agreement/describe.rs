@@ -62,6 +62,14 @@ pub fn decode(frame: &Frame<'_>, given: &Given) -> Json {
         Kind::Written => ("WRITTEN", written(frame)),
         Kind::Scan => ("SCAN", scan(frame, given)),
         Kind::Scanned => ("SCANNED", scanned(frame, given)),
+        Kind::History => ("HISTORY", history(frame)),
+        Kind::HistoryPut => {
+            let put = HistoryPut::decode(frame).unwrap();
+            ("HISTORY_PUT", json!({"last": put.last, "bytes": hex(put.bytes)}))
+        }
+        Kind::HistoryNext => ("HISTORY_NEXT", json!({})),
+        Kind::HistoryEnd => ("HISTORY_END", json!({})),
+        Kind::HistoryReply => ("HISTORY_REPLY", history_reply(frame)),
         Kind::Describe => ("DESCRIBE", text(frame)),
         Kind::Apply => ("APPLY", text(frame)),
         Kind::Stats => ("STATS", text(frame)),
@@ -252,4 +260,28 @@ fn mapped(frame: &Frame<'_>) -> Json {
     let shards = map.shards.iter().map(|s| json!([s.shard, s.map_bytes]));
     json!({"epoch": map.epoch, "shards": shards.collect::<Vec<_>>(),
         "partition_map": map.partition_map})
+}
+
+fn history(frame: &Frame<'_>) -> Json {
+    let request = HistoryRequest::decode(frame).unwrap();
+    let join = |join: &HistoryJoin<'_>| {
+        let columns: Vec<_> =
+            join.columns.iter().map(|(key, column)| json!([key, column])).collect();
+        json!({"view": join.view, "alias": join.alias, "features": join.features,
+            "columns": columns})
+    };
+    let joins: Vec<Json> = request.joins.iter().map(join).collect();
+    json!({"as_of_known": request.as_of_known, "full_names": request.full_names,
+        "threads": request.threads, "budget_bytes": request.budget_bytes,
+        "time_column": request.time_column, "joins": joins})
+}
+
+fn history_reply(frame: &Frame<'_>) -> Json {
+    let reply = HistoryReply::decode(frame).unwrap();
+    let steps = reply.steps;
+    let tally = |tally: &HistoryTally| json!([tally.present, tally.outside_max_age]);
+    let tallies: Vec<Json> = reply.tallies.iter().map(tally).collect();
+    json!({"over": reply.over, "tallies": tallies, "bytes": hex(reply.bytes),
+        "steps": {"rows": steps.rows, "read": steps.read, "to_join": steps.to_join,
+            "joined": steps.joined, "answered": steps.answered}})
 }

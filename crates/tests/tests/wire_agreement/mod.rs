@@ -53,7 +53,7 @@ fn hex(bytes: &[u8]) -> String {
 fn golden() -> Vec<(Vec<u8>, Given)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../formats/golden");
     let mut frames: Vec<(Vec<u8>, Given)> = Vec::new();
-    for file in ["hello", "prepare", "read", "reply", "write", "scan", "control"] {
+    for file in ["hello", "prepare", "read", "reply", "write", "scan", "history", "control"] {
         let text = std::fs::read_to_string(folder.join(format!("wire-{file}.txt"))).unwrap();
         let columns = match file {
             "write" | "scan" => vec![types(&["float32"; 4])],

@@ -49,6 +49,10 @@ fn decode_any(frame: &Frame<'_>) -> Result<(), WireError> {
         Kind::Describe | Kind::Apply | Kind::Stats | Kind::Backup | Kind::Json => {
             decode_json(frame).map(drop)
         }
+        Kind::History => HistoryRequest::decode(frame).map(drop),
+        Kind::HistoryPut => HistoryPut::decode(frame).map(drop),
+        kind @ (Kind::HistoryNext | Kind::HistoryEnd) => decode_history_step(frame, kind),
+        Kind::HistoryReply => HistoryReply::decode(frame).map(drop),
         Kind::Map => MapRequest::decode(frame).map(drop),
         Kind::Mapped => MapReply::decode(frame).map(drop),
         Kind::Ping if frame.payload.is_empty() => Ok(()),

@@ -327,3 +327,34 @@ fn a_scan_and_its_page_come_back() {
     assert!(ScanReply::decode(&whole(&sample("scanned-last"))).unwrap().place.is_none());
     assert!(ScanPlace::parse(b"").is_err() && ScanPlace::parse(&[2; 60]).is_err());
 }
+
+#[test]
+fn the_steps_of_a_training_read_come_back() {
+    let mut again = Vec::new();
+    let frame = sample("history-two");
+    let request = HistoryRequest::decode(&whole(&frame)).unwrap();
+    assert!(request.as_of_known && request.full_names && request.joins.len() == 2);
+    assert_eq!(request.joins[1].columns, [("origin", "dest")]);
+    request.encode(&mut again, 16, MAX).unwrap();
+    assert_eq!(again, frame);
+
+    again.clear();
+    let frame = sample("history-put");
+    let put = HistoryPut::decode(&whole(&frame)).unwrap();
+    assert_eq!(put, HistoryPut { last: false, bytes: &[1, 2, 3] });
+    put.encode(&mut again, 17, MAX).unwrap();
+    assert_eq!(again, frame);
+    assert_eq!(frame.len(), HistoryPut::BESIDE_BYTES + 3);
+
+    again.clear();
+    let frame = sample("history-reply-last");
+    let reply = HistoryReply::decode(&whole(&frame)).unwrap();
+    assert!(reply.over && reply.tallies.len() == 2 && reply.steps.joined == 18);
+    reply.encode(&mut again, 18, MAX).unwrap();
+    assert_eq!(again, frame);
+
+    let frame = reseal(&sample("history-next"), &[0]);
+    assert!(decode_history_step(&whole(&frame), Kind::HistoryNext).is_err());
+    let many = HistoryRequest { joins: vec![HistoryJoin::default(); 1025], ..Default::default() };
+    assert!(matches!(many.encode(&mut again, 1, MAX), Err(WireError::Count { .. })));
+}

@@ -17,6 +17,7 @@ pub fn all() -> Vec<Sample> {
     samples.push(("reply", "matrix", matrix()));
     samples.extend(write());
     samples.extend(scan());
+    samples.extend(history());
     samples.extend(control());
     samples
 }
@@ -294,6 +295,38 @@ fn scan() -> Vec<Sample> {
         ("scan", "scanned", page(Some(&place))),
         ("scan", "scanned-last", page(None)),
         ("scan", "scanned-empty", none),
+    ]
+}
+
+fn history() -> Vec<Sample> {
+    let weather = HistoryJoin { view: "nyc/weather", ..HistoryJoin::default() };
+    let (time_column, joins) = ("time_hour", vec![weather]);
+    let one = HistoryRequest { time_column, joins, ..HistoryRequest::default() };
+    let at_dest = HistoryJoin {
+        view: "weather@2",
+        alias: "dest",
+        features: vec!["temp", "visib"],
+        columns: vec![("origin", "dest")],
+    };
+    let mut two = HistoryRequest { as_of_known: true, full_names: true, ..one.clone() };
+    (two.threads, two.budget_bytes) = (3, 1 << 30);
+    two.joins.push(at_dest);
+    let put = |last, bytes| made(|out| HistoryPut { last, bytes }.encode(out, 17, MAX).unwrap());
+    let steps = HistorySteps { rows: 9, read: 9, to_join: 18, joined: 7, answered: 0 };
+    let tally = HistoryTally { present: 5, outside_max_age: 3 };
+    let busy = HistoryReply { steps, ..HistoryReply::default() };
+    let steps = HistorySteps { joined: 18, answered: 9, ..steps };
+    let tallies = vec![tally, HistoryTally::default()];
+    let done = HistoryReply { over: true, steps, tallies, bytes: &[0xFF, 0, 7] };
+    vec![
+        ("history", "history", made(|out| one.encode(out, 16, MAX).unwrap())),
+        ("history", "history-two", made(|out| two.encode(out, 16, MAX).unwrap())),
+        ("history", "history-put", put(false, &[1, 2, 3])),
+        ("history", "history-put-last", put(true, &[])),
+        ("history", "history-next", made(|out| encode_history_step(out, Kind::HistoryNext, 18))),
+        ("history", "history-end", made(|out| encode_history_step(out, Kind::HistoryEnd, 19))),
+        ("history", "history-reply", made(|out| busy.encode(out, 18, MAX).unwrap())),
+        ("history", "history-reply-last", made(|out| done.encode(out, 18, MAX).unwrap())),
     ]
 }
 

@@ -1,0 +1,185 @@
+//! HISTORY and its steps: checked here, done by helper threads, answered when they say so. A connection has
+//! one training read at a time, and a step of it at a time.
+
+use std::sync::mpsc::{Sender, TrySendError, channel};
+
+use thermae_engine::Cx;
+use thermae_engine::training::{Request, ViewJoin};
+use thermae_env::Env;
+use thermae_formats::wire::{
+    ErrorCode, Frame, HistoryJoin, HistoryPut, HistoryReply, HistoryRequest, Kind,
+    decode_history_step,
+};
+
+use super::connection::Connection;
+use super::core::Core;
+use super::counters::Cut;
+use super::failure::Failure;
+use super::history_reads::{AnswerTo, Begin, PIECE_MAX_BYTES, Step, gone};
+use super::waiting::{Pending, What};
+
+/// When to ask again while as many begins wait as may, milliseconds.
+const RETRY_MS: u32 = 100;
+
+/// A connection's training read.
+#[derive(Debug, Default)]
+pub struct HistoryState {
+    /// Where its steps go; dropped with the connection, which ends the read.
+    steps: Option<Sender<Step>>,
+    /// A step is not answered yet.
+    is_waiting: bool,
+}
+
+impl HistoryState {
+    /// The step was answered; a failure was the last answer of the read.
+    pub fn answered(&mut self, has_failed: bool) {
+        self.is_waiting = false;
+        if has_failed {
+            self.steps = None;
+        }
+    }
+}
+
+/// Takes a step.
+///
+/// # Errors
+/// What the ERROR is to say.
+pub fn step<E: Env>(
+    core: &mut Core<E>,
+    conn: &mut Connection,
+    state: &mut HistoryState,
+    kind: Kind,
+    frame: &Frame<'_>,
+    cx: &Cx<'_, E>,
+) -> Result<(), Failure> {
+    if state.is_waiting {
+        let text = "a step of this connection's training read is not answered yet";
+        return Err(Failure::passing(ErrorCode::TooManyInFlight, RETRY_MS, text));
+    }
+    if core.budget.is_spent() {
+        core.counters.cut(Cut::BufferMemory);
+        let text = "the server's buffer memory is spent: repeat this later";
+        return Err(Failure::passing(ErrorCode::Overloaded, RETRY_MS, text));
+    }
+    let max_frame_bytes = conn.peer_frame_bytes.min(core.limits.frame_bytes);
+    let (held_bytes, sent) = match kind {
+        Kind::History => {
+            let request = HistoryRequest::decode(frame)?;
+            if (max_frame_bytes as usize) < PIECE_MAX_BYTES + HistoryReply::BESIDE_BYTES {
+                let text = "a training read needs frames of 1 MiB and a little more";
+                return Err(Failure::new(ErrorCode::TooLarge, text));
+            }
+            (0, Sent::Begin(request))
+        }
+        Kind::HistoryPut => {
+            let put = HistoryPut::decode(frame)?;
+            (put.bytes.len(), Sent::Put(put))
+        }
+        kind => {
+            decode_history_step(frame, kind)?;
+            (PIECE_MAX_BYTES, if kind == Kind::HistoryNext { Sent::Next } else { Sent::End })
+        }
+    };
+    let what = What::History;
+    let (conn_id, request_id, received_ns) = (conn.id, frame.request_id, cx.now_ns);
+    let pending = Pending { conn: conn_id, request_id, received_ns, held_bytes, what };
+    let ticket = core.tickets.insert(pending);
+    let destination = core.arrivals.destination(ticket);
+    let answer = AnswerTo::new(request_id, max_frame_bytes, destination);
+    match hand_over(core, state, sent, answer) {
+        Ok(()) => {
+            core.charge(held_bytes);
+            conn.in_flight += 1;
+            state.is_waiting = true;
+            Ok(())
+        }
+        Err(failure) => {
+            core.tickets.take(ticket);
+            Err(failure)
+        }
+    }
+}
+
+/// A step as it came.
+enum Sent<'f> {
+    Begin(HistoryRequest<'f>),
+    Put(HistoryPut<'f>),
+    Next,
+    End,
+}
+
+fn hand_over<E: Env>(
+    core: &Core<E>,
+    state: &mut HistoryState,
+    sent: Sent<'_>,
+    answer: AnswerTo,
+) -> Result<(), Failure> {
+    let step = match sent {
+        Sent::Begin(request) => {
+            let (steps, receiver) = channel();
+            // A read that this connection has is ended by that.
+            state.steps = Some(steps);
+            return begin(core, &request, receiver, answer);
+        }
+        Sent::Put(put) => Step::Put { bytes: put.bytes.to_vec(), last: put.last, answer },
+        Sent::Next => Step::Next(answer),
+        Sent::End => Step::End(answer),
+    };
+    let sent = match &state.steps {
+        Some(steps) => steps.send(step).map_err(|unsent| unsent.0),
+        None => Err(step),
+    };
+    sent.map_err(|step| {
+        let (Step::Put { answer, .. } | Step::Next(answer) | Step::End(answer)) = step;
+        // It is answered here.
+        answer.forget();
+        gone()
+    })
+}
+
+fn begin<E: Env>(
+    core: &Core<E>,
+    request: &HistoryRequest<'_>,
+    steps: std::sync::mpsc::Receiver<Step>,
+    answer: AnswerTo,
+) -> Result<(), Failure> {
+    let Some(begins) = core.shared.histories.get() else {
+        answer.forget();
+        return Err(Failure::passing(ErrorCode::NotReady, RETRY_MS, "the server is starting"));
+    };
+    let threads = request.threads as usize;
+    let budget_bytes = usize::try_from(request.budget_bytes).unwrap_or(usize::MAX);
+    let request = request_of(request);
+    let begin = Begin { request, threads, budget_bytes, steps, answer };
+    begins.try_send(Some(begin)).map_err(|error| {
+        let (begin, failure) = match error {
+            TrySendError::Full(begin) => {
+                let text = "too many training reads begin: repeat this later";
+                (begin, Failure::passing(ErrorCode::Overloaded, RETRY_MS, text))
+            }
+            TrySendError::Disconnected(begin) => {
+                let text = "the server is stopping";
+                (begin, Failure::passing(ErrorCode::ShuttingDown, 1_000, text))
+            }
+        };
+        if let Some(begin) = begin {
+            begin.answer.forget();
+        }
+        failure
+    })
+}
+
+fn request_of(request: &HistoryRequest<'_>) -> Request {
+    let join = |join: &HistoryJoin<'_>| ViewJoin {
+        view: join.view.to_owned(),
+        features: join.features.iter().map(|&name| name.to_owned()).collect(),
+        alias: (!join.alias.is_empty()).then(|| join.alias.to_owned()),
+        columns: join.columns.iter().map(|&(key, at)| (key.to_owned(), at.to_owned())).collect(),
+    };
+    Request {
+        time_column: request.time_column.to_owned(),
+        joins: request.joins.iter().map(join).collect(),
+        as_of_known: request.as_of_known,
+        full_names: request.full_names,
+    }
+}
