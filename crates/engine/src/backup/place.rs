@@ -199,9 +199,12 @@ impl<E: Env> Place<E> {
     }
 
     fn name(&self, made: &Path, path: &Path) -> Result<(), Error> {
-        let dir = path.parent().unwrap_or(&self.dir);
         self.env.rename(made, path).map_err(|e| failed("naming", path, e))?;
-        self.env.sync_dir(dir).map_err(|e| failed("syncing", dir, e))
+        // A rename is durable when both directories are.
+        for dir in [path.parent().unwrap_or(&self.dir), &self.making()] {
+            self.env.sync_dir(dir).map_err(|e| failed("syncing", dir, e))?;
+        }
+        Ok(())
     }
 
     fn entries(&self, sub: &str) -> Result<Vec<DirEntry>, Error> {

@@ -47,6 +47,10 @@ fn a_backup_that_a_crash_ends_is_none_and_the_next_one_goes_on_from_it() {
         env.crash_after(operations);
         let taken = take(&env, &source);
         if taken.is_ok() && !env.is_frozen() {
+            // What was reported stays, whatever happens right after it.
+            let env = env.crash();
+            assert_eq!(names(&env).len(), 2);
+            check_whole(&env, false);
             break;
         }
         crashes += 1;
@@ -81,6 +85,8 @@ fn removing_backups_never_breaks_one_that_is_named() {
             && !env.is_frozen()
         {
             assert_eq!(removed.backups.len(), 3);
+            let env = env.crash();
+            assert_eq!(names(&env), names(&origin)[3..]);
             check_whole(&env, true);
             break;
         }
@@ -109,6 +115,7 @@ fn a_restore_that_a_crash_ends_leaves_the_whole_store_or_nothing_that_opens() {
         let env = fork(&origin, operations);
         env.crash_after(operations);
         if restore(&env).is_ok() && !env.is_frozen() {
+            assert_eq!(digests_of(&env.crash(), 2, &histories).unwrap(), digests);
             break;
         }
         let env = if operations % 3 == 0 { env.kill() } else { env.crash() };

@@ -95,6 +95,24 @@ fn a_damaged_table_of_the_store_is_not_backed_up_and_is_named() {
 }
 
 #[test]
+fn a_store_that_cannot_flush_is_backed_up_with_the_rows_of_all_its_memtables() {
+    let mut small = Small::new(45);
+    let env = small.world.env.clone();
+    // The log has its segment already: only tables cannot be made.
+    env.fail_randomly(SimOp::Create, 1_000_000);
+    (0..3).for_each(|_| small.write_on(50));
+    let source = small.source();
+    let digests = small.world.digests().unwrap();
+    let other = SimEnv::new(46);
+    take(&other, &source).unwrap();
+    let listed = backup::list(&place(&other)).unwrap();
+    let trees = &listed[0].backup.as_ref().unwrap().manifest.trees;
+    assert!(trees.iter().any(|tree| tree.latest.len() > 1), "{trees:?}");
+    restore(&other).unwrap();
+    assert_eq!(digests_of(&other, 1, &small.world.histories).unwrap(), digests);
+}
+
+#[test]
 fn a_full_disk_and_a_failing_one_end_a_backup_and_the_one_before_stays() {
     let (mut small, env) = backed_up(50);
     small.write(900);

@@ -52,6 +52,12 @@ impl Small {
     }
 
     pub fn write(&mut self, rows: u64) {
+        self.write_on(rows);
+        assert!(self.world.rest().unwrap());
+    }
+
+    /// The same, without a rest.
+    pub fn write_on(&mut self, rows: u64) {
         for _ in 0..rows.div_ceil(50) {
             let numbers: Vec<u64> = (self.written + 1..=self.written + 50).collect();
             let draw = |&number: &u64| Operation::draw(&mut self.rng, number, 24);
@@ -60,7 +66,6 @@ impl Small {
             self.written += 50;
             assert!(self.world.settle().unwrap());
         }
-        assert!(self.world.rest().unwrap());
     }
 
     pub fn source(&mut self) -> Source<SimEnv> {
