@@ -21,11 +21,14 @@ pub struct ShardCut<E: Env> {
     pub part: ShardPart<E>,
     /// The newest event time applied in each of its partitions that has rows.
     pub watermarks: Vec<(u16, i64)>,
+    /// The last sequence applied in each of those.
+    pub applied: Vec<(u16, u64)>,
 }
 
 impl<E: Env> Clone for ShardCut<E> {
     fn clone(&self) -> Self {
-        Self { part: self.part.clone(), watermarks: self.watermarks.clone() }
+        let (watermarks, applied) = (self.watermarks.clone(), self.applied.clone());
+        Self { part: self.part.clone(), watermarks, applied }
     }
 }
 

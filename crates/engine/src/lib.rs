@@ -6,6 +6,9 @@
 //! [`reads`], on the calling thread, straight from the hot tables.
 #![forbid(unsafe_code)]
 
+mod anchor;
+#[cfg(feature = "cold")]
+pub mod archive;
 pub mod background;
 mod bases;
 pub mod catalogue;
@@ -15,6 +18,7 @@ mod digest;
 pub mod error;
 pub mod fetch;
 mod flush;
+mod flushed;
 pub mod handle;
 pub mod log;
 mod manifests;

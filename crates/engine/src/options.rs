@@ -52,6 +52,9 @@ pub struct Options {
     pub preload_bytes: u64,
     /// Where the hot tables live; `Mapped` unless the caller is a simulation.
     pub hot_memory: HotMemory,
+    /// The archive; without one nothing is archived, and `warm_for` moves nothing.
+    #[cfg(feature = "cold")]
+    pub archive: Option<crate::archive::ArchiveOptions>,
 }
 
 impl Default for Options {
@@ -69,6 +72,8 @@ impl Default for Options {
             flush_bytes: 0,
             preload_bytes: PRELOAD_DEFAULT_BYTES,
             hot_memory: HotMemory::Mapped,
+            #[cfg(feature = "cold")]
+            archive: None,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The side of a shard that asks: it splits batches among their owners and gathers the outcomes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use thermae_env::{Env, Ring};
+use thermae_formats::ViewId;
 use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::{Applied, Catalogue};
@@ -34,6 +35,11 @@ pub struct Shared<E: Env> {
     pub rooms: Vec<Arc<Room>>,
     /// The places for snapshots.
     pub snapshots: Arc<Places>,
+    /// Views whose history needs the archive, for what lies before an event time, microseconds UTC.
+    pub needs_archive: ArcSwap<BTreeMap<ViewId, i64>>,
+    /// The archive.
+    #[cfg(feature = "cold")]
+    pub shelf: crate::archive::Shelf,
     /// The newest figures of each shard.
     pub stats: Vec<ArcSwap<ShardStats>>,
     /// Set once; nothing new is taken from then on.
