@@ -17,6 +17,8 @@ mod survey;
 mod thread;
 mod view_tables;
 
+pub use thermae_tiering::cold::LocalObjects;
+
 pub use archiver::{Archiver, Step};
 pub use figures::ArchiveFigures;
 pub use options::ArchiveOptions;

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod campaign;
+mod cold;
 mod corpora;
 mod damage;
 mod engine;

@@ -55,7 +55,8 @@ impl Shelf {
         self.tables.store(Arc::new(tables));
     }
 
-    pub(super) fn is_attached(&self) -> bool {
+    /// Whether the archive was found.
+    pub fn is_attached(&self) -> bool {
         self.tables.load().attached.is_some()
     }
 

@@ -5,6 +5,7 @@
 //! listen = "127.0.0.1:7400"
 //! unix = "/run/thermae.sock"
 //! http = "127.0.0.1:7401"
+//! archive = "/mnt/archive"
 //! cores = 4
 //! memory = "8GiB"
 //!
@@ -32,6 +33,7 @@ struct File {
     listen: Option<String>,
     unix: Option<PathBuf>,
     http: Option<String>,
+    archive: Option<PathBuf>,
     cores: Option<usize>,
     memory: Option<String>,
     spin_us: Option<u64>,
@@ -163,6 +165,7 @@ fn apply_file(options: &mut ServeOptions, file: File) -> Result<(), ConfigError>
     if let Some(http) = file.http {
         options.http = address(http);
     }
+    options.archive = file.archive.or(options.archive.take());
     let limits: &mut Limits = &mut options.limits;
     set(&mut limits.connections, file.limits.connections);
     set(&mut limits.in_flight, file.limits.in_flight);
@@ -187,6 +190,9 @@ fn apply_flags(options: &mut ServeOptions, flags: &Flags) {
     }
     if let Some(http) = flags.http.clone() {
         options.http = address(http);
+    }
+    if flags.archive.is_some() {
+        options.archive.clone_from(&flags.archive);
     }
     options.insecure_development |= flags.insecure_development;
 }
@@ -225,13 +231,14 @@ mod tests {
         let path = directory.path().join("thermae.toml");
         std::fs::write(
             &path,
-            "memory = '2GiB'\ncores = 3\nlisten = 'none'\nunix = '/tmp/a'\n[limits]\nconnections = 7",
+            "memory = '2GiB'\ncores = 3\nlisten = 'none'\nunix = '/tmp/a'\narchive = '/tmp/b'\n[limits]\nconnections = 7",
         )
         .unwrap();
         let flags = Flags { config: Some(path), cores: Some(2), ..Flags::default() };
         let options = ServeOptions::from_flags(&flags).unwrap();
         assert_eq!((options.cores, options.memory_bytes), (2, 2 << 30));
         assert_eq!((options.listen, options.limits.connections), (None, 7));
+        assert_eq!(options.archive, Some("/tmp/b".into()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Crash campaigns: the production shard code over a simulated machine, one seed a run.
 
+mod cold;
 mod history;
+mod objects;
 mod rows;
 mod run;
 mod scans;
@@ -8,5 +10,6 @@ mod world;
 
 pub use history::PartitionHistory;
 pub use run::{Plant, Report, run};
+pub use cold::{ColdReport, cold_run};
 pub use scans::{Held, ScanReport, scan_run};
 pub use world::{Tiers, World};

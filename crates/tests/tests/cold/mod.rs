@@ -1,0 +1,3 @@
+//! The archive at work.
+
+mod campaign;
