@@ -120,12 +120,6 @@ impl<E: Env> Handle<E> {
         self.shared.stats()
     }
 
-    /// Figures of the archive.
-    #[cfg(feature = "cold")]
-    pub fn archive_figures(&self) -> Arc<crate::archive::ArchiveFigures> {
-        self.shared.shelf.figures()
-    }
-
     /// Whether histories can be read through the archive: it was found, and is this store's.
     #[cfg(feature = "cold")]
     pub fn is_archive_attached(&self) -> bool {

@@ -13,6 +13,8 @@ pub mod background;
 mod bases;
 pub mod catalogue;
 mod checkpoint;
+#[cfg(feature = "cold")]
+pub mod cold;
 mod cut;
 mod digest;
 pub mod error;

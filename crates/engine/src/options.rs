@@ -54,7 +54,7 @@ pub struct Options {
     pub hot_memory: HotMemory,
     /// The archive; without one nothing is archived, and `warm_for` moves nothing.
     #[cfg(feature = "cold")]
-    pub archive: Option<crate::archive::ArchiveOptions>,
+    pub archive: Option<crate::cold::ArchiveOptions>,
 }
 
 impl Default for Options {

@@ -39,7 +39,7 @@ pub struct Shared<E: Env> {
     pub needs_archive: ArcSwap<BTreeMap<ViewId, i64>>,
     /// The archive.
     #[cfg(feature = "cold")]
-    pub shelf: crate::archive::Shelf,
+    pub shelf: crate::cold::Shelf,
     /// The newest figures of each shard.
     pub stats: Vec<ArcSwap<ShardStats>>,
     /// Set once; nothing new is taken from then on.
@@ -65,7 +65,12 @@ impl<E: Env> Shared<E> {
                 bytes: u64::try_from(bytes).unwrap_or(0),
             }
         });
-        Stats { views: views.collect(), shards }
+        Stats {
+            views: views.collect(),
+            shards,
+            #[cfg(feature = "cold")]
+            archive: self.shelf.figures().map(|figures| (*figures).clone()),
+        }
     }
 
     /// Splits a batch into parts by owner, each with the room that it takes there, or without if there is

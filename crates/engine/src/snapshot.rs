@@ -49,7 +49,7 @@ pub(crate) struct Below {
     pub needed: Arc<BTreeMap<ViewId, i64>>,
     /// Its tables.
     #[cfg(feature = "cold")]
-    pub part: crate::archive::ColdPart,
+    pub part: crate::cold::ColdPart,
 }
 
 impl<E: Env> Clone for Snapshot<E> {

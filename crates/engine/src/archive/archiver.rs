@@ -20,12 +20,12 @@ use thermae_tiering::departures::Departure;
 use super::attach::{ArchiveError, attach};
 use super::collect::Collect;
 use super::hand_over::{before_us, departures};
-use super::shelf::{Attached, Shelf, Tables};
 use super::survey::{Contents, Survey};
-use super::view_tables::{Door, Tended, ViewTables};
-use super::{ArchiveFigures, ArchiveOptions};
 use crate::anchor::Anchor;
 use crate::catalogue::View;
+use crate::cold::{
+    ArchiveFigures, ArchiveOptions, Attached, Door, Shelf, Tables, Tended, ViewTables,
+};
 use crate::error::Error;
 use crate::message::{Message, TablesWaiter, Waiter};
 use crate::outside::Shared;
@@ -248,32 +248,35 @@ impl<E: Env> Archiver<E> {
 
     /// Whether the archive is as old as this directory: neither an older one, as after a restore of its root, nor
     /// a newer one, as after a restore of the directory.
-    fn check_age(&self, round: &Round<E>) -> Result<(), ArchiveError> {
-        let anchor = self.anchor.as_ref();
-        for (_, tables) in self.views.values() {
-            for (path, commits) in tables.commits() {
-                let known = anchor.and_then(|anchor| anchor.tables.get(path)).copied().unwrap_or(0);
-                if commits < known {
-                    return self.pause(format!(
-                        "{path} has {commits} commits, this directory has seen {known}; restore the archive's root \
-                         from a copy that is as new"
-                    ));
-                }
-            }
-            for (partition, archived) in tables.archived() {
-                let next = round.next_sequence(partition);
-                if archived > next {
-                    return self.pause(format!(
-                        "it has rows of partition {partition} up to sequence {archived}, this directory has only \
-                         {next}: the directory was restored from an older state; give an empty root"
-                    ));
-                }
-            }
-        }
-        Ok(())
+    fn check_age(&mut self, round: &Round<E>) -> Result<(), ArchiveError> {
+        let wrong = self.views.values().find_map(|(_, tables)| self.wrong_age(tables, round));
+        wrong.map_or(Ok(()), |what| self.pause(what))
     }
 
-    fn pause(&self, what: String) -> Result<(), ArchiveError> {
+    fn wrong_age(&self, tables: &ViewTables, round: &Round<E>) -> Option<String> {
+        let known = |path: &str| self.anchor.as_ref()?.tables.get(path).copied();
+        for (path, commits) in tables.commits() {
+            if let Some(known) = known(path).filter(|known| commits < *known) {
+                return Some(format!(
+                    "{path} has {commits} commits, this directory has seen {known}; restore the archive's root from \
+                     a copy that is as new"
+                ));
+            }
+        }
+        let next = |partition| round.next_sequence(partition);
+        let ahead = tables.archived().into_iter().find(|(partition, to)| *to > next(*partition));
+        ahead.map(|(partition, to)| {
+            format!(
+                "it has rows of partition {partition} up to sequence {to}, this directory has them up to {}: the \
+                 directory was restored from an older state; give an empty root",
+                next(partition)
+            )
+        })
+    }
+
+    fn pause(&mut self, what: String) -> Result<(), ArchiveError> {
+        // Whatever is done about it: the next round reads everything anew.
+        (self.is_attached, self.views) = (false, BTreeMap::new());
         let error = ArchiveError::Paused(what);
         let why_not = Some(error.to_string());
         self.shelf().set_tables(Tables { attached: None, why_not });
@@ -369,6 +372,7 @@ impl<E: Env> Archiver<E> {
             for partition in batch.advances().keys() {
                 self.since.remove(&(view, *partition));
             }
+            self.batch_bytes = (2 * self.batch_bytes).min(self.options.policy.batch_bytes);
             self.figures.archived_rows += batch.rows() as u64;
             self.figures.batches += 1;
         }

@@ -5,8 +5,8 @@ use std::path::Path;
 use thermae_env::Env;
 use thermae_tiering::cold::{ColdError, ObjectError, Store};
 
-use super::view_tables::Door;
 use crate::anchor::Anchor;
+use crate::cold::Door;
 use crate::error::Error;
 
 /// Names the archive, at its root.

@@ -25,7 +25,7 @@ pub struct SnapshotTicket<E: Env> {
     waiters: Vec<CutWaiter<E>>,
     cuts: Vec<ShardCut<E>>,
     #[cfg(feature = "cold")]
-    cold: crate::archive::ColdPart,
+    cold: crate::cold::ColdPart,
 }
 
 impl<E: Env> Handle<E> {
@@ -45,7 +45,7 @@ impl<E: Env> Handle<E> {
     /// There are too many snapshots, or the store is stopped.
     pub fn submit_snapshot(&self) -> Result<SnapshotTicket<E>, Error> {
         let place = self.shared.snapshots.take()?;
-        // Before the shards are asked: see `archive/shelf.rs`.
+        // Before the shards are asked: see `cold/shelf.rs`.
         #[cfg(feature = "cold")]
         let cold = self.shared.shelf.before();
         let mut waiters = Vec::new();

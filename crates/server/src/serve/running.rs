@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use thermae_engine::archive::{ArchiveOptions, LocalObjects};
+use thermae_engine::cold::{ArchiveOptions, LocalObjects};
 use thermae_engine::log::RecoveryReport;
 use thermae_engine::{Engine, Handle, Options};
 use thermae_env::{Env, RealEnv};
@@ -105,13 +105,16 @@ fn start_engine(
     listeners: &Listeners,
     shared: &Arc<Shared>,
 ) -> Result<Engine<RealEnv>, ServeError> {
+    let archive = options.archive.as_deref().map(|root| archive(&env, root)).transpose()?;
+    let archive = archive.map(|archive| archive.within(options.memory_bytes));
+    let archive_bytes = archive.as_ref().map_or(0, ArchiveOptions::memory_bytes);
     let engine_options = Options {
         cores: options.cores,
         memory_bytes: options.memory_bytes,
-        reserved_bytes: options.limits.memory_bytes(options.cores),
+        reserved_bytes: options.limits.memory_bytes(options.cores) + archive_bytes,
         spin_us: options.spin_us,
         pin: options.pin,
-        archive: options.archive.as_deref().map(|root| archive(&env, root)).transpose()?,
+        archive,
         ..Options::default()
     };
     let seats = Mutex::new(listeners.for_shards(options.cores)?);

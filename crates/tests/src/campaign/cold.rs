@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use thermae_engine::archive::ArchiveOptions;
+use thermae_engine::cold::ArchiveOptions;
 use thermae_engine::{Ack, planted};
 use thermae_env::SimEnv;
 use thermae_formats::schema::{History, TierPolicy};

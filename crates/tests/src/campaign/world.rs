@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use thermae_engine::archive::{ArchiveFigures, ArchiveOptions, Archiver};
+use thermae_engine::archive::Archiver;
 use thermae_engine::background::Background;
+use thermae_engine::cold::{ArchiveFigures, ArchiveOptions};
 use thermae_engine::handle::WriteTicket;
 use thermae_engine::options::HotMemory;
 use thermae_engine::runtime::Stepped;
@@ -309,7 +310,7 @@ impl World {
 
     /// What the archive has done.
     pub fn archive_figures(&self) -> ArchiveFigures {
-        ArchiveFigures::clone(&self.handle.archive_figures())
+        self.handle.stats().archive.unwrap_or_default()
     }
 
     /// Whether histories can be read through the archive.

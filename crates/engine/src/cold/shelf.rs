@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use thermae_formats::ViewId;
 use thermae_formats::hash::partition_of;
 use thermae_tiering::cold::{ColdRows, ColdSource, Objects};
@@ -24,34 +24,34 @@ use super::view_tables::ViewTables;
 #[derive(Default)]
 pub struct Shelf {
     tables: ArcSwap<Tables>,
-    figures: ArcSwap<ArchiveFigures>,
+    figures: ArcSwapOption<ArchiveFigures>,
 }
 
 /// The tables of all views.
 #[derive(Default)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
     /// None until the archive was found to be this store's.
     pub attached: Option<Attached>,
     /// Why not, if it was looked at.
     pub why_not: Option<String>,
 }
 
-pub(super) struct Attached {
+pub(crate) struct Attached {
     pub objects: Arc<dyn Objects>,
     pub views: BTreeMap<ViewId, Arc<ViewTables>>,
 }
 
 impl Shelf {
-    /// The figures as of the last step.
-    pub fn figures(&self) -> Arc<ArchiveFigures> {
+    /// The figures as of the last step; none of a store that was opened without an archive.
+    pub fn figures(&self) -> Option<Arc<ArchiveFigures>> {
         self.figures.load_full()
     }
 
-    pub(super) fn set_figures(&self, figures: ArchiveFigures) {
-        self.figures.store(Arc::new(figures));
+    pub(crate) fn set_figures(&self, figures: ArchiveFigures) {
+        self.figures.store(Some(Arc::new(figures)));
     }
 
-    pub(super) fn set_tables(&self, tables: Tables) {
+    pub(crate) fn set_tables(&self, tables: Tables) {
         self.tables.store(Arc::new(tables));
     }
 

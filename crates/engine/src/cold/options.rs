@@ -6,6 +6,9 @@ use std::sync::Arc;
 use thermae_tiering::cold::Objects;
 use thermae_tiering::cold::plan::ArchivePolicy;
 
+/// The part of a store's memory that a batch takes.
+const MEMORY_SHARE: u64 = 64;
+
 /// Where the archive is, and how it is kept.
 #[derive(Clone)]
 pub struct ArchiveOptions {
@@ -25,6 +28,22 @@ impl ArchiveOptions {
     pub fn new(objects: Arc<dyn Objects>) -> Self {
         let policy = ArchivePolicy::default();
         Self { objects, policy, round_us: 30_000_000, open_file_bytes: 64 << 20 }
+    }
+
+    /// The same within a part of `memory_bytes`, which the store is given: see [`Self::memory_bytes`].
+    #[must_use]
+    pub fn within(mut self, memory_bytes: u64) -> Self {
+        let part = (memory_bytes / MEMORY_SHARE).clamp(1 << 20, 64 << 20);
+        self.policy.batch_bytes = part;
+        (self.policy.file_bytes, self.policy.small_file_bytes) = (part, part / 4);
+        self.open_file_bytes = usize::try_from(part).unwrap_or(usize::MAX);
+        self
+    }
+
+    /// Memory that it takes at most, about, in bytes: a batch, the file that it becomes, that file read back, and
+    /// open files.
+    pub fn memory_bytes(&self) -> u64 {
+        3 * self.policy.batch_bytes + self.open_file_bytes as u64
     }
 }
 
