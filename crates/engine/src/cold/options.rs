@@ -40,6 +40,13 @@ impl ArchiveOptions {
         self
     }
 
+    /// The same with rows that wait about `lag_us`, in microseconds.
+    #[must_use]
+    pub fn lagging(mut self, lag_us: i64) -> Self {
+        (self.policy.lag_us, self.round_us) = (lag_us, lag_us / 2);
+        self
+    }
+
     /// Memory that it takes at most, about, in bytes: a batch, the file that it becomes, that file read back, and
     /// open files.
     pub fn memory_bytes(&self) -> u64 {

@@ -22,6 +22,8 @@ pub struct ServeOptions {
     pub http: Option<String>,
     /// Directory of the archive; created if it is missing. `None` archives nothing, and `warm_for` moves nothing.
     pub archive: Option<PathBuf>,
+    /// How long rows wait to be archived, about, in microseconds: smaller makes more files.
+    pub archive_lag_us: i64,
     /// Shards, each a pinned thread; 0 = one per core of the machine.
     pub cores: usize,
     /// Memory of the process, in bytes: tables, buffers, connections. [`Limits`] left at their defaults are
@@ -45,6 +47,7 @@ impl Default for ServeOptions {
             unix: None,
             http: None,
             archive: None,
+            archive_lag_us: 60_000_000,
             cores: 0,
             memory_bytes: 1 << 30,
             spin_us: 50,
