@@ -117,7 +117,9 @@ impl Anchor {
             let (first, second) = rest.split_once(' ')?;
             match what {
                 "table" => drop(anchor.tables.insert(second.to_owned(), first.parse().ok()?)),
-                "view" => drop(anchor.views.insert(ViewId(first.parse().ok()?), second.parse().ok()?)),
+                "view" => {
+                    drop(anchor.views.insert(ViewId(first.parse().ok()?), second.parse().ok()?))
+                }
                 _ => return None,
             }
         }
@@ -134,7 +136,8 @@ mod tests {
     fn what_is_written_reads_back_and_no_other_bytes_do() {
         let anchor = Anchor {
             id: 0xABCD << 90,
-            tables: [("tables/shop/users/v1/s0".to_owned(), 17), ("t/with space".to_owned(), 0)].into(),
+            tables: [("tables/shop/users/v1/s0".to_owned(), 17), ("t/with space".to_owned(), 0)]
+                .into(),
             views: [(ViewId(3), -7), (ViewId(0), i64::MAX)].into(),
         };
         let text = anchor.to_text();

@@ -10,6 +10,6 @@ pub use thermae_tiering::cold::LocalObjects;
 
 pub use figures::ArchiveFigures;
 pub use options::ArchiveOptions;
-pub use shelf::{ColdPart, Shelf};
 pub(crate) use shelf::{Attached, Tables};
+pub use shelf::{ColdPart, Shelf};
 pub(crate) use view_tables::{Door, Tended, ViewTables};

@@ -125,7 +125,7 @@ impl<E: Env> Opened<E> {
                 self.anchor.as_ref().map(|anchor| anchor.views.clone()).unwrap_or_default(),
             ),
             #[cfg(feature = "cold")]
-            shelf: crate::archive::Shelf::default(),
+            shelf: crate::cold::Shelf::default(),
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })

@@ -23,8 +23,8 @@ mod log;
 mod meta;
 mod objects;
 mod open_files;
-mod rows;
 pub mod plan;
+mod rows;
 mod scan;
 #[cfg(test)]
 mod tests;

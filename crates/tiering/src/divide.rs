@@ -59,8 +59,7 @@ fn rewrite<E: Env, C: Commit>(
     let compaction = Compaction { kind, inputs, is_last_run: true };
     let nothing_departs = Arc::default();
     let rules = Arc::clone(rules);
-    let mut merging =
-        Merging::new(compaction, &tables, rules, nothing_departs, &files.buffers)?;
+    let mut merging = Merging::new(compaction, &tables, rules, nothing_departs, &files.buffers)?;
     while let Progress::Worked(_) = merging.step(files, commit)? {}
     Ok(merging.outputs)
 }

@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_version_leaves_warm_only_when_it_is_old_archived_and_not_to_be_served() {
-        let policy = TierPolicy { warm_for_us: 100, history: History::Full, ..TierPolicy::default() };
+        let policy =
+            TierPolicy { warm_for_us: 100, history: History::Full, ..TierPolicy::default() };
         let base = WarmVersion {
             sequence: 9,
             event_time: 1_000,
@@ -150,7 +151,10 @@ mod tests {
         ];
         for (version, ttl_us, from_cold, archived, now_us, leaves) in cases {
             let found = may_leave_warm(&version, &policy, ttl_us, from_cold, archived, now_us);
-            assert_eq!(found, leaves, "{version:?}, ttl {ttl_us}, archived {archived}, at {now_us}");
+            assert_eq!(
+                found, leaves,
+                "{version:?}, ttl {ttl_us}, archived {archived}, at {now_us}"
+            );
         }
         let forever = TierPolicy { warm_for_us: 0, ..policy };
         assert!(!may_leave_warm(&base, &forever, 0, false, 10, i64::MAX), "warm without limit");

@@ -348,8 +348,10 @@ impl<E: Env> Archiver<E> {
             for mark in round.marks.values() {
                 let place = (view.id, mark.partition);
                 let archived = archived.get(&mark.partition).copied().unwrap_or(0);
-                let extents = self.surveys.values().filter_map(|contents| contents.extents.get(&place));
-                let bytes = extents.map(|extent| extent.bytes_between(archived, mark.next_sequence));
+                let extents =
+                    self.surveys.values().filter_map(|contents| contents.extents.get(&place));
+                let bytes =
+                    extents.map(|extent| extent.bytes_between(archived, mark.next_sequence));
                 let waiting_bytes = bytes.sum();
                 if waiting_bytes > 0 {
                     let waiting_since_us = *self.since.entry(place).or_insert(now_us);
@@ -366,7 +368,9 @@ impl<E: Env> Archiver<E> {
 
     fn archive(&mut self, round: Round<E>, batch: &Batch) -> Result<Stage<E>, ArchiveError> {
         let (view, now_us) = (batch.columns().view(), self.env.now_us());
-        let Some((_, tables)) = self.views.get_mut(&view) else { return Ok(Stage::Planning { round }) };
+        let Some((_, tables)) = self.views.get_mut(&view) else {
+            return Ok(Stage::Planning { round });
+        };
         let committed = Arc::make_mut(tables).archive(batch, now_us)?;
         if committed == Committed::Done {
             for partition in batch.advances().keys() {
@@ -481,7 +485,8 @@ mod tests {
 
     #[test]
     fn a_partition_with_more_than_a_batch_is_archived_in_parts_and_each_advances() {
-        let all = Progress { archived: 100, flushed: 1_100, waiting_bytes: 5_000, waiting_since_us: 7 };
+        let all =
+            Progress { archived: 100, flushed: 1_100, waiting_bytes: 5_000, waiting_since_us: 7 };
         assert_eq!(within(all, 5_000), all);
         let part = within(all, 500);
         assert_eq!((part.flushed, part.waiting_bytes), (200, 500));

@@ -75,7 +75,9 @@ pub fn attach<E: Env>(
         }
         (None, None) => {
             if has_tables(door)? {
-                return paused(format!("its root holds tables and no {MARKER}; give an empty root"));
+                return paused(format!(
+                    "its root holds tables and no {MARKER}; give an empty root"
+                ));
             }
             let id = (u128::from(env.random_u64()) << 64) | u128::from(env.random_u64());
             let text = format!("thermae archive 1\nstore {}\nid {id:032x}\n", door.store.id_text());

@@ -99,7 +99,8 @@ impl ColdPart {
         let event_times = (from, to.min(before_us.saturating_sub(1)));
         let hashes = (*range.hashes.start(), *range.hashes.end());
         let versions = [Some(after), self.before.attached.as_ref()];
-        let tables = versions.into_iter().flatten().filter_map(|tables| tables.views.get(&range.view));
+        let tables =
+            versions.into_iter().flatten().filter_map(|tables| tables.views.get(&range.view));
         let files: BTreeMap<_, _> =
             tables.flat_map(|tables| tables.files_between(event_times, hashes)).collect();
         let rows = files.into_values().map(|opener| {

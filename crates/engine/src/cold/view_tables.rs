@@ -6,8 +6,8 @@ use std::sync::Arc;
 use thermae_formats::{CatalogueEntry, FeatureView, SchemaId};
 use thermae_tiering::cold::plan::{ArchivePolicy, expired, may_sweep, next_merge};
 use thermae_tiering::cold::{
-    Archive, Batch, ColdError, ColdFile, Columns, Committed, Definition, FileRef, Objects, OpenFiles,
-    Snapshot, Store, table_path,
+    Archive, Batch, ColdError, ColdFile, Columns, Committed, Definition, FileRef, Objects,
+    OpenFiles, Snapshot, Store, table_path,
 };
 
 use crate::catalogue::View;
@@ -82,7 +82,9 @@ impl ViewTables {
     /// goes on where the one before it ended, so the greatest is the word of all.
     pub fn archived(&self) -> BTreeMap<u16, u64> {
         let mut all = BTreeMap::new();
-        for (partition, to) in self.runs.iter().flat_map(|run| run.archive.snapshot().archived_partitions()) {
+        for (partition, to) in
+            self.runs.iter().flat_map(|run| run.archive.snapshot().archived_partitions())
+        {
             let most: &mut u64 = all.entry(*partition).or_default();
             *most = (*most).max(*to);
         }
@@ -101,7 +103,9 @@ impl ViewTables {
     pub fn archive(&mut self, batch: &Batch, now_us: i64) -> Result<Committed, ColdError> {
         let columns = Arc::clone(batch.columns());
         let definition = Definition { columns: &columns, entry: &self.entry };
-        let Some((newest, formers)) = self.runs.split_last_mut() else { return Ok(Committed::Superseded) };
+        let Some((newest, formers)) = self.runs.split_last_mut() else {
+            return Ok(Committed::Superseded);
+        };
         // A new table first takes over how far the one before it came.
         let former = formers.last().map(|run| run.archive.snapshot());
         if newest.archive.snapshot().commits() == 0

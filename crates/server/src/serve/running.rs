@@ -106,8 +106,8 @@ fn start_engine(
     shared: &Arc<Shared>,
 ) -> Result<Engine<RealEnv>, ServeError> {
     let archive = options.archive.as_deref().map(|root| archive(&env, root)).transpose()?;
-    let archive = archive
-        .map(|archive| archive.within(options.memory_bytes).lagging(options.archive_lag_us));
+    let archive =
+        archive.map(|archive| archive.within(options.memory_bytes).lagging(options.archive_lag_us));
     let archive_bytes = archive.as_ref().map_or(0, ArchiveOptions::memory_bytes);
     let engine_options = Options {
         cores: options.cores,

@@ -61,9 +61,9 @@ fn what_has_left_the_tables_is_exported_as_it_was_written() {
         let superseded =
             |shard: &Json| shard["tiers"]["history"]["rows"].as_u64().unwrap_or(u64::MAX);
         engine["archive"]["rows"] == 200
-            && shards.iter().all(|shard| {
-                shard["tiers"]["memtable"]["rows"] == 0 && superseded(shard) == 0
-            })
+            && shards
+                .iter()
+                .all(|shard| shard["tiers"]["memtable"]["rows"] == 0 && superseded(shard) == 0)
     };
     wait(&server, has_left);
     assert_eq!(rows(&client, &plan, &ScanOptions::default()), expected);
@@ -72,8 +72,7 @@ fn what_has_left_the_tables_is_exported_as_it_was_written() {
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.contains("cold") && told.contains("200 archived"), "{told}");
     let file = folder.path().join("e.ndjson");
-    let exported =
-        server.run(&["export", "everything", "--out", file.to_str().unwrap(), "--json"]);
+    let exported = server.run(&["export", "everything", "--out", file.to_str().unwrap(), "--json"]);
     let told: Json = serde_json::from_slice(&exported.stdout).unwrap();
     assert_eq!(told["rows"], 200);
     assert_eq!(server.stop(), 0);
@@ -85,8 +84,12 @@ fn what_has_left_the_tables_is_exported_as_it_was_written() {
     assert_eq!(server.stop(), 0);
     // Without the archive it is refused, and what to do is said; the newest rows are served all the same.
     let (server, ..) = start(folder.path(), &["--cores", "1"]);
-    let refused =
-        server.run(&["export", "everything", "--out", folder.path().join("x.csv").to_str().unwrap()]);
+    let refused = server.run(&[
+        "export",
+        "everything",
+        "--out",
+        folder.path().join("x.csv").to_str().unwrap(),
+    ]);
     assert_ne!(refused.status.code(), Some(0));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("without the archive"), "{said}");

@@ -8,8 +8,8 @@ mod run;
 mod scans;
 mod world;
 
+pub use cold::{ColdReport, cold_run};
 pub use history::PartitionHistory;
 pub use run::{Plant, Report, run};
-pub use cold::{ColdReport, cold_run};
 pub use scans::{Held, ScanReport, scan_run};
 pub use world::{Tiers, World};

@@ -156,7 +156,9 @@ impl<E: Env> Rows<E> {
         match self {
             Rows::Memtable(rows) => rows.peek(),
             Rows::Table(rows) => rows.peek(),
-            Rows::Older(rows) => rows.peek().map(|(_, entity_hash, version)| (entity_hash, version)),
+            Rows::Older(rows) => {
+                rows.peek().map(|(_, entity_hash, version)| (entity_hash, version))
+            }
         }
     }
 

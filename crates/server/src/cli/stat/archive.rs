@@ -32,7 +32,8 @@ impl Archive {
 /// What does not fit the table.
 pub(super) fn fact(archive: Option<&Archive>) -> String {
     let Some(archive) = archive else {
-        return "no archive: warm_for moves nothing; thermae serve --archive DIR begins one".to_owned();
+        return "no archive: warm_for moves nothing; thermae serve --archive DIR begins one"
+            .to_owned();
     };
     let waits = match archive.waiting_bytes {
         0 => "nothing in tables waits for it".to_owned(),

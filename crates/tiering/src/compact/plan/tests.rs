@@ -274,7 +274,8 @@ fn nothing_is_merged_over_a_damaged_run_and_both_sides_of_it_are_merged() {
 #[test]
 fn a_table_that_departs_is_rewritten_alone_when_nothing_else_is_wanted() {
     let (policy, mut world) = (CompactionPolicy::default(), World::new(1_000));
-    world.history = (1..=3).map(|id| table(id, TableKind::History, 1 << (8 * id), (0, 1))).collect();
+    world.history =
+        (1..=3).map(|id| table(id, TableKind::History, 1 << (8 * id), (0, 1))).collect();
     let departing = |departing, damaged, in_work| {
         let state = TreeState { departing, damaged, in_work, ..world.state() };
         match plan(&state, &policy) {
