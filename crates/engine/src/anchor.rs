@@ -115,12 +115,12 @@ impl Anchor {
         for line in lines {
             let (what, rest) = line.split_once(' ')?;
             let (first, second) = rest.split_once(' ')?;
-            match what {
-                "table" => drop(anchor.tables.insert(second.to_owned(), first.parse().ok()?)),
-                "view" => {
-                    drop(anchor.views.insert(ViewId(first.parse().ok()?), second.parse().ok()?))
-                }
-                _ => return None,
+            if what == "table" {
+                anchor.tables.insert(second.to_owned(), first.parse().ok()?);
+            } else if what == "view" {
+                anchor.views.insert(ViewId(first.parse().ok()?), second.parse().ok()?);
+            } else {
+                return None;
             }
         }
         Some(anchor)

@@ -38,7 +38,7 @@ enum Fate {
 impl FailingObjects {
     /// The way of the machine `env` to `inner`.
     pub fn new(inner: Arc<MemoryObjects>, env: SimEnv, rng: &mut Rng) -> Self {
-        let one_in = [0, 4, 10, 40][rng.below(4) as usize];
+        let one_in = [0, 8, 16, 60][rng.below(4) as usize];
         let calls_left = if rng.one_in(3) { rng.below(120) } else { u64::MAX };
         let (rng, calls_left) = (Mutex::new(Rng::new(rng.next_u64())), AtomicU64::new(calls_left));
         Self { inner, env, rng, one_in, calls_left, failed: AtomicU64::new(0) }

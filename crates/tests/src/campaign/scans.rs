@@ -17,7 +17,7 @@ const ENTITIES: u64 = 16;
 /// Most turns in which a snapshot must have come.
 const TURNS_MAX: usize = 20_000;
 /// Times that a read is tried.
-const READ_TRIES: usize = 20;
+const READ_TRIES: usize = 1_000;
 
 /// A version as a scan shows it: what the order of a scan is, and what it says.
 #[derive(Clone, Debug, PartialEq)]
@@ -198,7 +198,9 @@ fn patiently<T, E: std::error::Error>(mut read: impl FnMut() -> Result<T, E>) ->
     let mut tries = 0;
     loop {
         match read() {
-            Err(error) if tries == READ_TRIES => return Err(error.to_string()),
+            Err(error) if tries == READ_TRIES || error.to_string().contains("dead") => {
+                return Err(error.to_string());
+            }
             Err(_) => tries += 1,
             Ok(read) => return Ok(read),
         }
