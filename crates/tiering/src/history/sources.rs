@@ -1,4 +1,5 @@
-//! The memtables, tables and files of the archive that a history is merged of, the one whose row comes first always at hand.
+//! The memtables, tables and rows of a tier below that a history is merged of, the one whose row comes first
+//! always at hand.
 
 use std::cmp::Ordering;
 
