@@ -15,6 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_queue::SegQueue;
 use thermae_env::{Env, Wake, lower_priority};
+use thermae_tiering::departures::Departures;
 use thermae_tiering::flush::FlushJob;
 use thermae_tiering::worker::{Step, Worker, WorkerStats};
 
@@ -55,6 +56,7 @@ struct Exchange<E: Env> {
     /// Held for one step at a time. The shard never asks for it.
     worker: Mutex<Worker<E, Manifests<E>>>,
     jobs: SegQueue<Job>,
+    departures: SegQueue<Arc<Departures>>,
     steps: SegQueue<Step<E>>,
     /// The worker's figures, put here whenever they change: a shard reads them without waiting.
     stats: ArcSwap<WorkerStats>,
@@ -100,6 +102,7 @@ impl<E: Env> Working<E> {
         let exchange = Arc::new(Exchange {
             worker: Mutex::new(worker),
             jobs: SegQueue::new(),
+            departures: SegQueue::new(),
             steps: SegQueue::new(),
             stats: ArcSwap::default(),
             is_stopping: AtomicBool::new(false),
@@ -126,6 +129,17 @@ impl<E: Env> Working<E> {
                 threads.exchange.unpark_all();
             }
             Working::Inline(worker) => worker.submit(job),
+        }
+    }
+
+    /// Lets merges leave out what the archive has.
+    pub fn depart(&mut self, departures: Arc<Departures>) {
+        match self {
+            Working::Threads(threads) => {
+                threads.exchange.departures.push(departures);
+                threads.exchange.unpark_all();
+            }
+            Working::Inline(worker) => worker.depart(departures),
         }
     }
 
@@ -199,6 +213,9 @@ impl<E: Env> Exchange<E> {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(job) = self.jobs.pop() {
             worker.submit(job);
+        }
+        while let Some(departures) = self.departures.pop() {
+            worker.depart(departures);
         }
         let before = worker.stats();
         let step = (turn_of(&worker) == priority).then(|| worker.step());

@@ -28,6 +28,8 @@ pub struct ShardCut<E: Env> {
     pub watermarks: Vec<(u16, i64)>,
     /// What a checkpoint holds of its partitions, for those who asked for that too.
     pub partitions: Option<Arc<[CheckpointPartition]>>,
+    /// The last sequence applied in each of those.
+    pub applied: Vec<(u16, u64)>,
 }
 
 impl<E: Env> Clone for ShardCut<E> {
@@ -37,6 +39,7 @@ impl<E: Env> Clone for ShardCut<E> {
             part: self.part.clone(),
             watermarks: self.watermarks.clone(),
             partitions: self.partitions.clone(),
+            applied: self.applied.clone(),
         }
     }
 }

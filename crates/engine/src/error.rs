@@ -46,6 +46,9 @@ pub enum Error {
         /// What does not hold.
         what: String,
     },
+    /// Rows that are asked for lie in the archive alone, and it cannot be read.
+    #[error("history is not complete without the archive: {0}")]
+    Archive(String),
     /// The operating system refused something.
     #[error("{context}: {source}")]
     Io {
@@ -87,6 +90,7 @@ impl Error {
             WarmError::Io { what, path, source } => {
                 Error::Io { context: format!("{what} {}", path.display()), source }
             }
+            WarmError::Archive { source, .. } => Error::Archive(source.to_string()),
             error => Error::Invalid(error.to_string()),
         }
     }

@@ -120,6 +120,12 @@ impl<E: Env> Handle<E> {
         self.shared.stats()
     }
 
+    /// Whether histories can be read through the archive: it was found, and is this store's.
+    #[cfg(feature = "cold")]
+    pub fn is_archive_attached(&self) -> bool {
+        self.shared.shelf.is_attached()
+    }
+
     /// Sends a batch to its owners. Blocks only while a mailbox is full.
     ///
     /// # Errors

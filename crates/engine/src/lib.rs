@@ -6,16 +6,22 @@
 //! [`reads`], on the calling thread, straight from the hot tables.
 #![forbid(unsafe_code)]
 
+mod anchor;
+#[cfg(feature = "cold")]
+pub mod archive;
 pub mod background;
 pub mod backup;
 mod bases;
 pub mod catalogue;
 mod checkpoint;
+#[cfg(feature = "cold")]
+pub mod cold;
 mod cut;
 mod digest;
 pub mod error;
 pub mod fetch;
 mod flush;
+mod flushed;
 pub mod handle;
 pub mod log;
 mod manifests;

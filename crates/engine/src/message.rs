@@ -9,11 +9,13 @@ use std::time::Duration;
 use crossbeam_queue::ArrayQueue;
 use thermae_env::{Env, Ring, Wake};
 use thermae_formats::schema::FeatureView;
+use thermae_tiering::departures::Departures;
 
 use crate::catalogue::Applied;
 use crate::cut::ShardCut;
 use crate::error::Error;
 use crate::fetch::{FetchBatch, FetchedKeys};
+use crate::flushed::TablesCut;
 use crate::room::Taken;
 use crate::write::{Outcome, WriteBatch};
 
@@ -82,6 +84,8 @@ pub struct CutRequest<E: Env> {
     /// The part is to say what a checkpoint would: that takes longer, by the shard's producers.
     pub is_backup: bool,
 }
+/// Who waits for a shard's tables.
+pub type TablesWaiter<E> = Arc<Waiter<TablesCut<E>>>;
 
 /// What a mailbox carries.
 pub enum Message<E: Env> {
@@ -121,6 +125,15 @@ pub enum Message<E: Env> {
     Digests(Arc<Waiter<Vec<(u16, u64)>>>),
     /// Asks for the shard's part of a snapshot.
     Snapshot(CutRequest<E>),
+    /// Asks for the tables, and has what is not in them flushed if that is wanted.
+    Tables {
+        /// Who waits.
+        waiter: TablesWaiter<E>,
+        /// Whether to flush.
+        flush: bool,
+    },
+    /// Lets merges leave out what the archive has.
+    Depart(Arc<Departures>),
     /// Stop after what is under way.
     Stop,
 }

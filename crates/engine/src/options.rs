@@ -57,6 +57,9 @@ pub struct Options {
     pub training_threads: usize,
     /// Where the hot tables live; `Mapped` unless the caller is a simulation.
     pub hot_memory: HotMemory,
+    /// The archive; without one nothing is archived, and `warm_for` moves nothing.
+    #[cfg(feature = "cold")]
+    pub archive: Option<crate::cold::ArchiveOptions>,
 }
 
 impl Default for Options {
@@ -76,6 +79,8 @@ impl Default for Options {
             training_bytes: 0,
             training_threads: 0,
             hot_memory: HotMemory::Mapped,
+            #[cfg(feature = "cold")]
+            archive: None,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The side of a shard that asks: it splits batches among their owners and gathers the outcomes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use thermae_env::{Env, Ring};
+use thermae_formats::ViewId;
 use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::{Applied, Catalogue};
@@ -41,6 +42,11 @@ pub struct Shared<E: Env> {
     /// What long reads may use.
     #[cfg_attr(not(feature = "cold"), allow(dead_code))]
     pub scratch: Scratch<E>,
+    /// Views whose history needs the archive, for what lies before an event time, microseconds UTC.
+    pub needs_archive: ArcSwap<BTreeMap<ViewId, i64>>,
+    /// The archive.
+    #[cfg(feature = "cold")]
+    pub shelf: crate::cold::Shelf,
     /// The newest figures of each shard.
     pub stats: Vec<ArcSwap<ShardStats>>,
     /// Set once; nothing new is taken from then on.
@@ -66,7 +72,12 @@ impl<E: Env> Shared<E> {
                 bytes: u64::try_from(bytes).unwrap_or(0),
             }
         });
-        Stats { views: views.collect(), shards }
+        Stats {
+            views: views.collect(),
+            shards,
+            #[cfg(feature = "cold")]
+            archive: self.shelf.figures().map(|figures| (*figures).clone()),
+        }
     }
 
     /// Splits a batch into parts by owner, each with the room that it takes there, or without if there is

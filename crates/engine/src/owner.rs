@@ -31,6 +31,7 @@ use thermae_tiering::worker::{ScrubPace, Worker};
 use crate::background::{Background, Working};
 use crate::catalogue::{Catalogue, View};
 use crate::flush;
+use crate::flushed::Flushed;
 use crate::log::{AppendError, LogWriter, ManifestStore};
 use crate::manifests::Manifests;
 use crate::memory::MemoryPlan;
@@ -93,6 +94,8 @@ pub struct Owner<E: Env> {
     /// None until the shard's thread runs.
     working: Option<Working<E>>,
     plan: MemoryPlan,
+    /// What of the log is in tables.
+    flushed: Flushed,
     /// What writes on their way take.
     room: Arc<Room>,
     /// Keys that others ask for and that wait for their look-ups, and the next of the first.
@@ -128,6 +131,7 @@ impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
         let Parts { env, state, log, tree, manifests, plan } = parts;
         Owner {
+            flushed: Flushed::of(&state),
             state,
             log,
             counters: Counters::default(),

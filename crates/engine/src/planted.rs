@@ -8,6 +8,8 @@ pub enum Bug {
     AcknowledgeBeforeSync,
     /// Recovery ends a log at the first batch that does not verify, whatever lies behind it.
     CutAtFirstBadChecksum,
+    /// Rows leave the warm tier as if everything in tables were archived.
+    LeaveBeforeArchived,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -10,6 +10,9 @@ use arc_swap::ArcSwap;
 use thermae_env::{Env, Ring, available_cores, pin_thread};
 use thermae_formats::manifest::SealedLog;
 
+use crate::anchor::Anchor;
+#[cfg(feature = "cold")]
+use crate::archive::{Archiver, ArchiverThread};
 use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::handle::Handle;
@@ -36,6 +39,9 @@ pub struct Opened<E: Env> {
     reads: Reads,
     report: RecoveryReport,
     lock: E::Lock,
+    dir: PathBuf,
+    /// What the directory knows of its archive.
+    anchor: Option<Anchor>,
 }
 
 /// Recovers `dir`, creating it when there is none: replays its logs into fresh hot tables and
@@ -54,6 +60,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     let recovered =
         open_directory_with(&env, dir, options.cores as u16, &log_options, &mut rebuild)
             .map_err(|error| rebuild.take_error().unwrap_or_else(|| Error::from_log(error)))?;
+    let anchor = Anchor::read(&env, dir)?;
     let Rebuilt { states, trees, catalogue, reads, plan } = rebuild.finish()?;
     let manifests = ManifestStore::new(env.clone(), dir, recovered.manifest);
     let manifests = Arc::new(manifests.map_err(Error::from_log)?);
@@ -78,6 +85,8 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         reads,
         report: recovered.report,
         lock: recovered.lock,
+        dir: dir.to_owned(),
+        anchor,
     })
 }
 
@@ -89,6 +98,9 @@ pub struct Stepped<E: Env, S: Service<E>> {
     pub handle: Handle<E>,
     /// Keep it: others are kept out of the directory while it lives.
     pub lock: E::Lock,
+    /// To be stepped by its holder, where the store has an archive.
+    #[cfg(feature = "cold")]
+    pub archiver: Option<Archiver<E>>,
 }
 
 impl<E: Env> Opened<E> {
@@ -115,9 +127,25 @@ impl<E: Env> Opened<E> {
             manifests: Arc::clone(&self.manifests),
             snapshots: Arc::default(),
             scratch: self.scratch.clone(),
+            needs_archive: ArcSwap::from_pointee(
+                self.anchor.as_ref().map(|anchor| anchor.views.clone()).unwrap_or_default(),
+            ),
+            #[cfg(feature = "cold")]
+            shelf: crate::cold::Shelf::default(),
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })
+    }
+
+    #[cfg(feature = "cold")]
+    fn archiver(&self, shared: &Arc<Shared<E>>) -> Option<Archiver<E>> {
+        let options = self.options.archive.clone()?;
+        let (env, dir, anchor) = (self.env.clone(), self.dir.clone(), self.anchor.clone());
+        let manifest = self.manifests.current();
+        let (id, hash_seed, partitions) =
+            (manifest.store_id, manifest.hash_seed, manifest.partitions);
+        let store = thermae_tiering::cold::Store { id, hash_seed, partitions };
+        Some(Archiver::new(env, dir, Arc::clone(shared), store, options, anchor))
     }
 
     /// Makes the shards for a caller that turns them itself: the simulator.
@@ -134,13 +162,21 @@ impl<E: Env> Opened<E> {
                 .push(self.env.ring().map_err(|e| Error::io(format!("ring of shard {shard}"), e))?);
         }
         let shared = self.share(rings.iter().map(Ring::waker).collect());
+        #[cfg(feature = "cold")]
+        let archiver = self.archiver(&shared);
         let mut shards = Vec::new();
         for (number, (owner, ring)) in self.owners.into_iter().zip(rings).enumerate() {
             let (service, env) = (make_service(number), self.env.clone());
             let shared = Arc::clone(&shared);
             shards.push(Shard::new(number, env, ring, service, owner, shared, &self.options)?);
         }
-        Ok(Stepped { shards, handle: Handle::new(shared), lock: self.lock })
+        Ok(Stepped {
+            shards,
+            handle: Handle::new(shared),
+            lock: self.lock,
+            #[cfg(feature = "cold")]
+            archiver,
+        })
     }
 
     /// Starts one thread a shard.
@@ -179,11 +215,20 @@ impl<E: Env> Opened<E> {
             wakers.sort_by_key(|(number, _)| *number);
             self.share(wakers.into_iter().map(|(_, waker)| waker).collect())
         };
+        #[cfg(feature = "cold")]
+        let archiver = self.archiver(&shared);
         for (owner, seat) in self.owners.into_iter().zip(seats) {
             // A thread that is gone already reports itself when it is joined.
             let _ = seat.send((owner, Arc::clone(&shared)));
         }
+        #[cfg(feature = "cold")]
+        let archiver = archiver
+            .map(|archiver| ArchiverThread::start(archiver, self.env.clone()))
+            .transpose()
+            .map_err(|e| Error::io("starting the archive's thread", e))?;
         Ok(Engine {
+            #[cfg(feature = "cold")]
+            archiver,
             handle: Handle::new(shared),
             threads,
             manifests: self.manifests,
@@ -238,6 +283,8 @@ fn pin_shard(number: usize) -> Result<(), Error> {
 
 /// A running store.
 pub struct Engine<E: Env> {
+    #[cfg(feature = "cold")]
+    archiver: Option<ArchiverThread>,
     handle: Handle<E>,
     threads: Vec<JoinHandle<Result<Option<SealedLog>, Error>>>,
     manifests: Arc<ManifestStore<E>>,
@@ -282,6 +329,8 @@ impl<E: Env> Engine<E> {
     }
 
     fn stop_threads(&mut self) -> Result<(), Error> {
+        #[cfg(feature = "cold")]
+        drop(self.archiver.take());
         let shared = self.handle.shared();
         shared.stopping.store(true, Ordering::Release);
         for mailbox in &shared.mailboxes {

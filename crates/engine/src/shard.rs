@@ -203,6 +203,10 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                 }
                 Message::Digests(waiter) => waiter.put(self.owner.state.digests()),
                 Message::Snapshot(request) => self.owner.take_cut(request),
+                Message::Tables { waiter, flush } => {
+                    self.owner.give_tables(&waiter, flush, &self.catalogue);
+                }
+                Message::Depart(departures) => self.owner.depart(departures),
                 Message::Stop => {
                     self.shared.stopping.store(true, Ordering::Release);
                     self.phase = Phase::Draining.max_of(self.phase);

@@ -6,6 +6,7 @@
 //! It holds memory (memtables that are tables meanwhile) and space on the disk (tables that merges have
 //! replaced), until it is dropped; so there are only [`SNAPSHOTS_MAX`] at a time.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use thermae_env::Env;
 use thermae_formats::ViewId;
 use thermae_formats::checkpoint::CheckpointPartition;
-use thermae_tiering::history::{HistoryRange, Retention, ShardPart, ViewHistory};
+use thermae_formats::schema::History;
+use thermae_tiering::history::{HistoryRange, OlderRows, Retention, ShardPart, ViewHistory};
 
 use crate::catalogue::Catalogue;
 use crate::cut::ShardCut;
@@ -35,9 +37,23 @@ struct Inner<E: Env> {
     /// What checkpoints would hold, by shard; none unless it was asked for.
     checkpoints: Vec<Arc<[CheckpointPartition]>>,
     watermarks: Arc<[Option<i64>]>,
+    below: Below,
+    /// The last sequence applied in each partition.
+    #[cfg_attr(not(feature = "cold"), allow(dead_code))]
+    applied: Arc<[u64]>,
     catalogue: Arc<Catalogue>,
     hash_seed: u64,
     _place: Place,
+}
+
+/// What a snapshot knows of the archive.
+pub(crate) struct Below {
+    /// Views whose history needs it, for what lies before an event time. Taken after the shards were asked:
+    /// what left them before that is known here.
+    pub needed: Arc<BTreeMap<ViewId, i64>>,
+    /// Its tables.
+    #[cfg(feature = "cold")]
+    pub part: crate::cold::ColdPart,
 }
 
 impl<E: Env> Clone for Snapshot<E> {
@@ -54,8 +70,15 @@ impl<E: Env> Snapshot<E> {
         partitions: u16,
         catalogue: Arc<Catalogue>,
         hash_seed: u64,
+        below: Below,
         place: Place,
     ) -> Self {
+        let mut applied = vec![0; usize::from(partitions)];
+        for (partition, sequence) in cuts.iter().flat_map(|cut| &cut.applied) {
+            if let Some(last) = applied.get_mut(usize::from(*partition)) {
+                *last = *sequence;
+            }
+        }
         let mut watermarks = vec![None; usize::from(partitions)];
         for (partition, event_time) in cuts.iter().flat_map(|cut| &cut.watermarks) {
             if let Some(mark) = watermarks.get_mut(usize::from(*partition)) {
@@ -65,8 +88,9 @@ impl<E: Env> Snapshot<E> {
         cuts.sort_by_key(|cut| cut.shard);
         let checkpoints = cuts.iter().filter_map(|cut| cut.partitions.clone()).collect();
         let parts = cuts.into_iter().map(|cut| cut.part).collect();
-        let (watermarks, _place) = (watermarks.into(), place);
-        let inner = Inner { parts, checkpoints, watermarks, catalogue, hash_seed, _place };
+        let (watermarks, applied, _place) = (watermarks.into(), applied.into(), place);
+        let inner =
+            Inner { parts, checkpoints, watermarks, below, applied, catalogue, hash_seed, _place };
         Snapshot { inner: Arc::new(inner) }
     }
 
@@ -99,7 +123,7 @@ impl<E: Env> Snapshot<E> {
     /// It reads the disk, and blocks the calling thread while it does.
     ///
     /// # Errors
-    /// There is no such view, or a table cannot be read.
+    /// There is no such view, a table cannot be read, or rows lie in the archive and it is not there.
     pub fn view(
         &self,
         view: ViewId,
@@ -119,7 +143,26 @@ impl<E: Env> Snapshot<E> {
         };
         let policy = view.latest.definition.tiers;
         let retention = Retention { policy, watermarks: Arc::clone(&self.inner.watermarks) };
-        ViewHistory::open(&self.inner.parts, range, retention).map_err(Error::from_warm)
+        let older = match policy.history {
+            History::Full => self.older(range)?,
+            History::Latest => Vec::new(),
+        };
+        ViewHistory::open_over(&self.inner.parts, older, range, retention).map_err(Error::from_warm)
+    }
+
+    /// Rows of the range that may have left the warm tier.
+    fn older(&self, range: &HistoryRange) -> Result<Vec<OlderRows>, Error> {
+        let inner = &*self.inner;
+        let before_us = inner.below.needed.get(&range.view).copied();
+        let Some(before_us) = before_us.filter(|before_us| range.event_times.start() < before_us)
+        else {
+            return Ok(Vec::new());
+        };
+        #[cfg(feature = "cold")]
+        let rows = inner.below.part.rows(range, before_us, &inner.applied);
+        #[cfg(not(feature = "cold"))]
+        let rows = Err(format!("this build has none, and rows before {before_us} may lie there"));
+        rows.map_err(Error::Archive)
     }
 }
 

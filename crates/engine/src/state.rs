@@ -265,6 +265,19 @@ impl ShardState {
         })
     }
 
+    /// The newest applied event time of one of its partitions, if it has rows.
+    pub fn watermark_of(&self, partition: u16) -> Option<i64> {
+        self.partitions.get(usize::from(partition))?.as_ref()?.watermark()
+    }
+
+    /// The last sequence applied in each of its partitions that has any.
+    pub fn applied_partitions(&self) -> impl Iterator<Item = (u16, u64)> {
+        let partitions = self.partitions.iter().enumerate();
+        partitions
+            .filter_map(|(number, partition)| Some((number as u16, partition.as_ref()?.applied())))
+            .filter(|(_, applied)| *applied > 0)
+    }
+
     /// Where a record's row belongs.
     ///
     /// # Errors

@@ -17,6 +17,9 @@ pub struct Stats {
     pub shards: Vec<ShardStats>,
     /// One entry a view.
     pub views: Vec<ViewStats>,
+    /// Of the archive, if the store was opened with one.
+    #[cfg(feature = "cold")]
+    pub archive: Option<crate::cold::ArchiveFigures>,
 }
 
 /// Figures of one shard since it started, rows and bytes as of now.
@@ -124,7 +127,8 @@ mod tests {
     fn a_shard_that_ended_or_is_silent_is_named() {
         let shard = |shard, published_ns| ShardStats { shard, published_ns, ..Default::default() };
         let start_ns = 7_000_000_000;
-        let mut stats = Stats { shards: vec![shard(0, start_ns), shard(1, 0)], views: vec![] };
+        let shards = vec![shard(0, start_ns), shard(1, 0)];
+        let mut stats = Stats { shards, ..Stats::default() };
         assert_eq!(stats.failure(SILENCE_NS_MAX), None);
         let silent = stats.failure(SILENCE_NS_MAX + 1);
         assert!(silent.is_some_and(|why| why.contains("shard 1 has made no turn for 5 s")));

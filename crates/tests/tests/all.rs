@@ -4,6 +4,7 @@
 mod agreement;
 mod backups;
 mod campaign;
+mod cold;
 mod corpora;
 mod damage;
 mod engine;

@@ -142,7 +142,8 @@ fn a_shard_whose_ring_is_unusable_ends_and_says_so() {
     let env = SimEnv::new(3);
     let options = Options { cores: 2, memory_bytes: 32 << 20, ..Options::default() };
     let opened = open(env.clone(), Path::new("data"), options).unwrap();
-    let Stepped { mut shards, handle, lock: _lock } = opened.into_shards(|_| NoService).unwrap();
+    let Stepped { mut shards, handle, lock: _lock, .. } =
+        opened.into_shards(|_| NoService).unwrap();
     for shard in &mut shards {
         assert!(shard.turn().unwrap());
     }
@@ -264,7 +265,8 @@ fn a_refusal_takes_its_turn_behind_what_its_producer_sent_before() {
     let env = SimEnv::new(3);
     let options = Options { memory_bytes: 64 << 20, spin_us: 0, ..Options::default() };
     let opened = open(env, Path::new("data"), options).unwrap();
-    let Stepped { mut shards, handle, lock: _lock } = opened.into_shards(|_| NoService).unwrap();
+    let Stepped { mut shards, handle, lock: _lock, .. } =
+        opened.into_shards(|_| NoService).unwrap();
     let waiter = handle.submit_apply(&[big_rows()]).unwrap();
     while waiter.poll().is_empty() {
         assert!(shards[0].turn().unwrap());

@@ -24,6 +24,7 @@ mod meta;
 mod objects;
 mod open_files;
 pub mod plan;
+mod rows;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -41,5 +42,6 @@ pub use log::{Changes, Committed, Definition, Snapshot, commit};
 pub use meta::{FileMeta, Store};
 pub use objects::{Listed, MemoryObjects, ObjectError, Objects, PutNew};
 pub use open_files::OpenFiles;
+pub use rows::{ColdRows, ColdSource};
 pub use scan::ColdScan;
 pub use write::{FileRef, FileWriter, event_day};

@@ -57,7 +57,9 @@ fn rewrite<E: Env, C: Commit>(
     let inputs: Vec<TableRef> = runs.iter().map(|run| run.table_ref).collect();
     let tables: Vec<_> = runs.iter().map(|run| Arc::clone(&run.table)).collect();
     let compaction = Compaction { kind, inputs, is_last_run: true };
-    let mut merging = Merging::new(compaction, &tables, Arc::clone(rules), &files.buffers)?;
+    let nothing_departs = Arc::default();
+    let rules = Arc::clone(rules);
+    let mut merging = Merging::new(compaction, &tables, rules, nothing_departs, &files.buffers)?;
     while let Progress::Worked(_) = merging.step(files, commit)? {}
     Ok(merging.outputs)
 }

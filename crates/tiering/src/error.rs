@@ -55,6 +55,14 @@ pub enum WarmError {
         /// Its version.
         version: u16,
     },
+    /// The archive could not be read.
+    #[error("the archive: {source}")]
+    Archive {
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What was written there is not there any more.
+        is_damage: bool,
+    },
     /// Rows came in an order, or of a size, that no table can hold.
     #[error("{} cannot take the row: {what}", path.display())]
     Order {
@@ -96,7 +104,7 @@ impl WarmError {
 
     /// Whether data that was written is no longer there: nothing but a copy brings it back.
     pub const fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
+        matches!(self, Self::Damaged { .. } | Self::Archive { is_damage: true, .. })
     }
 
     /// Whether the work may succeed when it is tried again with more space on the disk.

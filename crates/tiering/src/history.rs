@@ -94,6 +94,12 @@ impl<E: Env> Clone for ShardPart<E> {
     }
 }
 
+/// Rows of the view that lie in another tier below, each at its first or before it until it is sought.
+///
+/// They may end behind the range's hashes or not. After an error the next call tries again, as
+/// [`ViewHistory`] itself does.
+pub type OlderRows = Box<dyn SeekSource<Error = WarmError> + Send>;
+
 /// The versions of a view one by one; see the head of this file.
 ///
 /// After an error it stands nowhere, and the next [`Source::advance`] or [`SeekSource::seek`] tries again:
@@ -125,12 +131,26 @@ impl<E: Env> ViewHistory<E> {
         range: &HistoryRange,
         retention: Retention,
     ) -> Result<Self, WarmError> {
+        Self::open_over(parts, Vec::new(), range, retention)
+    }
+
+    /// The same, with rows that lie below the tables. They show only where all versions do: the newest of a
+    /// key never lies there alone.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and those of `older`.
+    pub fn open_over(
+        parts: &[ShardPart<E>],
+        older: Vec<OlderRows>,
+        range: &HistoryRange,
+        retention: Retention,
+    ) -> Result<Self, WarmError> {
         let together = retention.together();
         let mut history = Self {
             view: range.view,
             retention,
             together,
-            sources: Sources::open(parts, range, together)?,
+            sources: Sources::open(parts, older, range, together)?,
             passed: None,
             stands: false,
         };

@@ -15,6 +15,7 @@ pub mod buffers;
 #[cfg(feature = "cold")]
 pub mod cold;
 pub mod compact;
+pub mod departures;
 pub mod divide;
 pub mod error;
 pub mod files;

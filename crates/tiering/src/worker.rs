@@ -21,6 +21,7 @@ use thermae_env::Env;
 use crate::WarmError;
 use crate::compact::plan::{CompactionPolicy, Pause};
 use crate::compact::run::Merging;
+use crate::departures::Departures;
 use crate::files::{Garbage, Made, WarmFiles};
 use crate::flush::{Flush, FlushJob, Progress};
 use crate::memtable::Memtable;
@@ -109,6 +110,7 @@ pub struct Worker<E: Env, C: Commit> {
     shard: u16,
     policy: CompactionPolicy,
     rules: Arc<Rules>,
+    departures: Arc<Departures>,
     tree: Tree<E>,
     waiting: VecDeque<FlushJob<C::LogStart>>,
     flush: Option<Flush<E, C::LogStart>>,
@@ -144,6 +146,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
             shard,
             policy,
             rules,
+            departures: Arc::default(),
             tree,
             waiting: VecDeque::new(),
             flush: None,
@@ -171,6 +174,13 @@ impl<E: Env, C: Commit> Worker<E, C> {
     /// Takes a frozen memtable; they are flushed in the order of submission.
     pub fn submit(&mut self, job: FlushJob<C::LogStart>) {
         self.waiting.push_back(job);
+    }
+
+    /// Lets merges from now on leave out what the archive has. They only ever grow: whatever they allow must
+    /// hold for good.
+    pub fn depart(&mut self, departures: Arc<Departures>) {
+        self.must_plan |= departures.rewrite != self.departures.rewrite;
+        self.departures = departures;
     }
 
     /// Work done so far.

@@ -12,7 +12,7 @@ use crate::cut::ShardCut;
 use crate::error::Error;
 use crate::message::{CutRequest, CutWaiter, Message, Waiter};
 use crate::outside::Shared;
-use crate::snapshot::{Place, Snapshot};
+use crate::snapshot::{Below, Place, Snapshot};
 
 /// How often whoever waits looks whether the shards are still there.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -25,6 +25,8 @@ pub struct SnapshotTicket<E: Env> {
     place: Place,
     waiters: Vec<CutWaiter<E>>,
     cuts: Vec<ShardCut<E>>,
+    #[cfg(feature = "cold")]
+    cold: crate::cold::ColdPart,
 }
 
 impl<E: Env> Handle<E> {
@@ -61,6 +63,9 @@ impl<E: Env> Handle<E> {
 
     fn submit_cut(&self, is_backup: bool) -> Result<SnapshotTicket<E>, Error> {
         let place = self.shared.snapshots.take()?;
+        // Before the shards are asked: see `cold/shelf.rs`.
+        #[cfg(feature = "cold")]
+        let cold = self.shared.shelf.before();
         let mut waiters = Vec::new();
         for shard in 0..self.shared.mailboxes.len() {
             let waiter = Arc::new(Waiter::default());
@@ -69,7 +74,14 @@ impl<E: Env> Handle<E> {
             waiters.push(waiter);
         }
         let shared = Arc::clone(&self.shared);
-        Ok(SnapshotTicket { shared, place, waiters, cuts: Vec::new() })
+        Ok(SnapshotTicket {
+            shared,
+            place,
+            waiters,
+            cuts: Vec::new(),
+            #[cfg(feature = "cold")]
+            cold,
+        })
     }
 }
 
@@ -117,8 +129,14 @@ impl<E: Env> SnapshotTicket<E> {
     }
 
     fn finish(self) -> Snapshot<E> {
+        let needed = self.shared.needs_archive.load_full();
+        let below = Below {
+            needed,
+            #[cfg(feature = "cold")]
+            part: self.cold.and_after(&self.shared.shelf),
+        };
         let Self { shared, place, cuts, .. } = self;
         let (catalogue, reads) = (shared.catalogue.load_full(), &shared.reads);
-        Snapshot::new(cuts, reads.partitions(), catalogue, reads.hash_seed(), place)
+        Snapshot::new(cuts, reads.partitions(), catalogue, reads.hash_seed(), below, place)
     }
 }

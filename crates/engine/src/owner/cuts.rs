@@ -1,13 +1,18 @@
-//! The owner's part of a snapshot: a short piece of work, whatever the shard holds.
+//! The owner's part of a snapshot, and its dealings with the archive: short pieces of work, whatever the shard
+//! holds.
+
+use std::sync::Arc;
 
 use thermae_env::Env;
+use thermae_tiering::departures::Departures;
 use thermae_tiering::history::ShardPart;
 
 use super::Owner;
 use crate::catalogue::Catalogue;
-use crate::cut::{Memory, Method, ShardCut, method};
+use crate::cut::{FROZEN_MAX, Memory, Method, ShardCut, method};
 use crate::error::Error;
-use crate::message::CutRequest;
+use crate::flushed::TablesCut;
+use crate::message::{CutRequest, TablesWaiter};
 
 /// Hint to whoever asks while flushes fail, milliseconds.
 const RETRY_MS: u32 = 1_000;
@@ -16,6 +21,28 @@ impl<E: Env> Owner<E> {
     /// Takes a request for a snapshot; it is answered this turn, or when it may be.
     pub(crate) fn take_cut(&mut self, request: CutRequest<E>) {
         self.cuts.push(request);
+    }
+
+    /// Hands over the tables, and what of the log is in them. With `flush`, what is not is on its way there
+    /// from now on.
+    pub(crate) fn give_tables(
+        &mut self,
+        waiter: &TablesWaiter<E>,
+        flush: bool,
+        catalogue: &Catalogue,
+    ) {
+        if flush && self.state.memtables.frozen() < FROZEN_MAX {
+            self.freeze(catalogue);
+        }
+        let (tree, marks) = (self.warm.tree().clone(), self.flushed.marks());
+        waiter.put(TablesCut { tree, marks });
+    }
+
+    /// Lets merges from now on leave out what the archive has.
+    pub(crate) fn depart(&mut self, departures: Arc<Departures>) {
+        if let Some(working) = &mut self.working {
+            working.depart(departures);
+        }
     }
 
     /// Answers those who asked for a snapshot, all of them with the same.
@@ -52,7 +79,8 @@ impl<E: Env> Owner<E> {
         let (shard, part) = (self.state.shard(), ShardPart { memtables, tree });
         let is_backup = self.cuts.iter().any(|request| request.is_backup);
         let partitions = is_backup.then(|| self.state.checkpoints().into());
-        let cut = ShardCut { shard, part, watermarks, partitions };
+        let applied = self.state.applied_partitions().collect();
+        let cut = ShardCut { shard, part, watermarks, partitions, applied };
         self.cuts.drain(..).for_each(|request| request.waiter.put(Ok(cut.clone())));
     }
 }

@@ -94,6 +94,7 @@ impl<E: Env> Owner<E> {
         match step {
             Step::Flushed { tree, .. } => {
                 self.set_tree(tree);
+                self.flushed.note_flushed();
                 self.state.memtables.release_oldest();
                 if let Some(start) = self.manifests.durable_start(self.state.shard() as u16) {
                     self.log.free_before(&start);
@@ -121,6 +122,7 @@ impl<E: Env> Owner<E> {
         let frozen = flush::freeze(&mut self.state, catalogue, store_id, log_start);
         self.freeze_trouble = frozen.as_ref().err().map(ToString::to_string);
         if let (Ok(job), Some(working)) = (frozen, &mut self.working) {
+            self.flushed.note_frozen(&self.state);
             working.submit(job);
         }
         true

@@ -111,6 +111,9 @@ pub struct ServeArgs {
     /// Address of /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
+    /// Directory of the archive, to which history is copied and views with warm_for move it; none without this
+    #[arg(long, value_name = "DIR")]
+    pub archive: Option<PathBuf>,
     /// Cores to use, each with its own shard; 0 uses all
     #[arg(long, value_name = "N")]
     pub cores: Option<usize>,

@@ -16,6 +16,7 @@ pub fn run(args: &ServeArgs, global: &Global) -> Result<Done, Failure> {
         listen: args.listen.clone(),
         unix: args.unix.clone(),
         http: args.http.clone(),
+        archive: args.archive.clone(),
         cores: args.cores,
         memory: args.memory,
         insecure_development: args.insecure_development,

@@ -1,5 +1,6 @@
 //! `thermae stat`: what the server holds and how it does.
 
+mod archive;
 mod tiers;
 
 use serde::Deserialize;
@@ -24,6 +25,7 @@ struct Figures {
 struct Engine {
     shards: Vec<Shard>,
     views: Vec<View>,
+    archive: Option<archive::Archive>,
 }
 
 #[derive(Debug, Default, Deserialize)]

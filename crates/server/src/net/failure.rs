@@ -51,7 +51,7 @@ impl From<Error> for Failure {
             }
             Error::Corrupt { .. } => Self::new(ErrorCode::Corrupt, text),
             Error::Stopped => Self::new(ErrorCode::ShuttingDown, text),
-            Error::InDoubt(_) | Error::Locked(_) | Error::Io { .. } => {
+            Error::InDoubt(_) | Error::Locked(_) | Error::Io { .. } | Error::Archive(_) => {
                 Self::new(ErrorCode::Internal, text)
             }
         }

@@ -6,6 +6,8 @@
 //! listen = "127.0.0.1:7400"
 //! unix = "/run/thermae.sock"
 //! http = "127.0.0.1:7401"
+//! archive = "/mnt/archive"
+//! archive_lag_s = 60
 //! cores = 4
 //! memory = "8GiB"
 //!
@@ -34,6 +36,8 @@ struct File {
     listen: Option<String>,
     unix: Option<PathBuf>,
     http: Option<String>,
+    archive: Option<PathBuf>,
+    archive_lag_s: Option<u32>,
     cores: Option<usize>,
     memory: Option<String>,
     spin_us: Option<u64>,
@@ -166,6 +170,8 @@ fn apply_file(options: &mut ServeOptions, file: File) -> Result<(), ConfigError>
     if let Some(http) = file.http {
         options.http = address(http);
     }
+    options.archive = file.archive.or(options.archive.take());
+    set(&mut options.archive_lag_us, file.archive_lag_s.map(|lag_s| i64::from(lag_s) * 1_000_000));
     let limits: &mut Limits = &mut options.limits;
     set(&mut limits.connections, file.limits.connections);
     set(&mut limits.in_flight, file.limits.in_flight);
@@ -193,6 +199,9 @@ fn apply_flags(options: &mut ServeOptions, flags: &Flags) {
     }
     if let Some(http) = flags.http.clone() {
         options.http = address(http);
+    }
+    if flags.archive.is_some() {
+        options.archive.clone_from(&flags.archive);
     }
     options.insecure_development |= flags.insecure_development;
 }
@@ -231,13 +240,14 @@ mod tests {
         let path = directory.path().join("thermae.toml");
         std::fs::write(
             &path,
-            "memory = '2GiB'\ncores = 3\nlisten = 'none'\nunix = '/tmp/a'\n[limits]\nconnections = 7",
+            "memory = '2GiB'\ncores = 3\nlisten = 'none'\nunix = '/tmp/a'\narchive = '/tmp/b'\narchive_lag_s = 5\n[limits]\nconnections = 7",
         )
         .unwrap();
         let flags = Flags { config: Some(path), cores: Some(2), ..Flags::default() };
         let options = ServeOptions::from_flags(&flags).unwrap();
         assert_eq!((options.cores, options.memory_bytes), (2, 2 << 30));
         assert_eq!((options.listen, options.limits.connections), (None, 7));
+        assert_eq!((options.archive, options.archive_lag_us), (Some("/tmp/b".into()), 5_000_000));
     }
 
     #[test]

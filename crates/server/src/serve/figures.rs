@@ -1,9 +1,32 @@
 //! The engine's figures as metric families.
 
 use thermae_engine::Stats;
+use thermae_engine::cold::ArchiveFigures;
 use thermae_engine::stats::ShardStats;
 
 use crate::http::EngineFamily;
+
+/// The figures of the archive.
+fn archive(figures: &ArchiveFigures) -> Vec<EngineFamily> {
+    let waited_s = u64::try_from(figures.lag_us / 1_000_000).unwrap_or(0);
+    let trouble = u64::from(figures.trouble.is_some());
+    let all = [
+        ("archive_rows", "Versions in files of the archive", false, figures.rows),
+        ("archive_bytes", "Bytes of those files", false, figures.bytes),
+        ("archive_files", "Those files", false, figures.files),
+        ("archive_lag_seconds", "How long rows in tables wait for it", false, waited_s),
+        ("archive_waiting_bytes", "Bytes of the rows that wait", false, figures.waiting_bytes),
+        ("archive_rows_archived", "Versions archived", true, figures.archived_rows),
+        ("archive_merges", "Merges of small files", true, figures.merges),
+        ("archive_failures", "Rounds that failed", true, figures.failures),
+        ("archive_trouble", "1 if the archive does not get on", false, trouble),
+    ];
+    let family = |(name, help, counter, value)| {
+        let values = vec![(Vec::new(), value)];
+        EngineFamily { name, help, counter, values }
+    };
+    all.into_iter().map(family).collect()
+}
 
 /// Every figure of the engine, by shard or by view.
 pub fn families(stats: &Stats) -> Vec<EngineFamily> {
@@ -57,5 +80,6 @@ pub fn families(stats: &Stats) -> Vec<EngineFamily> {
         values: view(|v| v.bytes),
     });
     families.extend(super::tier_figures::families(stats));
+    families.extend(stats.archive.iter().flat_map(archive));
     families
 }

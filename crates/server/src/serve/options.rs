@@ -22,6 +22,10 @@ pub struct ServeOptions {
     pub unix: Option<PathBuf>,
     /// TCP address for `/metrics`, `/healthz`, `/readyz`; `None` for none. Port 0 picks one.
     pub http: Option<String>,
+    /// Directory of the archive; created if it is missing. `None` archives nothing, and `warm_for` moves nothing.
+    pub archive: Option<PathBuf>,
+    /// How long rows wait to be archived, about, in microseconds: smaller makes more files.
+    pub archive_lag_us: i64,
     /// Shards, each a pinned thread; 0 = one per core of the machine.
     pub cores: usize,
     /// Memory of the process, in bytes: tables, buffers, connections. [`Limits`] left at their defaults are
@@ -45,6 +49,8 @@ impl Default for ServeOptions {
             listen: Some(DEFAULT_LISTEN.to_owned()),
             unix: None,
             http: None,
+            archive: None,
+            archive_lag_us: 60_000_000,
             cores: 0,
             memory_bytes: 1 << 30,
             spin_us: 50,
@@ -69,6 +75,8 @@ pub struct Flags {
     pub unix: Option<PathBuf>,
     /// `--http ADDR`
     pub http: Option<String>,
+    /// `--archive DIR`
+    pub archive: Option<PathBuf>,
     /// `--cores N`
     pub cores: Option<usize>,
     /// `--memory SIZE`

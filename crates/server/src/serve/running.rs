@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use thermae_engine::cold::{ArchiveOptions, LocalObjects};
 use thermae_engine::log::RecoveryReport;
 use thermae_engine::{Engine, Handle, Options};
 use thermae_env::{Env, RealEnv};
@@ -115,12 +116,17 @@ fn start_engine(
     listeners: &Listeners,
     shared: &Arc<Shared>,
 ) -> Result<Engine<RealEnv>, ServeError> {
+    let archive = options.archive.as_deref().map(|root| archive(&env, root)).transpose()?;
+    let archive =
+        archive.map(|archive| archive.within(options.memory_bytes).lagging(options.archive_lag_us));
+    let archive_bytes = archive.as_ref().map_or(0, ArchiveOptions::memory_bytes);
     let engine_options = Options {
         cores: options.cores,
         memory_bytes: options.memory_bytes,
-        reserved_bytes: options.limits.memory_bytes(options.cores),
+        reserved_bytes: options.limits.memory_bytes(options.cores) + archive_bytes,
         spin_us: options.spin_us,
         pin: options.pin,
+        archive,
         ..Options::default()
     };
     let seats = Mutex::new(listeners.for_shards(options.cores)?);
@@ -134,6 +140,15 @@ fn start_engine(
         data: options.data.display().to_string(),
         source: Box::new(source),
     })
+}
+
+/// The archive in a directory, which is made if it is missing: whether it is this store's is seen later, and
+/// writes and hot reads do not wait for that.
+fn archive(env: &RealEnv, root: &Path) -> Result<ArchiveOptions, ServeError> {
+    let failed = |source| ServeError::system("opening the archive's directory", source);
+    env.create_dir_all(root).map_err(failed)?;
+    let objects = LocalObjects::new(root).map_err(|e| failed(std::io::Error::other(e)))?;
+    Ok(ArchiveOptions::new(Arc::new(objects)))
 }
 
 /// Reads the engine's numbers for `/metrics`, once there is an engine.

@@ -156,7 +156,8 @@ mod tests {
         shard.tiers.latest.oldest_event_time = Some(-7_000_000);
         shard.tiers.movement.flushed_bytes = 9;
         shard.tiers.trouble = Some("the disk is full".to_owned());
-        let stats = Stats { shards: vec![ShardStats::default(), shard], views: vec![] };
+        let shards = vec![ShardStats::default(), shard];
+        let stats = Stats { shards, ..Stats::default() };
         let families = families(&stats);
         let names: BTreeSet<&str> = families.iter().map(|family| family.name).collect();
         assert_eq!(names.len(), families.len());

@@ -23,7 +23,7 @@ const SCALARS: [Scalar; 10] = [
     Scalar::Json,
 ];
 
-fn view() -> FeatureView {
+pub fn view() -> FeatureView {
     let scalars = SCALARS.iter().map(|scalar| ValueType::Scalar(*scalar));
     let lists = SCALARS.iter().map(|scalar| ValueType::List(*scalar));
     let others =
@@ -56,7 +56,7 @@ fn scalar(scalar: Scalar, n: u32) -> Value {
     }
 }
 
-fn values(n: u32) -> Vec<Value> {
+pub fn values(n: u32) -> Vec<Value> {
     let mut values: Vec<Value> = SCALARS.iter().map(|kind| scalar(*kind, n)).collect();
     for kind in SCALARS {
         values.push(Value::List((0..n % 3).map(|at| scalar(kind, n + at)).collect()));
@@ -71,7 +71,7 @@ fn values(n: u32) -> Vec<Value> {
     values
 }
 
-fn key(n: u32) -> Vec<KeyValue> {
+pub fn key(n: u32) -> Vec<KeyValue> {
     vec![
         KeyValue::Int(i64::from(n % 40) - 20),
         KeyValue::String(format!("key, {}", n % 40)),
@@ -92,7 +92,7 @@ fn start(folder: &Path, name: &str) -> (Server, Client, Plan) {
 }
 
 /// All rows, but for their sequence; floats by their bits.
-fn rows(client: &Client, plan: &Plan, options: &ScanOptions) -> Vec<String> {
+pub fn rows(client: &Client, plan: &Plan, options: &ScanOptions) -> Vec<String> {
     let (mut rows, mut place) = (Vec::new(), None::<Vec<u8>>);
     loop {
         let page = client.scan(plan, options, place.as_deref()).unwrap();

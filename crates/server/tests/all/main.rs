@@ -1,6 +1,7 @@
 //! The server from outside, byte by byte: one binary of tests, each with a server of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+mod archive;
 mod backup;
 mod command_line;
 mod control;

@@ -16,6 +16,8 @@ use crate::model::{ModelRow, Operation, Rng, VIEWS, entity_key};
 const ENTITIES: u64 = 16;
 /// Most turns in which a snapshot must have come.
 const TURNS_MAX: usize = 20_000;
+/// Times that a read is tried.
+const READ_TRIES: usize = 1_000;
 
 /// A version as a scan shows it: what the order of a scan is, and what it says.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +131,7 @@ impl World {
 
 impl Held {
     /// Whether it shows what it did.
-    fn check(&self, rng: &mut Rng) -> Result<u64, String> {
+    pub(super) fn check(&self, rng: &mut Rng) -> Result<u64, String> {
         let found = scan_all(&self.snapshot, rng)?;
         if found != self.expected {
             return Err(format!("now {found:?}\nwas {:?}", self.expected));
@@ -170,7 +172,7 @@ fn scan(
     let catalogue = snapshot.catalogue();
     let view = catalogue.resolve(name).map_err(|e| e.to_string())?;
     let scan_bytes = 4096 << rng.below(5);
-    let mut rows = snapshot.view(view.id, hashes, scan_bytes).map_err(|e| e.to_string())?;
+    let mut rows = patiently(|| snapshot.view(view.id, hashes.clone(), scan_bytes))?;
     while let Some((_, entity_hash, version)) = rows.peek() {
         let schema = catalogue.schema(version.schema_id).ok_or("a row of an unknown schema")?;
         let values = (!version.is_tombstone())
@@ -180,15 +182,29 @@ fn scan(
         let row = ModelRow { order, expire_at, values: values.map(by_bits) };
         let key = version.key.to_vec();
         if rng.one_in(2) {
-            rows.advance().map_err(|e| e.to_string())?;
+            patiently(|| rows.advance())?;
         } else {
             // To where it stands already: it must stay, and then go on.
-            rows.seek(entity_hash, &key).map_err(|e| e.to_string())?;
-            rows.advance().map_err(|e| e.to_string())?;
+            patiently(|| rows.seek(entity_hash, &key))?;
+            patiently(|| rows.advance())?;
         }
         seen.push(Seen { entity_hash, key, row });
     }
     Ok(())
+}
+
+/// A read that is tried again, as its reader may: an object store fails now and then.
+fn patiently<T, E: std::error::Error>(mut read: impl FnMut() -> Result<T, E>) -> Result<T, String> {
+    let mut tries = 0;
+    loop {
+        match read() {
+            Err(error) if tries == READ_TRIES || error.to_string().contains("dead") => {
+                return Err(error.to_string());
+            }
+            Err(_) => tries += 1,
+            Ok(read) => return Ok(read),
+        }
+    }
 }
 
 /// Floats are told apart by their bits.

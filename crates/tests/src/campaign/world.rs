@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use thermae_engine::archive::Archiver;
 use thermae_engine::background::Background;
+use thermae_engine::cold::{ArchiveFigures, ArchiveOptions};
 use thermae_engine::handle::WriteTicket;
 use thermae_engine::options::HotMemory;
 use thermae_engine::runtime::Stepped;
@@ -48,6 +50,12 @@ pub struct World {
     shards: Vec<Shard<SimEnv, NoService>>,
     pub(super) handle: Handle<SimEnv>,
     _lock: <SimEnv as Env>::Lock,
+    archiver: Option<Archiver<SimEnv>>,
+    /// Turns from one step of the archiver to the next.
+    pub archive_every: u64,
+    turns: u64,
+    /// `warm_for` of each view when it is defined, microseconds.
+    pub warm_for_us: [i64; VIEWS.len()],
     sent: Vec<Sent>,
     /// One history a partition.
     pub histories: Vec<PartitionHistory>,
@@ -67,6 +75,17 @@ impl World {
         World::open_in(env, Path::new(DATA), cores, tiers, histories)
     }
 
+    /// The same, with an archive.
+    pub fn open_archived(
+        env: SimEnv,
+        cores: usize,
+        tiers: Tiers,
+        histories: Vec<PartitionHistory>,
+        archive: Option<ArchiveOptions>,
+    ) -> Result<World, Error> {
+        World::open_with(env, Path::new(DATA), cores, tiers, histories, archive)
+    }
+
     /// Opens the store in a directory of a machine.
     pub fn open_in(
         env: SimEnv,
@@ -74,6 +93,17 @@ impl World {
         cores: usize,
         tiers: Tiers,
         histories: Vec<PartitionHistory>,
+    ) -> Result<World, Error> {
+        World::open_with(env, data, cores, tiers, histories, None)
+    }
+
+    fn open_with(
+        env: SimEnv,
+        data: &Path,
+        cores: usize,
+        tiers: Tiers,
+        histories: Vec<PartitionHistory>,
+        archive: Option<ArchiveOptions>,
     ) -> Result<World, Error> {
         let options = Options {
             cores,
@@ -85,16 +115,21 @@ impl World {
             flush_bytes: tiers.flush_bytes,
             preload_bytes: tiers.preload_bytes,
             hot_memory: HotMemory::Heap,
+            archive,
             ..Options::default()
         };
         let opened = thermae_engine::open(env.clone(), data, options)?;
-        let Stepped { shards, handle, lock } = opened.into_shards(|_| NoService)?;
+        let Stepped { shards, handle, lock, archiver } = opened.into_shards(|_| NoService)?;
         let next = histories.iter().flat_map(|h| &h.accepted).map(|w| w.producer_sequence).max();
         Ok(World {
             env,
             shards,
             handle,
             _lock: lock,
+            archiver,
+            archive_every: 1,
+            turns: 0,
+            warm_for_us: [0; VIEWS.len()],
             sent: Vec::new(),
             histories,
             log_order: vec![Vec::new(); cores],
@@ -114,6 +149,12 @@ impl World {
                 return false;
             }
         }
+        self.turns += 1;
+        if let Some(archiver) = &mut self.archiver
+            && self.turns.is_multiple_of(self.archive_every)
+        {
+            archiver.step();
+        }
         !self.env.is_frozen()
     }
 
@@ -123,6 +164,9 @@ impl World {
         let policies = self.histories[0].model().policies();
         for (view, policy) in views.iter_mut().zip(policies) {
             view.tiers = policy;
+        }
+        for (view, warm_for_us) in views.iter_mut().zip(self.warm_for_us) {
+            view.tiers.warm_for_us = warm_for_us;
         }
         // Its rows leave the hot table at once, so that they cross all tiers constantly.
         views[1].tiers.hot_for_us = 1;
@@ -289,6 +333,21 @@ impl World {
     /// The highest sequence that is there, of every partition.
     pub fn applied(&self) -> Vec<u64> {
         (0..PARTITIONS).map(|partition| self.handle.reads().applied(partition)).collect()
+    }
+
+    /// What the archive has done.
+    pub fn archive_figures(&self) -> ArchiveFigures {
+        self.handle.stats().archive.unwrap_or_default()
+    }
+
+    /// Whether histories can be read through the archive.
+    pub fn is_archive_found(&self) -> bool {
+        self.handle.is_archive_attached()
+    }
+
+    /// Versions in tables of superseded ones.
+    pub fn superseded_in_warm(&self) -> u64 {
+        self.handle.stats().shards.iter().map(|shard| shard.tiers.history.rows).sum()
     }
 
     /// Tables that the store knows to be damaged.

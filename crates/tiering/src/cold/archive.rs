@@ -17,10 +17,11 @@ pub fn table_path(view: &FeatureView, first_schema: SchemaId) -> String {
     format!("tables/{}/{}/v{}/s{first_schema}", view.project, view.name, view.version)
 }
 
-/// A table and the way to it. Calls wait for the object store: helper threads make them, shard threads never.
+/// A table and the way to it. A clone is the table as it was then. Calls wait for the object store: helper threads make them, shard threads never.
 ///
 /// Any number may read a table. Several that write neither lose nor double rows, but one at a time may sweep
 /// and write: an old object that an attempt finds in place of its upload could be swept before the commit.
+#[derive(Clone)]
 pub struct Archive {
     objects: Arc<dyn Objects>,
     snapshot: Snapshot,

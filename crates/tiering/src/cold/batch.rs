@@ -39,6 +39,11 @@ impl Batch {
         takes
     }
 
+    /// Rows that it took; the same version may be among them more than once.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Bytes that the rows take.
     pub fn bytes(&self) -> usize {
         self.arena.len() + std::mem::size_of_val(&self.rows[..])

@@ -93,6 +93,12 @@ impl ColdError {
     }
 }
 
+impl From<ColdError> for crate::WarmError {
+    fn from(error: ColdError) -> Self {
+        Self::Archive { is_damage: error.is_damage(), source: Box::new(error) }
+    }
+}
+
 impl From<parquet::errors::ParquetError> for ColdError {
     fn from(error: parquet::errors::ParquetError) -> Self {
         Self::Encode(error.to_string())

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thermae_formats::schema::TierPolicy;
-use thermae_formats::{NO_TIME, ViewId};
+use thermae_formats::ViewId;
 
 use super::FileRef;
 use super::write::DAY_US;
@@ -139,46 +138,6 @@ pub fn expired<'a>(
     let past =
         |file: &&FileRef| crate::merge::is_past(file.event_times.1, keep_for_us, slowest_watermark);
     files.filter(past).map(|file| file.path.clone()).collect()
-}
-
-/// What is known of a version in the warm tier that may leave it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WarmVersion {
-    /// Its sequence in its partition.
-    pub sequence: u64,
-    /// Its event time, in microseconds UTC.
-    pub event_time: i64,
-    /// Its own end, or `NO_TIME`.
-    pub expire_at: i64,
-    /// Whether it is the newest of its key.
-    pub is_newest: bool,
-    /// Whether it is a tombstone.
-    pub is_tombstone: bool,
-}
-
-/// Whether a version may leave warm, because the archive has it: its `warm_for` has passed, and the sequence lies
-/// before `archived` of its partition, which a file gets to only committed and verified.
-///
-/// The newest version of a key stays while it can be served: until its `ttl` has passed (0 never does) or its own
-/// expiry. A newest tombstone stays as well, since what it deletes would come back without it; `keep_for` alone
-/// ends it.
-pub fn may_leave_warm(
-    version: &WarmVersion,
-    policy: &TierPolicy,
-    ttl_us: i64,
-    serves_from_cold: bool,
-    archived: u64,
-    now_us: i64,
-) -> bool {
-    let is_older =
-        |bound_us: i64| bound_us != 0 && version.event_time < now_us.saturating_sub(bound_us);
-    let may_move = is_older(policy.warm_for_us) && version.sequence < archived;
-    if !version.is_newest {
-        return may_move;
-    }
-    let expired = version.expire_at != NO_TIME && version.expire_at <= now_us;
-    let served = !is_older(ttl_us) && !expired;
-    may_move && !version.is_tombstone && (!served || serves_from_cold)
 }
 
 /// Whether an object that no commit names may go: written at `modified_us`, and taken out of the table at

@@ -38,6 +38,7 @@ pub struct ColdScan {
     /// First row that is not fetched.
     next_row: u64,
     portion_rows: u64,
+    portion_rows_max: u64,
     reader: Option<ParquetRecordBatchReader>,
     batch: Option<Batch>,
     row: Option<Row>,
@@ -96,6 +97,7 @@ impl ColdScan {
             mask,
             next_row: 0,
             portion_rows: FENCE_ROWS as u64,
+            portion_rows_max: u64::MAX,
             reader: None,
             batch: None,
             row: None,
@@ -104,6 +106,15 @@ impl ColdScan {
         };
         scan.advance()?;
         Ok(scan)
+    }
+
+    /// Has it fetch about `bytes` at a time at most, but never fewer rows than lie between two fences.
+    #[must_use]
+    pub fn fetching(mut self, bytes: u64) -> Self {
+        let file = self.file.file();
+        let row_bytes = (file.bytes / file.rows.max(1)).max(1);
+        self.portion_rows_max = (bytes / row_bytes).max(FENCE_ROWS as u64);
+        self
     }
 
     /// Goes to the next row, its key and times only.
@@ -165,7 +176,7 @@ impl ColdScan {
             let within = self.next_row - rows.start..end - rows.start;
             self.reader = Some(self.open_rows(group, within)?);
             self.next_row = end;
-            self.portion_rows = self.portion_rows.saturating_mul(2);
+            self.portion_rows = self.portion_rows.saturating_mul(2).min(self.portion_rows_max);
         }
     }
 

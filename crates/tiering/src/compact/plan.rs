@@ -70,6 +70,8 @@ pub struct TreeState<'a> {
     /// Every row of an earlier event time is past its view's `keep_for`; `None`: some view keeps for
     /// ever.
     pub expired_before: Option<i64>,
+    /// Tables of `history` much of which the archive has and `warm_for` has passed for.
+    pub departing: &'a [u64],
     /// Bytes that may still be written to the disk.
     pub free_bytes: u64,
 }
@@ -126,7 +128,12 @@ pub fn plan(state: &TreeState<'_>, policy: &CompactionPolicy) -> Plan {
         return Plan::Nothing;
     }
     let wanted = [merge_latest(state, policy), rewrite_oldest(state, policy)];
-    let wanted: Vec<_> = wanted.into_iter().flatten().chain(merge_history(state, policy)).collect();
+    let wanted: Vec<_> = wanted
+        .into_iter()
+        .flatten()
+        .chain(merge_history(state, policy))
+        .chain(rewrite_departing(state))
+        .collect();
     let fits = |merge: &&Compaction| {
         state.free_bytes >= merge.input_bytes().saturating_add(policy.reserve_bytes)
     };
@@ -257,6 +264,16 @@ fn merge_history(state: &TreeState<'_>, policy: &CompactionPolicy) -> Option<Com
     let group = groups.find(|group| group.len() >= policy.history_fan_in.max(2))?;
     let inputs = group.iter().take(4 * policy.history_fan_in).copied().collect();
     Some(Compaction { kind: TableKind::History, inputs, is_last_run: false })
+}
+
+/// A history table that gives space back when it is rewritten alone. Its number is named once: what it
+/// becomes is another table, which is named again only when much of that may go.
+fn rewrite_departing(state: &TreeState<'_>) -> Option<Compaction> {
+    let goes = |table: &&TableRef| {
+        state.departing.contains(&table.file_id) && state.is_free(table) && state.is_sound(table)
+    };
+    let table = state.history.iter().find(goes)?;
+    Some(Compaction { kind: TableKind::History, inputs: vec![*table], is_last_run: false })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::source::TableSource;
 use super::windows::{MOST_PARTS, Window};
 use crate::WarmError;
 use crate::buffers::Buffers;
+use crate::departures::Departures;
 use crate::files::{Garbage, Made, WarmFiles};
 use crate::flush::{Progress, STEP_BYTES};
 use crate::merge::{Entry, Fate, Merge, Together};
@@ -22,6 +23,7 @@ use crate::tree::{Commit, Outputs};
 pub(crate) struct Merging<E: Env> {
     compaction: Compaction,
     rules: Arc<Rules>,
+    departures: Arc<Departures>,
     merge: Option<Merge<TableSource<E>>>,
     writers: Writers<E>,
     pub outputs: Outputs<E>,
@@ -43,6 +45,7 @@ impl<E: Env> Merging<E> {
         compaction: Compaction,
         tables: &[Arc<Table<E::File>>],
         rules: Arc<Rules>,
+        departures: Arc<Departures>,
         buffers: &Buffers,
     ) -> Result<Self, WarmError> {
         let sources = tables.iter().map(|table| TableSource::new(table, buffers.scan_bytes));
@@ -55,6 +58,7 @@ impl<E: Env> Merging<E> {
         Ok(Self {
             compaction,
             rules,
+            departures,
             merge: Some(Merge::new(sources, together)),
             writers: Writers { latest: None, history: Default::default(), window },
             outputs: Outputs::default(),
@@ -99,7 +103,10 @@ impl<E: Env> Merging<E> {
                 }
                 TableKind::History => &group[..1],
             };
-            for entry in superseded.iter().filter(|entry| fate(entry, false) == Fate::ToHistory) {
+            let stays = |entry: &&Entry<'_>| {
+                fate(entry, false) == Fate::ToHistory && !self.departures.may_leave(entry)
+            };
+            for entry in superseded.iter().filter(stays) {
                 put(self.writers.history(entry.2.event_time, files, &mut made)?, entry)?;
             }
         }

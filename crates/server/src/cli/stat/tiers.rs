@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Figures, Served};
+use super::{Figures, Served, archive};
 use crate::table::{Table, bytes, thousands};
 
 /// What is shown of the tiers of one shard, or of all of them together.
@@ -84,9 +84,12 @@ pub(super) fn show(figures: &Figures, now_us: i64) -> String {
     let shards = &figures.engine.shards;
     let all = shards.iter().fold(Tiers::default(), |sum, shard| sum.and(&shard.tiers));
     let incomplete = shards.iter().filter(|shard| !shard.tiers.hot.is_complete).count();
-    let mut parts = vec![table(&all, figures.server.views.values(), now_us).for_stdout()];
-    parts.push(facts(&all, incomplete, shards.len()).join("\n") + "\n");
+    let mut parts = vec![table(figures, &all, now_us).for_stdout()];
+    let mut facts = facts(&all, incomplete, shards.len());
+    facts.push(archive::fact(figures.engine.archive.as_ref()));
+    parts.push(facts.join("\n") + "\n");
     let mut notes = Vec::new();
+    notes.extend(figures.engine.archive.as_ref().and_then(|archive| archive.trouble.clone()));
     for shard in shards {
         if let Some(why) = &shard.tiers.trouble {
             notes.push(format!("shard {}: {why}", shard.shard));
@@ -114,8 +117,8 @@ pub(super) fn show(figures: &Figures, now_us: i64) -> String {
     parts.join("\n")
 }
 
-fn table<'a>(all: &Tiers, views: impl Iterator<Item = &'a Served>, now_us: i64) -> Table {
-    let read: u64 = views.map(Served::keys).sum();
+fn table(figures: &Figures, all: &Tiers, now_us: i64) -> Table {
+    let read: u64 = figures.server.views.values().map(Served::keys).sum();
     let Tiers { hot, memtable, latest, history, movement, reads, .. } = all;
     let below = reads.warm_hits + reads.misses_filtered + reads.misses_read;
     let mut table = Table::new(["tier", ">rows", ">bytes", ">hit rate", "age", "movement"]);
@@ -134,6 +137,10 @@ fn table<'a>(all: &Tiers, views: impl Iterator<Item = &'a Served>, now_us: i64) 
     tier("latest", latest.rows, latest.bytes, rate, latest.age(now_us), moved);
     let moved = format!("{} tables dropped", thousands(movement.dropped_tables));
     tier("history", history.rows, history.bytes, "-".to_owned(), history.age(now_us), moved);
+    if let Some(archive) = &figures.engine.archive {
+        let (none, moved) = ("-".to_owned(), archive.movement());
+        tier("cold", archive.rows, archive.bytes, none.clone(), none, moved);
+    }
     table
 }
 

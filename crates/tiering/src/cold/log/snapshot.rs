@@ -9,8 +9,9 @@ use super::action::{Action, MetaData, decode};
 use crate::cold::objects::{ObjectError, Objects};
 use crate::cold::{ARCHIVE_VERSION, ColdError, FileRef, Store};
 
-/// Times that a commit which does not verify is read, before it counts as damaged: an answer may come cut.
-const READ_ATTEMPTS: usize = 3;
+/// Times that a commit is read which does not verify, before it counts as damaged, or whose read fails: an answer
+/// may come cut, or not at all, and a table has thousands of commits to be read one after the other.
+const READ_ATTEMPTS: usize = 8;
 
 /// A table's files, and how far each partition is archived in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +152,10 @@ impl Snapshot {
             let bytes = match objects.get(&path) {
                 Ok(bytes) => bytes,
                 Err(ObjectError::NotFound) => return Ok(false),
+                Err(error) if error.is_transient() && attempt < READ_ATTEMPTS => {
+                    attempt += 1;
+                    continue;
+                }
                 Err(error) => return Err(ColdError::objects("read", &path, error)),
             };
             match decode(self.next_version, &bytes) {

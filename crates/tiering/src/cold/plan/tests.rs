@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
 use thermae_formats::SchemaId;
-use thermae_formats::schema::History;
 
 use super::*;
 use crate::testing::Rng;
@@ -156,41 +155,6 @@ fn a_file_ends_when_its_last_row_is_past_keep_for() {
             "{keep_for_us} at {watermark:?}"
         );
     }
-}
-
-#[test]
-fn a_version_leaves_warm_only_when_it_is_old_archived_and_not_to_be_served() {
-    let policy = TierPolicy { warm_for_us: 100, history: History::Full, ..TierPolicy::default() };
-    let base = WarmVersion {
-        sequence: 9,
-        event_time: 1_000,
-        expire_at: NO_TIME,
-        is_newest: false,
-        is_tombstone: false,
-    };
-    let newest = WarmVersion { is_newest: true, ..base };
-    // Of version, ttl, serve_from_cold, archived, now: whether it may leave.
-    let cases = [
-        (base, 0, false, 10, 1_101, true),
-        (base, 0, false, 10, 1_100, false),
-        (base, 0, false, 9, 9_999, false),
-        (newest, 0, false, 10, 9_999, false),
-        (newest, 500, false, 10, 1_500, false),
-        (newest, 500, false, 10, 1_501, true),
-        (newest, 50, false, 10, 1_100, false),
-        (newest, 0, true, 10, 1_101, true),
-        (newest, 0, true, 9, 1_101, false),
-        (WarmVersion { expire_at: 1_200, ..newest }, 0, false, 10, 1_199, false),
-        (WarmVersion { expire_at: 1_200, ..newest }, 0, false, 10, 1_200, true),
-        (WarmVersion { is_tombstone: true, ..newest }, 50, true, 10, 9_999, false),
-        (WarmVersion { is_tombstone: true, ..base }, 0, false, 10, 9_999, true),
-    ];
-    for (version, ttl_us, from_cold, archived, now_us, leaves) in cases {
-        let found = may_leave_warm(&version, &policy, ttl_us, from_cold, archived, now_us);
-        assert_eq!(found, leaves, "{version:?}, ttl {ttl_us}, archived {archived}, at {now_us}");
-    }
-    let forever = TierPolicy { warm_for_us: 0, ..policy };
-    assert!(!may_leave_warm(&base, &forever, 0, false, 10, i64::MAX), "warm without limit");
 }
 
 #[test]

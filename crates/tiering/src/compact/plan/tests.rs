@@ -47,6 +47,7 @@ impl World {
             damaged: &[],
             merges: 0,
             expired_before: None,
+            departing: &[],
             free_bytes: u64::MAX,
         }
     }
@@ -200,6 +201,7 @@ fn expired_tables_go_unread_but_never_uncover_older_ones() {
         damaged: &[],
         merges: 0,
         expired_before: Some(10),
+        departing: &[],
         free_bytes: 0,
     };
     let policy = CompactionPolicy::default();
@@ -223,6 +225,7 @@ fn a_mostly_expired_oldest_run_is_rewritten_and_a_full_disk_pauses_with_a_reason
         damaged: &[],
         merges: 0,
         expired_before: Some(50),
+        departing: &[],
         free_bytes: 1_050,
     };
     let inputs = vec![latest[1]];
@@ -266,4 +269,22 @@ fn nothing_is_merged_over_a_damaged_run_and_both_sides_of_it_are_merged() {
     assert_eq!(plan(&state, &policy), Plan::Nothing);
     let state = TreeState { expired_before: Some(2), ..state };
     assert_eq!(plan(&state, &policy), Plan::Drop { file_ids: all.iter().rev().copied().collect() });
+}
+
+#[test]
+fn a_table_that_departs_is_rewritten_alone_when_nothing_else_is_wanted() {
+    let (policy, mut world) = (CompactionPolicy::default(), World::new(1_000));
+    world.history =
+        (1..=3).map(|id| table(id, TableKind::History, 1 << (8 * id), (0, 1))).collect();
+    let departing = |departing, damaged, in_work| {
+        let state = TreeState { departing, damaged, in_work, ..world.state() };
+        match plan(&state, &policy) {
+            Plan::Merge(merge) => merge.inputs.iter().map(|table| table.file_id).collect(),
+            _ => Vec::new(),
+        }
+    };
+    assert_eq!(departing(&[], &[], &[]), [0; 0]);
+    assert_eq!(departing(&[2, 9], &[], &[]), [2]);
+    assert_eq!(departing(&[2], &[2], &[]), [0; 0], "damaged");
+    assert_eq!(departing(&[2], &[], &[2]), [0; 0], "at work");
 }

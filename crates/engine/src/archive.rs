@@ -1,0 +1,17 @@
+//! The archive at work: what is in tables is copied to Parquet files on an object store, and then may leave the
+//! tables.
+//!
+//! A helper thread does it in small steps ([`Archiver::step`]); no shard waits for it. Each round: it asks every
+//! shard for its tables (`flushed.rs`), looks once through those that are new (`survey.rs`), archives what they
+//! have beyond the archive's own marks (`collect.rs`), tends the files, and then tells the merges what may leave
+//! the warm tier (`hand_over.rs`). Readers find the newest tables on the shelf (`cold/shelf.rs`).
+
+mod archiver;
+mod attach;
+mod collect;
+mod hand_over;
+mod survey;
+mod thread;
+
+pub use archiver::{Archiver, Step};
+pub(crate) use thread::ArchiverThread;

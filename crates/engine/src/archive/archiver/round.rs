@@ -1,0 +1,51 @@
+//! What a round of the archiver goes by: what the shards had in tables when they were asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thermae_env::Env;
+use thermae_formats::table::TableKind;
+use thermae_tiering::tree::Run;
+
+use crate::catalogue::Catalogue;
+use crate::flushed::{FlushedMark, TablesCut};
+
+/// The tables of all shards, and what of the log is in them.
+pub struct Round<E: Env> {
+    /// By number.
+    pub tables: BTreeMap<u64, Run<E>>,
+    /// By partition.
+    pub marks: BTreeMap<u16, FlushedMark>,
+    /// One that knows every schema of their rows.
+    pub catalogue: Arc<Catalogue>,
+}
+
+impl<E: Env> Default for Round<E> {
+    fn default() -> Self {
+        Self { tables: BTreeMap::new(), marks: BTreeMap::new(), catalogue: Arc::default() }
+    }
+}
+
+impl<E: Env> Round<E> {
+    /// Adds a shard's.
+    pub fn take(&mut self, cut: TablesCut<E>) {
+        self.tables.extend(cut.tree.runs().map(|run| (run.table_ref.file_id, run.clone())));
+        self.marks.extend(cut.marks.iter().map(|mark| (mark.partition, *mark)));
+    }
+
+    /// First sequence of a partition that is not in a table.
+    pub fn next_sequence(&self, partition: u16) -> u64 {
+        self.marks.get(&partition).map_or(1, |mark| mark.next_sequence)
+    }
+
+    /// The newest event time of the partition that is furthest behind; those without rows do not count.
+    pub fn slowest_watermark(&self) -> Option<i64> {
+        self.marks.values().filter_map(|mark| mark.watermark).min()
+    }
+
+    /// Numbers of the tables of superseded versions.
+    pub fn history(&self) -> impl Iterator<Item = u64> {
+        let history = |run: &&Run<E>| run.table_ref.kind == TableKind::History;
+        self.tables.values().filter(history).map(|run| run.table_ref.file_id)
+    }
+}

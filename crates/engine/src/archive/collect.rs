@@ -1,0 +1,92 @@
+//! The rows of a batch, taken out of tables a few at a time.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use thermae_env::Env;
+use thermae_formats::ViewId;
+use thermae_formats::hash::{SLOTS, partition_of};
+use thermae_tiering::WarmError;
+use thermae_tiering::cold::Batch;
+use thermae_tiering::table::{Scratch, Table, ViewRows};
+
+/// Rows taken in one step.
+const STEP_ROWS: usize = 16 << 10;
+/// Bytes read at a time.
+const SCAN_BYTES: usize = 256 << 10;
+
+/// A batch that is being filled.
+pub struct Collect<E: Env> {
+    /// What there is of it.
+    pub batch: Batch,
+    view: ViewId,
+    hashes: RangeInclusive<u64>,
+    tables: Vec<Arc<Table<E::File>>>,
+    rows: Option<ViewRows<E::File>>,
+    scratch: Scratch,
+}
+
+impl<E: Env> Collect<E> {
+    /// An empty batch, to be filled from `tables`.
+    pub fn new(batch: Batch, partitions: u16, tables: Vec<Arc<Table<E::File>>>) -> Self {
+        let (view, advances) = (batch.columns().view(), batch.advances());
+        let (first, last) = (advances.keys().next(), advances.keys().next_back());
+        let hashes = hashes_of(*first.unwrap_or(&0), *last.unwrap_or(&0), partitions);
+        Self { batch, view, hashes, tables, rows: None, scratch: Scratch::new() }
+    }
+
+    /// Takes some rows; true when all are there.
+    ///
+    /// # Errors
+    /// A table cannot be read; the batch is of no use then.
+    pub fn step(&mut self) -> Result<bool, WarmError> {
+        let Some(rows) = &mut self.rows else {
+            let Some(table) = self.tables.pop() else { return Ok(true) };
+            self.rows = table.view_rows(self.view, &self.hashes, SCAN_BYTES);
+            if let Some(rows) = &mut self.rows {
+                rows.seek(*self.hashes.start(), &[], &mut self.scratch)?;
+            }
+            return Ok(false);
+        };
+        for _ in 0..STEP_ROWS {
+            let Some((entity_hash, version)) = rows.peek() else {
+                self.rows = None;
+                return Ok(false);
+            };
+            self.batch.push(entity_hash, &version);
+            rows.advance(&mut self.scratch)?;
+        }
+        Ok(false)
+    }
+}
+
+/// Entity hashes of the partitions from `first` to `last`.
+fn hashes_of(first: u16, last: u16, partitions: u16) -> RangeInclusive<u64> {
+    let slots = (0..SLOTS).map(|slot| u64::from(slot) << 52);
+    let within = |begin: &u64| (first..=last).contains(&partition_of(*begin, partitions));
+    let mut slots = slots.filter(within);
+    let begin = slots.next().unwrap_or(0);
+    let end = slots.next_back().unwrap_or(begin);
+    begin..=(end | ((1 << 52) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hashes_are_those_of_the_partitions_and_no_others() {
+        for partitions in [1, 3, 64, 4096] {
+            for (first, last) in [(0, 0), (0, partitions - 1), (partitions / 2, partitions / 2)] {
+                let hashes = hashes_of(first, last, partitions);
+                let (begin, end) = (*hashes.start(), *hashes.end());
+                assert_eq!(partition_of(begin, partitions), first);
+                assert_eq!(partition_of(end, partitions), last);
+                let outside = [begin.checked_sub(1), end.checked_add(1)];
+                for hash in outside.into_iter().flatten() {
+                    assert!(!(first..=last).contains(&partition_of(hash, partitions)));
+                }
+            }
+        }
+    }
+}

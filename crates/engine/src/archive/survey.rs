@@ -1,0 +1,120 @@
+//! Which rows lie in a table of the warm tier: read through once, remembered as long as the table is there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thermae_env::File;
+use thermae_formats::ViewId;
+use thermae_formats::hash::partition_of;
+use thermae_tiering::WarmError;
+use thermae_tiering::table::{Table, TableScan};
+
+/// Rows looked at in one step.
+const STEP_ROWS: usize = 16 << 10;
+/// Bytes read at a time.
+const SCAN_BYTES: usize = 256 << 10;
+
+/// The rows of one view and partition in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Least and greatest sequence.
+    pub sequences: (u64, u64),
+    /// Least and greatest event time, microseconds UTC.
+    pub event_times: (i64, i64),
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What lies in a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// By view and partition.
+    pub extents: BTreeMap<(ViewId, u16), Extent>,
+}
+
+impl Extent {
+    /// Bytes of rows from the sequence `from` on, up to `to`, taken to lie evenly.
+    pub fn bytes_between(&self, from: u64, to: u64) -> u64 {
+        let (least, greatest) = self.sequences;
+        let (begin, end) = (from.max(least), to.min(greatest.saturating_add(1)));
+        if begin >= end {
+            return 0;
+        }
+        share(self.bytes, end - begin, greatest - least + 1).max(1)
+    }
+
+    /// Bytes of rows of an event time before `before_us`, taken to lie evenly.
+    pub fn bytes_before(&self, before_us: i64) -> u64 {
+        let (oldest, newest) = self.event_times;
+        if newest < before_us {
+            return self.bytes;
+        }
+        let part = before_us.saturating_sub(oldest).max(0).unsigned_abs();
+        share(self.bytes, part, newest.abs_diff(oldest).max(1))
+    }
+}
+
+fn share(bytes: u64, part: u64, whole: u64) -> u64 {
+    let of = u128::from(bytes) * u128::from(part.min(whole)) / u128::from(whole.max(1));
+    u64::try_from(of).unwrap_or(u64::MAX)
+}
+
+/// A look through a table.
+pub struct Survey<F> {
+    scan: TableScan<F>,
+    partitions: u16,
+    contents: Contents,
+}
+
+impl<F: File> Survey<F> {
+    /// Before the first row.
+    pub fn new(table: &Arc<Table<F>>, partitions: u16) -> Self {
+        Self { scan: table.scan_by(SCAN_BYTES), partitions, contents: Contents::default() }
+    }
+
+    /// Looks at some rows; what lies in the table, when all were looked at.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn step(&mut self) -> Result<Option<Contents>, WarmError> {
+        for _ in 0..STEP_ROWS {
+            let Some(row) = self.scan.next()? else {
+                return Ok(Some(std::mem::take(&mut self.contents)));
+            };
+            let (sequence, event_time) = (row.version.sequence, row.version.event_time);
+            let place = (row.view, partition_of(row.entity_hash, self.partitions));
+            let extent = self.contents.extents.entry(place).or_insert(Extent {
+                sequences: (sequence, sequence),
+                event_times: (event_time, event_time),
+                bytes: 0,
+            });
+            extent.bytes += row.version.encoded_bytes() as u64;
+            let (least, greatest) = extent.sequences;
+            extent.sequences = (least.min(sequence), greatest.max(sequence));
+            let (oldest, newest) = extent.event_times;
+            extent.event_times = (oldest.min(event_time), newest.max(event_time));
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_a_part_are_estimated_evenly_and_never_none_where_there_is_a_row() {
+        let extent = Extent { sequences: (10, 19), event_times: (100, 200), bytes: 1_000 };
+        assert_eq!(extent.bytes_between(0, 100), 1_000);
+        assert_eq!(extent.bytes_between(15, 100), 500);
+        assert_eq!(extent.bytes_between(0, 10), 0);
+        assert_eq!(extent.bytes_between(20, 99), 0);
+        let thin = Extent { bytes: 3, ..extent };
+        assert_eq!(thin.bytes_between(19, 20), 1);
+        assert_eq!(extent.bytes_before(100), 0);
+        assert_eq!(extent.bytes_before(150), 500);
+        assert_eq!(extent.bytes_before(201), 1_000);
+        let one = Extent { event_times: (7, 7), ..extent };
+        assert_eq!((one.bytes_before(7), one.bytes_before(8)), (0, 1_000));
+    }
+}

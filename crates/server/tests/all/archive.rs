@@ -1,0 +1,97 @@
+//! `thermae serve --archive`: what has left the tables is exported as it was written, every type, every bit.
+
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+use thermae_client::{Client, Config, Plan, ScanOptions, ViewFeatures, WriteBatch};
+use thermae_formats::NO_TIME;
+
+use crate::export::{key, rows, values, view};
+use crate::process::Server;
+
+/// Most looks at the figures until everything has moved: each is a process.
+const LOOKS: usize = 10_000;
+
+fn start(folder: &Path, options: &[&str]) -> (Server, Client, Plan) {
+    let server = Server::start_with(&folder.join("data"), options);
+    let client = Client::connect(&server.address.parse().unwrap(), Config::default()).unwrap();
+    let mut view = view();
+    view.tiers.warm_for_us = 1_000_000;
+    client.apply(&json!({ "views": [view] }).to_string()).unwrap();
+    let wanted =
+        ViewFeatures { project: "test", view: "everything", version: 0, features: Vec::new() };
+    let plan = client.prepare(&[wanted]).unwrap();
+    (server, client, plan)
+}
+
+/// Figures, once they are as wanted.
+fn wait(server: &Server, is_reached: impl Fn(&Json) -> bool) -> Json {
+    let mut last = Json::Null;
+    for _ in 0..LOOKS {
+        let told = server.run(&["stat", "--json"]);
+        last = serde_json::from_slice(&told.stdout).unwrap_or_else(|e| panic!("{e}: {told:?}"));
+        if is_reached(&last["engine"]) {
+            return last;
+        }
+    }
+    panic!("never reached: {last}");
+}
+
+#[test]
+fn what_has_left_the_tables_is_exported_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, archive) = (folder.path().join("t.toml"), folder.path().join("archive"));
+    std::fs::write(&config, "archive_lag_s = 1").unwrap();
+    let config = config.to_str().unwrap();
+    let options = ["--cores", "2", "--archive", archive.to_str().unwrap(), "--config", config];
+    let (server, client, plan) = start(folder.path(), &options);
+    let handle = client.view("test", "everything").unwrap();
+    let mut batch = WriteBatch::put(&handle);
+    // Five versions of each of 40 entities, a day apart.
+    for n in 0..200 {
+        let created = if n % 3 == 0 { NO_TIME } else { 1_600_000_000_000_000 };
+        let event_time = 1_500_000_000_000_000 + 86_400_000_000 * i64::from(n / 40);
+        batch.push(&key(n), event_time, created, &values(n)).unwrap();
+    }
+    assert!(client.write(&mut batch).unwrap().all_ok());
+    let expected = rows(&client, &plan, &ScanOptions::default());
+    assert_eq!(expected.len(), 200);
+    let has_left = |engine: &Json| {
+        let shards = engine["shards"].as_array().unwrap();
+        let superseded =
+            |shard: &Json| shard["tiers"]["history"]["rows"].as_u64().unwrap_or(u64::MAX);
+        engine["archive"]["rows"] == 200
+            && shards
+                .iter()
+                .all(|shard| shard["tiers"]["memtable"]["rows"] == 0 && superseded(shard) == 0)
+    };
+    wait(&server, has_left);
+    assert_eq!(rows(&client, &plan, &ScanOptions::default()), expected);
+    assert_eq!(server.metric("thermae_archive_rows"), 200);
+    let told = server.run(&["stat", "--tiers"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("cold") && told.contains("200 archived"), "{told}");
+    let file = folder.path().join("e.ndjson");
+    let exported = server.run(&["export", "everything", "--out", file.to_str().unwrap(), "--json"]);
+    let told: Json = serde_json::from_slice(&exported.stdout).unwrap();
+    assert_eq!(told["rows"], 200);
+    assert_eq!(server.stop(), 0);
+    // Another number of shards, and rows that came later.
+    let options = ["--cores", "1", "--archive", archive.to_str().unwrap(), "--config", config];
+    let (server, client, plan) = start(folder.path(), &options);
+    wait(&server, |engine| engine["archive"]["rows"] == 200);
+    assert_eq!(rows(&client, &plan, &ScanOptions::default()), expected);
+    assert_eq!(server.stop(), 0);
+    // Without the archive it is refused, and what to do is said; the newest rows are served all the same.
+    let (server, ..) = start(folder.path(), &["--cores", "1"]);
+    let refused = server.run(&[
+        "export",
+        "everything",
+        "--out",
+        folder.path().join("x.csv").to_str().unwrap(),
+    ]);
+    assert_ne!(refused.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("without the archive"), "{said}");
+    assert_eq!(server.stop(), 0);
+}

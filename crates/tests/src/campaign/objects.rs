@@ -1,0 +1,103 @@
+//! An object store that fails by its seed, and dies with the machine that uses it.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use thermae_env::SimEnv;
+use thermae_tiering::cold::{Listed, MemoryObjects, ObjectError, Objects, PutNew};
+
+use crate::model::Rng;
+
+/// One life of a machine's way to an object store that outlives it.
+pub struct FailingObjects {
+    inner: Arc<MemoryObjects>,
+    env: SimEnv,
+    rng: Mutex<Rng>,
+    /// One call in so many fails; 0: none.
+    one_in: u64,
+    /// Calls until the machine stops; `u64::MAX`: it does not for their sake.
+    calls_left: AtomicU64,
+    /// Calls that failed.
+    pub failed: AtomicU64,
+}
+
+/// What becomes of one call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Works,
+    /// It was not done.
+    FailsBefore,
+    /// It was done, and the answer is lost.
+    FailsAfter,
+    /// The answer comes cut short.
+    Truncated,
+}
+
+impl FailingObjects {
+    /// The way of the machine `env` to `inner`.
+    pub fn new(inner: Arc<MemoryObjects>, env: SimEnv, rng: &mut Rng) -> Self {
+        let one_in = [0, 8, 16, 60][rng.below(4) as usize];
+        let calls_left = if rng.one_in(3) { rng.below(120) } else { u64::MAX };
+        let (rng, calls_left) = (Mutex::new(Rng::new(rng.next_u64())), AtomicU64::new(calls_left));
+        Self { inner, env, rng, one_in, calls_left, failed: AtomicU64::new(0) }
+    }
+
+    fn fate(&self) -> Result<Fate, ObjectError> {
+        match self.calls_left.load(Ordering::Relaxed) {
+            // The call may have taken effect when the machine stops.
+            0 => self.env.crash_after(0),
+            u64::MAX => {}
+            left => self.calls_left.store(left - 1, Ordering::Relaxed),
+        }
+        if self.env.is_frozen() {
+            return Err(ObjectError::Refused("the machine is dead".to_owned()));
+        }
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.one_in == 0 || !rng.one_in(self.one_in) {
+            return Ok(Fate::Works);
+        }
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        Ok([Fate::FailsBefore, Fate::FailsAfter, Fate::Truncated][rng.below(3) as usize])
+    }
+
+    fn around<T>(&self, call: impl FnOnce() -> Result<T, ObjectError>) -> Result<T, ObjectError> {
+        match self.fate()? {
+            Fate::FailsBefore => Err(ObjectError::NoAnswer("503".to_owned())),
+            Fate::FailsAfter => call().and(Err(ObjectError::NoAnswer("reset".to_owned()))),
+            Fate::Works | Fate::Truncated => call(),
+        }
+    }
+}
+
+impl Objects for FailingObjects {
+    fn put_new(&self, path: &str, bytes: Bytes) -> Result<PutNew, ObjectError> {
+        self.around(|| self.inner.put_new(path, bytes))
+    }
+
+    fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
+        let fate = self.fate()?;
+        if matches!(fate, Fate::FailsBefore | Fate::FailsAfter) {
+            return Err(ObjectError::NoAnswer("503".to_owned()));
+        }
+        let bytes = self.inner.get_range(path, range)?;
+        if fate == Fate::Works {
+            return Ok(bytes);
+        }
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(bytes.slice(..rng.below(bytes.len() as u64 + 1) as usize))
+    }
+
+    fn get(&self, path: &str) -> Result<Bytes, ObjectError> {
+        self.get_range(path, 0..u64::MAX)
+    }
+
+    fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, ObjectError> {
+        self.around(|| self.inner.list(prefix, after))
+    }
+
+    fn delete(&self, path: &str) -> Result<(), ObjectError> {
+        self.around(|| self.inner.delete(path))
+    }
+}

@@ -1,0 +1,240 @@
+//! A directory and its archive belong together: whatever else is found in its place is named, and nothing is lost
+//! or begun for the second time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use thermae_engine::background::Background;
+use thermae_engine::cold::ArchiveOptions;
+use thermae_engine::options::HotMemory;
+use thermae_engine::runtime::{Stepped, open};
+use thermae_engine::{
+    Ack, Error, NoService, Options, Outcome, RowWrite, Scan, ScanOptions, WriteBatch, WriteKind,
+};
+use thermae_env::SimEnv;
+use thermae_formats::{
+    Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, encode_key,
+};
+use thermae_tiering::cold::plan::ArchivePolicy;
+use thermae_tiering::cold::{MemoryObjects, Objects};
+
+const TURNS: usize = 20_000;
+const KEYS: i64 = 20;
+/// Versions of each.
+const VERSIONS: i64 = 30;
+
+/// A store of one shard, turned by the test.
+struct Small {
+    stepped: Stepped<SimEnv, NoService>,
+    is_archiving: bool,
+}
+
+fn join_keys() -> Vec<JoinKey> {
+    vec![JoinKey::new("id", KeyType::Int64)]
+}
+
+impl Small {
+    fn open(env: &SimEnv, objects: Option<&Arc<MemoryObjects>>) -> Small {
+        let mut small = Self::open_idle(env, objects);
+        small.is_archiving = true;
+        small
+    }
+
+    /// The same, with an archiver that does nothing yet.
+    fn open_idle(env: &SimEnv, objects: Option<&Arc<MemoryObjects>>) -> Small {
+        let archive = objects.map(|objects| {
+            let policy = ArchivePolicy { lag_us: 0, ..ArchivePolicy::default() };
+            let objects = Arc::clone(objects) as Arc<dyn Objects>;
+            ArchiveOptions { policy, round_us: 1_000, ..ArchiveOptions::new(objects) }
+        });
+        let options = Options {
+            memory_bytes: 8 << 20,
+            spin_us: 0,
+            background: Background::Inline,
+            flush_bytes: 16 << 10,
+            hot_memory: HotMemory::Heap,
+            archive,
+            ..Options::default()
+        };
+        let opened = open(env.clone(), Path::new("/data"), options).unwrap();
+        let stepped = opened.into_shards(|_| NoService).unwrap();
+        let mut small = Small { stepped, is_archiving: false };
+        let note = Feature::new("note", Scalar::String);
+        let mut view = FeatureView::new("test", "notes", join_keys(), vec![note]);
+        view.tiers.warm_for_us = 1;
+        let waiter = small.stepped.handle.submit_apply(&[view]).unwrap();
+        small.turn_until(|_| waiter.poll().pop().map(|applied| applied.unwrap()));
+        small
+    }
+
+    fn turn(&mut self) {
+        assert!(self.stepped.shards[0].turn().unwrap());
+        if let Some(archiver) = self.stepped.archiver.as_mut().filter(|_| self.is_archiving) {
+            archiver.step();
+        }
+    }
+
+    fn turn_until<T>(&mut self, mut is_reached: impl FnMut(&Self) -> Option<T>) -> T {
+        for _ in 0..TURNS {
+            if let Some(reached) = is_reached(self) {
+                return reached;
+            }
+            self.turn();
+        }
+        panic!("never reached: {:?}", self.stepped.handle.stats());
+    }
+
+    fn put(&mut self, event_time: i64) {
+        let catalogue = self.stepped.handle.catalogue();
+        let schema = &catalogue.resolve("notes").unwrap().latest;
+        let mut batch = WriteBatch::new(Ack::Durable, 0);
+        for id in 0..KEYS {
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            encode_key(&join_keys(), &[KeyValue::Int(id)], &mut key).unwrap();
+            let text = Value::String(format!("{id} at {event_time}"));
+            let dense = schema.layout.encode(&[text], &mut value).unwrap();
+            let (key, value) = (batch.store(&key), batch.store(&value));
+            batch.rows.push(RowWrite {
+                kind: WriteKind::Put,
+                view_id: schema.view_id,
+                schema_id: schema.id,
+                dense,
+                event_time,
+                created_time: NO_TIME,
+                expire_at: NO_TIME,
+                producer_sequence: 0,
+                key,
+                value,
+            });
+        }
+        let mut ticket = Some(self.stepped.handle.submit(batch).unwrap());
+        let outcomes = self.turn_until(|_| {
+            let answer = ticket.take()?.poll();
+            answer.map_err(|waiting| ticket = Some(waiting)).ok()
+        });
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Ok { .. })));
+    }
+
+    /// Writes all versions, and has those that are superseded leave the tables.
+    fn fill(&mut self) {
+        (0..VERSIONS).for_each(|event_time| self.put(event_time));
+        self.turn_until(|small| {
+            let stats = small.stepped.handle.stats();
+            let archive = stats.archive.unwrap();
+            let tiers = &stats.shards[0].tiers;
+            (archive.rows == (KEYS * VERSIONS) as u64 && tiers.history.rows == 0).then_some(())
+        });
+    }
+
+    /// Versions that a scan of everything shows.
+    fn rows(&mut self) -> Result<usize, Error> {
+        let mut ticket = Some(self.stepped.handle.submit_snapshot()?);
+        let snapshot = self.turn_until(|_| {
+            let answer = ticket.take()?.poll().unwrap();
+            answer.map_err(|waiting| ticket = Some(waiting)).ok()
+        });
+        let scan = Scan::open(&snapshot, "notes", &[], &ScanOptions::default())?;
+        let rows = scan.collect::<Result<Vec<_>, _>>()?;
+        let told = |row: &thermae_engine::ScannedRow| {
+            let KeyValue::Int(id) = row.key[0] else { panic!("{row:?}") };
+            Value::String(format!("{id} at {}", row.event_time))
+        };
+        assert!(rows.iter().all(|row| row.values.as_deref() == Some(&[told(row)])));
+        Ok(rows.len())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.stepped.handle.stats().archive?.trouble
+    }
+}
+
+/// A machine whose store has let its superseded rows go to the archive.
+fn filled() -> (SimEnv, Arc<MemoryObjects>) {
+    let (env, objects) = (SimEnv::new(3), Arc::new(MemoryObjects::default()));
+    let mut small = Small::open(&env, Some(&objects));
+    small.fill();
+    assert_eq!(small.rows().unwrap(), (KEYS * VERSIONS) as usize);
+    drop(small);
+    (env.kill(), objects)
+}
+
+fn paths(objects: &MemoryObjects) -> Vec<String> {
+    objects.list("", "").unwrap().into_iter().map(|object| object.path).collect()
+}
+
+#[test]
+fn history_is_whole_again_with_the_archive_and_refused_without_it() {
+    let (env, objects) = filled();
+    let mut without = Small::open(&env, None);
+    let refused = without.rows().unwrap_err();
+    assert!(matches!(&refused, Error::Archive(_)), "{refused}");
+    drop(without);
+    let mut with = Small::open_idle(&env.kill(), Some(&objects));
+    let early = with.rows().unwrap_err().to_string();
+    assert!(early.contains("being opened"), "{early}");
+    with.is_archiving = true;
+    with.turn_until(|small| small.stepped.handle.is_archive_attached().then_some(()));
+    assert_eq!(with.rows().unwrap(), (KEYS * VERSIONS) as usize);
+}
+
+#[test]
+fn another_root_is_named_and_no_second_archive_is_begun() {
+    let (env, objects) = filled();
+    let empty = Arc::new(MemoryObjects::default());
+    let mut small = Small::open(&env, Some(&empty));
+    let trouble = small.turn_until(Small::trouble);
+    assert!(trouble.contains("has an archive already"), "{trouble}");
+    let refused = small.rows().unwrap_err().to_string();
+    assert!(refused.contains("has an archive already"), "{refused}");
+    assert_eq!(paths(&empty), [""; 0]);
+    drop(small);
+    // Of another store, and the same store's under another name.
+    let other_env = SimEnv::new(4);
+    let other = Arc::new(MemoryObjects::default());
+    let mut small = Small::open(&other_env, Some(&other));
+    small.fill();
+    drop(small);
+    let env = env.kill();
+    let small = &mut Small::open(&env, Some(&other));
+    let trouble = small.turn_until(Small::trouble);
+    assert!(trouble.contains("is that of store"), "{trouble}");
+    let marker = objects.get("thermae.archive").unwrap();
+    let text = String::from_utf8(marker.to_vec()).unwrap();
+    let id = text.lines().nth(2).unwrap();
+    let renamed = text.replace(id, &format!("id {:032x}", 5));
+    let twin = Arc::new(MemoryObjects::default());
+    twin.put_new("thermae.archive", renamed.into_bytes().into()).unwrap();
+    let small = &mut Small::open(&env.kill(), Some(&twin));
+    let trouble = small.turn_until(Small::trouble);
+    assert!(trouble.contains("another archive of this store"), "{trouble}");
+}
+
+#[test]
+fn an_archive_that_is_older_than_the_directory_is_not_gone_on_with() {
+    let (env, objects) = filled();
+    let commits = |path: &&String| path.contains("_delta_log");
+    let last = paths(&objects).iter().filter(commits).max().cloned().unwrap();
+    let commit = objects.get(&last).unwrap();
+    objects.delete(&last).unwrap();
+    let before = paths(&objects);
+    let mut small = Small::open(&env, Some(&objects));
+    let trouble = small.turn_until(Small::trouble);
+    assert!(trouble.contains("this directory has seen"), "{trouble}");
+    assert!(small.rows().is_err());
+    assert_eq!(paths(&objects), before);
+    // Restored, it goes on by itself.
+    objects.put_new(&last, commit).unwrap();
+    small.turn_until(|small| small.stepped.handle.is_archive_attached().then_some(()));
+    assert_eq!(small.rows().unwrap(), (KEYS * VERSIONS) as usize);
+}
+
+#[test]
+fn a_directory_that_is_older_than_the_archive_is_not_gone_on_with() {
+    let (_, objects) = filled();
+    // The same machine with nothing written: the store has the same id.
+    let mut small = Small::open(&SimEnv::new(3), Some(&objects));
+    let trouble = small.turn_until(Small::trouble);
+    assert!(trouble.contains("does not know of"), "{trouble}");
+    small.put(0);
+    assert_eq!(small.rows().unwrap(), KEYS as usize, "nothing has left");
+}

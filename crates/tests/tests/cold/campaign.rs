@@ -1,0 +1,29 @@
+//! A slice of the campaign over machine and object store; a longer one is for `THERMAE_COLD_RUNS`.
+
+use thermae_engine::planted::Bug;
+use thermae_tests::campaign::{ColdReport, cold_run};
+
+/// Seeds of each test run.
+const RUNS: u64 = 24;
+
+#[test]
+fn nothing_is_lost_or_doubled_while_machine_and_object_store_fail() {
+    let runs = std::env::var("THERMAE_COLD_RUNS").ok().and_then(|runs| runs.parse().ok());
+    let mut sum = ColdReport::default();
+    for seed in 0..runs.unwrap_or(RUNS) {
+        let report = cold_run(seed, None).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        sum.add(&report);
+    }
+    println!("{sum:?}");
+    assert!(sum.snapshots > 200 && sum.read_again > 100, "{sum:?}");
+    assert!(sum.archived > 5_000 && sum.batches > 200 && sum.merges > 20, "{sum:?}");
+    assert!(sum.failed_calls > 200 && sum.crashes > 10, "{sum:?}");
+    assert!(sum.left_in_warm < sum.shown / 2, "warm gives space back: {sum:?}");
+}
+
+#[test]
+fn rows_that_leave_before_they_are_archived_are_missed() {
+    let is_found = |seed: &u64| cold_run(*seed, Some(Bug::LeaveBeforeArchived)).is_err();
+    let found = (0..40).filter(is_found).count();
+    assert!(found >= 4, "found in {found} of 40 seeds");
+}

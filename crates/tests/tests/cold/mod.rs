@@ -1,0 +1,4 @@
+//! The archive at work.
+
+mod attach;
+mod campaign;
