@@ -65,7 +65,8 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     let manifests = ManifestStore::new(env.clone(), dir, recovered.manifest);
     let manifests = Arc::new(manifests.map_err(Error::from_log)?);
     manifests.remove_unnamed().map_err(Error::from_log)?;
-    let scratch = Scratch::open(env.clone(), dir, &options)?;
+    let Options { memory_bytes, training_bytes, training_threads, .. } = options;
+    let scratch = Scratch::open(env.clone(), dir, memory_bytes, training_bytes, training_threads)?;
     let owners = states
         .into_iter()
         .zip(recovered.writers)

@@ -6,7 +6,6 @@ use thermae_env::Env;
 use thermae_tiering::spill::SpillDir;
 
 use crate::error::Error;
-use crate::options::Options;
 
 /// The directory of spill files below the data directory.
 const SPILL: &str = "spill";
@@ -27,30 +26,28 @@ pub struct Scratch<E: Env> {
 }
 
 impl<E: Env> Scratch<E> {
-    /// Of a directory that is being opened: spill files that a killed process left in it are removed.
+    /// Of a directory that is being opened: spill files that a killed process left in it are removed. Bytes and
+    /// threads of 0 are the defaults, by the memory of the store.
     ///
     /// # Errors
     /// They cannot be.
-    pub fn open(env: E, data: &Path, options: &Options) -> Result<Self, Error> {
+    pub fn open(
+        env: E,
+        data: &Path,
+        memory_bytes: u64,
+        budget_bytes: usize,
+        threads: usize,
+    ) -> Result<Self, Error> {
         let dir = data.join(SPILL);
         SpillDir::clear(&env, &dir).map_err(|error| {
             Error::io(format!("clearing {}", dir.display()), std::io::Error::other(error))
         })?;
-        let share_bytes = (options.memory_bytes / SHARE_OF_MEMORY).min(DEFAULT_MOST_BYTES);
+        // Below 2^28.
+        let share_bytes = (memory_bytes / SHARE_OF_MEMORY).min(DEFAULT_MOST_BYTES) as usize;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self {
-            env,
-            dir,
-            budget_bytes: match options.training_bytes {
-                // Below 2^28.
-                0 => share_bytes as usize,
-                bytes => bytes,
-            },
-            threads: match options.training_threads {
-                0 => cores(),
-                threads => threads,
-            },
-        })
+        let budget_bytes = if budget_bytes == 0 { share_bytes } else { budget_bytes };
+        let threads = if threads == 0 { cores() } else { threads };
+        Ok(Self { env, dir, budget_bytes, threads })
     }
 
     /// A place for the spill files of one read.

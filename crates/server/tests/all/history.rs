@@ -313,3 +313,32 @@ fn what_is_wrong_is_said_with_file_row_and_column_and_no_file_is_left() {
     let in_nowhere = shop.run(&["history", "users", "--spine", &good, "--out", "/nowhere/o.csv"]);
     assert_eq!((in_nowhere.0, in_nowhere.1.contains("/nowhere")), (1, true));
 }
+
+#[test]
+fn a_backfill_is_history_and_what_is_served_stays_unless_nothing_newer_is_there() {
+    let shop = Shop::new();
+    let older = "\
+user_id,age,tags,event_time,created_time
+1,8,[],2023-12-01T00:00:00Z,2024-02-01T00:00:00Z
+1,9,[],2023-12-02T00:00:00Z,2024-02-01T00:00:00Z
+3,30,[],2023-12-02T00:00:00Z,2024-02-01T00:00:00Z
+";
+    let file = shop.file("older.csv", older);
+    let (code, told) = shop.run(&["backfill", "users", &file, "--json"]);
+    let told: Json = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &told["accepted"], &told["late"]), (0, &json!(3), &json!(2)), "{told}");
+    let again = shop.run(&["backfill", "users", &file]).1;
+    assert!(again.contains("3 duplicate") && again.contains("0 rows were written"), "{again}");
+    let get = |id: &str| {
+        let time = "2023-12-02T12:00:00Z";
+        let key = format!("user_id={id}");
+        shop.run(&["get", "users:age", "--key", &key, "--read-time", time]).1
+    };
+    assert!(get("1").contains("12") && get("3").contains("30"), "{} {}", get("1"), get("3"));
+    let spine =
+        shop.file("s.csv", "user_id,event_time\n1,2023-12-02T06:00:00Z\n1,2023-12-01T06:00:00Z\n");
+    let joined = shop.join(&spine, "o.csv", &["users:age"]);
+    assert_eq!(joined[1..], ["1,2023-12-02T06:00:00Z,9", "1,2023-12-01T06:00:00Z,8"]);
+    let (code, said) = shop.run(&["backfill", "--help"]);
+    assert!(code == 0 && said.contains("thermae backfill users"), "{said}");
+}
