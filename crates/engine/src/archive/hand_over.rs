@@ -49,8 +49,11 @@ mod tests {
     use super::*;
     use crate::archive::survey::Extent;
 
-    fn contents(of: &[(u32, u16, (u64, u64), (i64, i64), u64)]) -> Contents {
-        let extent = |(view, partition, sequences, event_times, bytes): &(u32, u16, _, _, u64)| {
+    /// View, partition, sequences, event times and bytes.
+    type Rows = (u32, u16, (u64, u64), (i64, i64), u64);
+
+    fn contents(of: &[Rows]) -> Contents {
+        let extent = |(view, partition, sequences, event_times, bytes): &Rows| {
             let extent = Extent { sequences: *sequences, event_times: *event_times, bytes: *bytes };
             ((ViewId(*view), *partition), extent)
         };

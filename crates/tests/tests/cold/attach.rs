@@ -9,7 +9,8 @@ use thermae_engine::cold::ArchiveOptions;
 use thermae_engine::options::HotMemory;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::{
-    Ack, Error, NoService, Options, Outcome, RowWrite, Scan, ScanOptions, WriteBatch, WriteKind,
+    Ack, Error, NoService, Options, Outcome, RowWrite, Scan, ScanOptions, Snapshot, WriteBatch,
+    WriteKind,
 };
 use thermae_env::SimEnv;
 use thermae_formats::{
@@ -117,12 +118,18 @@ impl Small {
 
     /// Writes all versions, and has those that are superseded leave the tables.
     fn fill(&mut self) {
-        (0..VERSIONS).for_each(|event_time| self.put(event_time));
+        self.fill_on(0);
+    }
+
+    /// Goes on from so many versions with as many again.
+    fn fill_on(&mut self, from: i64) {
+        (from..from + VERSIONS).for_each(|event_time| self.put(event_time));
         self.turn_until(|small| {
             let stats = small.stepped.handle.stats();
             let archive = stats.archive.unwrap();
             let tiers = &stats.shards[0].tiers;
-            (archive.rows == (KEYS * VERSIONS) as u64 && tiers.history.rows == 0).then_some(())
+            (archive.rows == (KEYS * (from + VERSIONS)) as u64 && tiers.history.rows == 0)
+                .then_some(())
         });
     }
 
@@ -133,7 +140,11 @@ impl Small {
             let answer = ticket.take()?.poll().unwrap();
             answer.map_err(|waiting| ticket = Some(waiting)).ok()
         });
-        let scan = Scan::open(&snapshot, "notes", &[], &ScanOptions::default())?;
+        Self::shown(&snapshot)
+    }
+
+    fn shown(snapshot: &Snapshot<SimEnv>) -> Result<usize, Error> {
+        let scan = Scan::open(snapshot, "notes", &[], &ScanOptions::default())?;
         let rows = scan.collect::<Result<Vec<_>, _>>()?;
         let told = |row: &thermae_engine::ScannedRow| {
             let KeyValue::Int(id) = row.key[0] else { panic!("{row:?}") };
@@ -175,6 +186,20 @@ fn history_is_whole_again_with_the_archive_and_refused_without_it() {
     with.is_archiving = true;
     with.turn_until(|small| small.stepped.handle.is_archive_attached().then_some(()));
     assert_eq!(with.rows().unwrap(), (KEYS * VERSIONS) as usize);
+}
+
+#[test]
+fn a_snapshot_shows_nothing_that_came_and_was_archived_after_the_shards_were_asked() {
+    let objects = Arc::new(MemoryObjects::default());
+    let mut small = Small::open(&SimEnv::new(5), Some(&objects));
+    small.fill();
+    let ticket = small.stepped.handle.submit_snapshot().unwrap();
+    (0..10).for_each(|_| small.turn());
+    // The shard has answered, and nobody has looked yet.
+    small.fill_on(VERSIONS);
+    let snapshot = ticket.poll().unwrap().ok().unwrap();
+    assert_eq!(Small::shown(&snapshot).unwrap(), (KEYS * VERSIONS) as usize);
+    assert_eq!(small.rows().unwrap(), 2 * (KEYS * VERSIONS) as usize);
 }
 
 #[test]
