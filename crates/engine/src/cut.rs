@@ -5,7 +5,10 @@
 //! instead: copying it takes less than a turn of the shard may take, and the table that a frozen one becomes
 //! is never smaller than what is copied at most.
 
+use std::sync::Arc;
+
 use thermae_env::Env;
+use thermae_tiering::erase::PendingErases;
 use thermae_tiering::history::ShardPart;
 
 /// Most bytes of a memtable that is copied: some 50 us of work.
@@ -21,11 +24,14 @@ pub struct ShardCut<E: Env> {
     pub part: ShardPart<E>,
     /// The newest event time applied in each of its partitions that has rows.
     pub watermarks: Vec<(u16, i64)>,
+    /// What was erased in them and may still lie somewhere.
+    pub erases: Arc<PendingErases>,
 }
 
 impl<E: Env> Clone for ShardCut<E> {
     fn clone(&self) -> Self {
-        Self { part: self.part.clone(), watermarks: self.watermarks.clone() }
+        let (watermarks, erases) = (self.watermarks.clone(), Arc::clone(&self.erases));
+        Self { part: self.part.clone(), watermarks, erases }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod catalogue;
 mod checkpoint;
 mod cut;
 mod digest;
+mod erase;
 pub mod error;
 pub mod fetch;
 mod flush;

@@ -8,6 +8,7 @@
 mod below;
 mod cuts;
 mod define;
+mod erasing;
 mod figures;
 mod tend;
 
@@ -30,6 +31,7 @@ use thermae_tiering::worker::{ScrubPace, Worker};
 
 use crate::background::{Background, Working};
 use crate::catalogue::{Catalogue, View};
+use crate::erase::PENDING_ERASES_MAX;
 use crate::flush;
 use crate::log::{AppendError, LogWriter, ManifestStore};
 use crate::manifests::Manifests;
@@ -46,6 +48,7 @@ use crate::room::Room;
 use crate::state::{Current, Effect, Newest, Place, ShardState};
 use crate::warm::LookUps;
 use define::{ApplyOrigin, PendingApply};
+use erasing::Erasing;
 use figures::Counters;
 use tend::{Brake, Leave};
 
@@ -100,6 +103,7 @@ pub struct Owner<E: Env> {
     fetch_at: usize,
     /// Who waits for a snapshot.
     cuts: Vec<CutWaiter<E>>,
+    erasing: Erasing,
     brake: Brake,
     /// When the hot table was last swept, monotonic nanoseconds.
     swept_ns: u64,
@@ -141,6 +145,7 @@ impl<E: Env> Owner<E> {
             fetches: VecDeque::new(),
             fetch_at: 0,
             cuts: Vec::new(),
+            erasing: Erasing::default(),
             brake: Brake::default(),
             swept_ns: 0,
             worker_trouble: None,
@@ -302,6 +307,7 @@ impl<E: Env> Owner<E> {
         let Some(row) = batch.rows.get(index as usize) else { return Step::Next };
         let hash = self.state.entity_hash(batch.key(row));
         let Some((number, partition)) = self.state.partition_mut(hash) else { return Step::Next };
+        let is_erase = matches!(row.kind, WriteKind::Erase);
         let refusal = match partition.admission(batch.producer_id, row.producer_sequence) {
             Admission::Duplicate => {
                 self.counters.duplicate += 1;
@@ -313,6 +319,10 @@ impl<E: Env> Owner<E> {
             Admission::TooManyProducers => Some(Refusal::TooManyProducers),
             // What is in doubt may be there after a restart: nothing can be judged against it.
             Admission::Fresh if self.is_failed => Some(Refusal::ReadOnly),
+            Admission::Fresh if is_erase && self.has_many_erases() => {
+                Some(Refusal::Overloaded { retry_ms: self.room.retry_ms() })
+            }
+            Admission::Fresh if is_erase => None,
             Admission::Fresh if row.event_time > now_us.saturating_add(self.future_skew_us) => {
                 Some(Refusal::FutureEventTime)
             }
@@ -375,22 +385,32 @@ impl<E: Env> Owner<E> {
             Some(merged) => (view.latest.id, merged.dense, merged.value.as_slice()),
             None => (row.schema_id, row.dense, batch.value(row)),
         };
-        let expires = row.expire_at != NO_TIME;
-        let delete = matches!(row.kind, WriteKind::Delete);
-        let reservation =
-            self.state.reserve(catalogue, view, row_hash, key, value.len(), expires)?;
+        let kind = match row.kind {
+            WriteKind::Erase => RecordKind::Erase,
+            WriteKind::Delete => RecordKind::Tombstone,
+            WriteKind::Put | WriteKind::Partial { .. } => RecordKind::Put,
+        };
+        let (times, dense, value) = match kind {
+            RecordKind::Erase => ((NO_TIME, NO_TIME, NO_TIME), false, &[][..]),
+            _ => ((row.event_time, row.created_time, row.expire_at), dense, value),
+        };
+        let expires = times.2 != NO_TIME;
+        let reservation = match kind {
+            RecordKind::Erase => None,
+            _ => self.state.reserve(catalogue, view, row_hash, key, value.len(), expires)?,
+        };
         let (number, partition) = self.state.partition_mut(entity_hash).ok_or(None)?;
         let record = Record {
-            kind: if delete { RecordKind::Tombstone } else { RecordKind::Put },
-            flags: flags(delete, dense, expires),
+            kind,
+            flags: flags(kind == RecordKind::Tombstone, dense, expires),
             schema_id,
             partition: number,
             sequence: partition.next_sequence(),
-            event_time: row.event_time,
-            created_time: row.created_time,
+            event_time: times.0,
+            created_time: times.1,
             producer_id: batch.producer_id,
             producer_sequence: row.producer_sequence,
-            expire_at: row.expire_at,
+            expire_at: times.2,
             key,
             value,
         };
@@ -401,7 +421,7 @@ impl<E: Env> Owner<E> {
                 return Err(refusal_of(&refused));
             }
         };
-        partition.note_logged(batch.producer_id, row.producer_sequence, row.event_time);
+        partition.note_logged(batch.producer_id, row.producer_sequence, record.event_time);
         self.open_is_durable |= batch.ack == Ack::Durable;
         let mut head = PendingRow::head(&record, row_hash, watermark, reservation);
         if let Some(merged) = merged {
@@ -431,6 +451,11 @@ impl<E: Env> Owner<E> {
         let keep_for_us = view.latest.definition.tiers.keep_for_us;
         let is_past = |base: &Base| is_past(base.event_time(), keep_for_us, watermark);
         Ok(newest.filter(|base| !base.is_reset(watermark) && !is_past(base)))
+    }
+
+    /// As many erases are pending as may be.
+    fn has_many_erases(&self) -> bool {
+        self.state.erases().len() >= PENDING_ERASES_MAX
     }
 
     fn refuse(&mut self, batch: &WriteBatch, row: &RowWrite, refusal: Refusal) -> Outcome {

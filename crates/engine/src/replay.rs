@@ -139,7 +139,9 @@ impl<E: Env> Rebuild<E> {
     fn apply(&mut self, record: &Record<'_>) -> Result<(), Error> {
         match record.kind {
             RecordKind::Catalogue => self.apply_definition(record),
-            RecordKind::Put | RecordKind::Tombstone => self.apply_row(record),
+            RecordKind::Put | RecordKind::Tombstone | RecordKind::Erase => {
+                self.apply_row(record)
+            },
             RecordKind::Mark => Err(Error::Invalid(
                 "the log holds a mark record, which this version does not write".to_owned(),
             )),
@@ -191,14 +193,17 @@ impl<E: Env> Rebuild<E> {
         fetch_base(state, tree, &view, hash, record)?;
         let expires = record.expire_at != NO_TIME;
         let row_hash = state.row_hash(hash, view.id);
-        let reservation = state.reserve(
-            &self.catalogue,
-            &view,
-            row_hash,
-            record.key,
-            record.value.len(),
-            expires,
-        );
+        let reservation = match record.kind {
+            RecordKind::Erase => Ok(None),
+            _ => state.reserve(
+                &self.catalogue,
+                &view,
+                row_hash,
+                record.key,
+                record.value.len(),
+                expires,
+            ),
+        };
         let reservation = reservation.map_err(|refusal| unfit(refusal.to_string()))?;
         let place =
             state.place(&self.catalogue, record).map_err(|error| unfit(error.to_string()))?;
@@ -232,6 +237,7 @@ impl<E: Env> Rebuild<E> {
                 | Step::Wait { .. }
                 | Step::Worked { .. }
                 | Step::Compacted { .. }
+                | Step::Erased { .. }
                 | Step::Paused(_) => {}
             }
         }
@@ -253,7 +259,8 @@ impl<E: Env> Rebuild<E> {
             None => old.clone(),
         };
         let Manifest { tables, trees, next_file_id, .. } = made;
-        Ok(Trees { tables, trees, next_file_id, covers_replayed: true })
+        let has_erases = self.states.iter().any(|state| !state.erases().is_empty());
+        Ok(Trees { tables, trees, next_file_id, covers_replayed: true, has_erases })
     }
 
     /// The states, the catalogue and the readers of a finished replay.
@@ -295,6 +302,7 @@ fn fetch_base<E: Env>(
     let mut found = Fetched::Absent;
     let keep = |version: &Version<'_>| found = Fetched::Row(OwnedVersion::new(version));
     tree.read_newest(view.id, entity_hash, record.key, keep).map_err(Error::from_warm)?;
+    let found = state.unless_erased(view.id, entity_hash, found);
     state.bases.put(view.id, row_hash, record.key, found);
     Ok(())
 }

@@ -203,6 +203,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                 }
                 Message::Digests(waiter) => waiter.put(self.owner.state.digests()),
                 Message::Snapshot(waiter) => self.owner.take_cut(waiter),
+                Message::Erases(query) => self.owner.take_erase_query(query),
                 Message::Stop => {
                     self.shared.stopping.store(true, Ordering::Release);
                     self.phase = Phase::Draining.max_of(self.phase);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thermae_env::Env;
 use thermae_formats::ViewId;
+use thermae_tiering::erase::PendingErases;
 use thermae_tiering::history::{HistoryRange, Retention, ShardPart, ViewHistory};
 
 use crate::catalogue::Catalogue;
@@ -31,6 +32,7 @@ pub struct Snapshot<E: Env> {
 struct Inner<E: Env> {
     parts: Vec<ShardPart<E>>,
     watermarks: Arc<[Option<i64>]>,
+    erases: Arc<PendingErases>,
     catalogue: Arc<Catalogue>,
     hash_seed: u64,
     _place: Place,
@@ -58,10 +60,22 @@ impl<E: Env> Snapshot<E> {
                 *mark = Some(*event_time);
             }
         }
+        let mut erases = PendingErases::default();
+        for erase in cuts.iter().flat_map(|cut| cut.erases.iter()) {
+            erases.insert(erase.clone());
+        }
+        let erases = Arc::new(erases);
         let parts = cuts.into_iter().map(|cut| cut.part).collect();
         let watermarks = watermarks.into();
         Snapshot {
-            inner: Arc::new(Inner { parts, watermarks, catalogue, hash_seed, _place: place }),
+            inner: Arc::new(Inner {
+                parts,
+                watermarks,
+                erases,
+                catalogue,
+                hash_seed,
+                _place: place,
+            }),
         }
     }
 
@@ -103,7 +117,9 @@ impl<E: Env> Snapshot<E> {
             return Err(Error::NotFound(format!("no feature view has the id {}", range.view.0)));
         };
         let policy = view.latest.definition.tiers;
-        let retention = Retention { policy, watermarks: Arc::clone(&self.inner.watermarks) };
+        let inner = &self.inner;
+        let (watermarks, erases) = (Arc::clone(&inner.watermarks), Arc::clone(&inner.erases));
+        let retention = Retention { policy, watermarks, erases };
         ViewHistory::open(&self.inner.parts, range, retention).map_err(Error::from_warm)
     }
 }

@@ -14,6 +14,7 @@ pub mod asof;
 pub mod buffers;
 pub mod compact;
 pub mod divide;
+pub mod erase;
 pub mod error;
 pub mod files;
 pub mod flush;

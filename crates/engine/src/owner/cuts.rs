@@ -49,7 +49,8 @@ impl<E: Env> Owner<E> {
         }
         let (memtables, tree) = (self.state.memtables.cut(), self.warm.tree().clone());
         let watermarks = self.state.watermarks().collect();
-        let cut = ShardCut { part: ShardPart { memtables, tree }, watermarks };
+        let erases = std::sync::Arc::clone(self.state.erases());
+        let cut = ShardCut { part: ShardPart { memtables, tree }, watermarks, erases };
         self.cuts.drain(..).for_each(|waiter| waiter.put(Ok(cut.clone())));
     }
 }

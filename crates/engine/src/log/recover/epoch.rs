@@ -49,8 +49,9 @@ impl<E: Env> NextEpoch<'_, E> {
             return Err(LogError::Options("epoch: the last one is reached".to_owned()));
         };
         self.remove_temporary()?;
+        let may_reuse = !trees.has_erases;
         let (mut manifest, unused) = ended.followed_by(trees);
-        let mut spares = Spares { names: free };
+        let mut spares = Spares { names: free, may_reuse };
         spares.names.extend(ended.behind_the_ends());
         self.keep_usable(&mut spares)?;
         let mut firsts = Vec::new();
@@ -63,6 +64,9 @@ impl<E: Env> NextEpoch<'_, E> {
         manifest.check().map_err(|error| LogError::Manifest(error.to_string()))?;
         manifest_store::commit(self.env, self.dir, &manifest)?;
         spares.names.extend(unused);
+        if !may_reuse {
+            self.remove_all(&mut spares)?;
+        }
         let nexts = self.tidy(&manifest, shards, spares);
         let writers = firsts.into_iter().zip(nexts).map(|(first, next)| {
             LogWriter::new(self.env, self.log_dir.to_owned(), self.options, first, next)
@@ -76,6 +80,20 @@ impl<E: Env> NextEpoch<'_, E> {
             self.env.remove(&path).map_err(|e| LogError::io("remove", &path, e))?;
         }
         Ok(())
+    }
+
+    /// Removes the spare files, surely.
+    fn remove_all(&self, spares: &mut Spares) -> Result<(), LogError> {
+        for name in spares.names.drain(..) {
+            let path = self.log_dir.join(name.to_string());
+            match self.env.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LogError::io("remove", &path, error));
+                }
+                _ => {}
+            }
+        }
+        self.env.sync_dir(self.log_dir).map_err(|e| LogError::io("sync", self.log_dir, e))
     }
 
     /// Removes spare files that no new segment can be made of.
@@ -269,15 +287,21 @@ impl Ended<'_> {
 #[derive(Debug)]
 struct Spares {
     names: Vec<SegmentName>,
+    /// Nothing that was erased may lie in them.
+    may_reuse: bool,
 }
 
 impl Spares {
     /// One of them to make segment `wanted` of: the file of that very name, if it is among them, so
     /// that no other is in the way.
     fn take(&mut self, wanted: SegmentName) -> Option<SegmentName> {
-        match self.names.iter().position(|name| *name == wanted) {
+        let of_that_name = self.names.iter().position(|name| *name == wanted);
+        let spare = match of_that_name {
             Some(at) => Some(self.names.swap_remove(at)),
-            None => self.names.pop(),
-        }
+            None if self.may_reuse => self.names.pop(),
+            None => None,
+        };
+        // A new file takes the name from the old one.
+        spare.filter(|_| self.may_reuse)
     }
 }

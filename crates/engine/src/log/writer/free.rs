@@ -41,6 +41,16 @@ impl Starts {
         self.spare.is_some()
     }
 
+    /// The oldest segment whose file was not given back.
+    pub(super) fn first(&self) -> Option<u32> {
+        self.list.front().map(|start| start.segment)
+    }
+
+    /// The segment that waits to be used again: it is not any more.
+    pub(super) const fn take_spare(&mut self) -> Option<u32> {
+        self.spare.take()
+    }
+
     /// A further segment begins.
     pub(super) fn push(&mut self, start: LogStart) {
         assert!(
@@ -107,6 +117,10 @@ impl<E: Env> LogWriter<E> {
         let Some(number) = self.starts.free(self.flight.durable()) else { return };
         self.starts.list.pop_front();
         self.stats.freed += 1;
+        if let Some(purge) = &mut self.purge {
+            purge.files.push(number);
+            return;
+        }
         if self.starts.spare.is_none() && self.stopping == Stopping::No {
             self.starts.spare = Some(number);
             return;
@@ -122,12 +136,12 @@ impl<E: Env> LogWriter<E> {
 
     /// The file to make the next segment of.
     pub(super) fn take_spare(&mut self) -> Option<PathBuf> {
-        let number = self.starts.spare.take()?;
+        let number = self.starts.take_spare()?;
         self.stats.recycled += 1;
         Some(self.path_of_number(number))
     }
 
-    fn path_of_number(&self, number: u32) -> PathBuf {
+    pub(super) fn path_of_number(&self, number: u32) -> PathBuf {
         let header = &self.segment.header;
         let name = SegmentName { epoch: header.epoch, shard: header.shard, number };
         self.log_dir.join(name.to_string())
