@@ -6,6 +6,7 @@ mod campaign;
 mod corpora;
 mod damage;
 mod engine;
+mod erase;
 mod faults;
 mod house;
 mod over_wire;

@@ -77,6 +77,7 @@ pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 2] {
         rows_digest: 3,
         marks: vec![(4, 8), (5, 1)],
         views: vec![CheckpointView { view_id: ViewId(1), rows: 7, bytes: 400 }],
+        erases: Vec::new(),
     };
     let unused = CheckpointPartition {
         number: 7,
@@ -85,6 +86,7 @@ pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 2] {
         rows_digest: 0,
         marks: Vec::new(),
         views: Vec::new(),
+        erases: Vec::new(),
     };
     let schema = CheckpointSchema {
         schema_id: SchemaId(3),

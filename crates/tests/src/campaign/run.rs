@@ -214,7 +214,7 @@ fn stir(world: &mut World, rng: &mut Rng, round: u64) -> Result<(), String> {
         let operations: Vec<_> = (0..rows)
             .map(|row| {
                 let number = (round * 1_000 + batch) * 1_000 + row;
-                Operation::draw(rng, number, ENTITIES)
+                Operation::draw_with_erases(rng, number, ENTITIES)
             })
             .collect();
         world.send(&operations, None, Ack::Durable);

@@ -249,7 +249,7 @@ fn stir(
     let mut held: Vec<Held> = Vec::new();
     for batch in 0..30 + rng.below(30) {
         let operations: Vec<_> = (0..1 + rng.below(30))
-            .map(|row| Operation::draw(rng, (round * 1_000 + batch) * 1_000 + row, ENTITIES))
+            .map(|row| Operation::draw_with_erases(rng, (round * 1_000 + batch) * 1_000 + row, ENTITIES))
             .collect();
         world.send(&operations, None, Ack::Durable);
         let is_settled = rng.one_in(2);

@@ -51,6 +51,13 @@ pub enum Operation {
         /// Microseconds UTC.
         event_time: i64,
     },
+    /// Everything that was written of the row before goes.
+    Erase {
+        /// Index into [`VIEWS`].
+        view: usize,
+        /// Which entity.
+        entity: u64,
+    },
 }
 
 impl Operation {
@@ -77,12 +84,24 @@ impl Operation {
         }
     }
 
+    /// The same, with an erase now and then.
+    pub fn draw_with_erases(rng: &mut Rng, number: u64, entities: u64) -> Operation {
+        match Operation::draw(rng, number, entities) {
+            drawn if rng.one_in(20) => {
+                let (view, entity) = drawn.target();
+                Operation::Erase { view, entity }
+            }
+            drawn => drawn,
+        }
+    }
+
     /// The row it is about: (view, entity).
     pub fn target(&self) -> (usize, u64) {
         match self {
             Operation::Put { view, entity, .. }
             | Operation::Partial { view, entity, .. }
-            | Operation::Delete { view, entity, .. } => (*view, *entity),
+            | Operation::Delete { view, entity, .. }
+            | Operation::Erase { view, entity } => (*view, *entity),
         }
     }
 }
