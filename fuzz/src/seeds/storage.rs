@@ -1,7 +1,7 @@
 //! Manifests and checkpoints to start from.
 
 use thermae_formats::checkpoint::{
-    Checkpoint, CheckpointPartition, CheckpointSchema, CheckpointView,
+    Checkpoint, CheckpointErase, CheckpointPartition, CheckpointSchema, CheckpointView,
 };
 use thermae_formats::manifest::{CurrentLog, LogStart, Manifest, SealedLog, Tree};
 use thermae_formats::table::{TableKind, TableRef};
@@ -62,7 +62,7 @@ pub(super) fn manifest() -> Manifest {
     }
 }
 
-pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 2] {
+pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 3] {
     let empty = Checkpoint {
         store_id: STORE_ID,
         file_id: 6,
@@ -99,5 +99,8 @@ pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 2] {
         partitions: vec![partition, unused],
         ..empty.clone()
     };
-    [("empty", empty), ("full", full)]
+    let mut erased = full.clone();
+    let key = b"\x03\0JFK".to_vec();
+    erased.partitions[0].erases = vec![CheckpointErase { view_id: ViewId(1), sequence: 8, key }];
+    [("empty", empty), ("full", full), ("erased", erased)]
 }
