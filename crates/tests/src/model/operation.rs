@@ -84,10 +84,10 @@ impl Operation {
         }
     }
 
-    /// The same, with an erase now and then.
-    pub fn draw_with_erases(rng: &mut Rng, number: u64, entities: u64) -> Operation {
+    /// The same, with one erase in so many; 0 is none.
+    pub fn draw_or_erase(rng: &mut Rng, number: u64, entities: u64, erase_one_in: u64) -> Operation {
         match Operation::draw(rng, number, entities) {
-            drawn if rng.one_in(20) => {
+            drawn if erase_one_in > 0 && rng.one_in(erase_one_in) => {
                 let (view, entity) = drawn.target();
                 Operation::Erase { view, entity }
             }
