@@ -210,8 +210,8 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
-    use thermae_formats::SchemaId;
     use super::*;
+    use thermae_formats::SchemaId;
 
     #[test]
     fn a_refused_row_blocks_later_ones_of_its_producer_until_it_is_repeated() {

@@ -139,9 +139,7 @@ impl<E: Env> Rebuild<E> {
     fn apply(&mut self, record: &Record<'_>) -> Result<(), Error> {
         match record.kind {
             RecordKind::Catalogue => self.apply_definition(record),
-            RecordKind::Put | RecordKind::Tombstone | RecordKind::Erase => {
-                self.apply_row(record)
-            },
+            RecordKind::Put | RecordKind::Tombstone | RecordKind::Erase => self.apply_row(record),
             RecordKind::Mark => Err(Error::Invalid(
                 "the log holds a mark record, which this version does not write".to_owned(),
             )),

@@ -21,7 +21,7 @@ pub fn find<E: Env>(env: &E, dir: &Path, needles: &[Vec<u8>]) -> Result<Vec<Stri
     let mut found = Vec::new();
     for path in files(env, dir)? {
         let bytes = read(env, &path)?;
-        for needle in needles.iter().filter(|needle| holds(&bytes, needle)) {
+        for needle in held(&bytes, needles) {
             found.push(format!("{}: {}", path.display(), needle.escape_ascii()));
         }
     }
@@ -36,10 +36,8 @@ pub fn find<E: Env>(env: &E, dir: &Path, needles: &[Vec<u8>]) -> Result<Vec<Stri
             };
             rows.advance(&mut scratch).map_err(text)?;
             while let Some((_, version)) = rows.peek() {
-                let is_in = |needle: &&Vec<u8>| {
-                    holds(version.key, needle) || holds(version.value, needle)
-                };
-                for needle in needles.iter().filter(is_in) {
+                let in_value = held(version.value, needles);
+                for needle in held(version.key, needles).chain(in_value) {
                     let id = table_ref.file_id;
                     let what = needle.escape_ascii();
                     found.push(format!("table {id} as sequence {}: {what}", version.sequence));
@@ -55,17 +53,15 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn holds(bytes: &[u8], needle: &[u8]) -> bool {
-    // Most bytes of a segment are zeroes: the first byte is looked for first.
-    let Some((first, rest)) = needle.split_first() else { return true };
-    let mut at = 0;
-    while let Some(next) = bytes[at..].iter().position(|byte| byte == first) {
-        at += next + 1;
-        if bytes[at..].starts_with(rest) {
-            return true;
-        }
+/// Those of `needles` that lie in `bytes`, once for each place.
+fn held<'a>(bytes: &'a [u8], needles: &'a [Vec<u8>]) -> impl Iterator<Item = &'a Vec<u8>> {
+    // Most bytes of a file begin none of them.
+    let mut begins = [false; 256];
+    for first in needles.iter().filter_map(|needle| needle.first()) {
+        begins[usize::from(*first)] = true;
     }
-    false
+    let places = (0..bytes.len()).filter(move |at| begins[usize::from(bytes[*at])]);
+    places.flat_map(move |at| needles.iter().filter(move |needle| bytes[at..].starts_with(needle)))
 }
 
 fn files<E: Env>(env: &E, dir: &Path) -> Result<Vec<PathBuf>, String> {

@@ -20,7 +20,8 @@ const TIERS: Tiers = Tiers { flush_bytes: 16 << 10, preload_bytes: 0 };
 /// Digests after the same operations in batches of `batch_rows`; sent twice when `repeat`.
 fn digests(batch_rows: usize, repeat: bool) -> Vec<(u16, u64)> {
     let mut rng = Rng::new(5);
-    let operations: Vec<_> = (0..600).map(|n| Operation::draw_or_erase(&mut rng, n, 24, 20)).collect();
+    let operations: Vec<_> =
+        (0..600).map(|n| Operation::draw_or_erase(&mut rng, n, 24, 20)).collect();
     let sequences: Vec<u64> = (1..=600).collect();
     let mut world = World::open(SimEnv::new(11), 2, TIERS, World::no_history()).unwrap();
     assert!(world.define().unwrap());

@@ -56,9 +56,9 @@ impl PendingErases {
     /// The same, where the row's hash is at hand.
     pub fn hides_row(&self, view: ViewId, row_hash: u64, key: &[u8], sequence: u64) -> bool {
         let erases = self.rows.get(&row_hash).map(Vec::as_slice).unwrap_or_default();
-        erases.iter().any(|erase| {
-            erase.view == view && *erase.key == *key && sequence <= erase.sequence
-        })
+        erases
+            .iter()
+            .any(|erase| erase.view == view && *erase.key == *key && sequence <= erase.sequence)
     }
 
     /// Adds one.

@@ -5,8 +5,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     BATCH_ALIGN, BATCH_HEADER_BYTES, BATCH_MAGIC, BATCH_VERSION, HEADER_CHECKED, MAX_BATCH_BYTES,
-    MAX_KEY_BYTES, MAX_SEQUENCE, PLAIN_BATCH_VERSION, ROLL, Record, RecordKind, batch_hash, batch_key,
-    record_bytes,
+    MAX_KEY_BYTES, MAX_SEQUENCE, PLAIN_BATCH_VERSION, ROLL, Record, RecordKind, batch_hash,
+    batch_key, record_bytes,
 };
 use crate::segment::SegmentHeader;
 

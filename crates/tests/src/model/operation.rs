@@ -85,7 +85,12 @@ impl Operation {
     }
 
     /// The same, with one erase in so many; 0 is none.
-    pub fn draw_or_erase(rng: &mut Rng, number: u64, entities: u64, erase_one_in: u64) -> Operation {
+    pub fn draw_or_erase(
+        rng: &mut Rng,
+        number: u64,
+        entities: u64,
+        erase_one_in: u64,
+    ) -> Operation {
         match Operation::draw(rng, number, entities) {
             drawn if erase_one_in > 0 && rng.one_in(erase_one_in) => {
                 let (view, entity) = drawn.target();

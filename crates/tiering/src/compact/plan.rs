@@ -127,11 +127,8 @@ pub fn plan(state: &TreeState<'_>, policy: &CompactionPolicy) -> Plan {
     if state.merges >= policy.nested_merges {
         return Plan::Nothing;
     }
-    let wanted = [
-        rewrite_suspect(state),
-        merge_latest(state, policy),
-        rewrite_oldest(state, policy),
-    ];
+    let wanted =
+        [rewrite_suspect(state), merge_latest(state, policy), rewrite_oldest(state, policy)];
     let wanted: Vec<_> = wanted.into_iter().flatten().chain(merge_history(state, policy)).collect();
     let fits = |merge: &&Compaction| {
         state.free_bytes >= merge.input_bytes().saturating_add(policy.reserve_bytes)

@@ -65,9 +65,8 @@ impl<E: Env, C: Commit> Worker<E, C> {
         if erases.is_empty() {
             return;
         }
-        let is_fresh = |run: &Run<E>| {
-            fresh.runs().any(|made| made.table_ref.file_id == run.table_ref.file_id)
-        };
+        let is_fresh =
+            |run: &Run<E>| fresh.runs().any(|made| made.table_ref.file_id == run.table_ref.file_id);
         let suspects = self.tree.runs().filter(|run| !is_fresh(run) && may_hold_any(run, &erases));
         let suspects: BTreeSet<u64> = suspects.map(|run| run.table_ref.file_id).collect();
         let is_given_up =

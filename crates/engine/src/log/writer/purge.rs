@@ -50,7 +50,10 @@ impl<E: Env> LogWriter<E> {
     /// Whether the log has to go on in another segment.
     pub(super) fn wants_roll(&self) -> bool {
         self.stopping == Stopping::No
-            && self.purge.as_ref().is_some_and(|purge| self.segment.header.number < purge.clean_from)
+            && self
+                .purge
+                .as_ref()
+                .is_some_and(|purge| self.segment.header.number < purge.clean_from)
     }
 
     /// Goes on in the next segment if it has to and can. Only between batches: the number of an open one
