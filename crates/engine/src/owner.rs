@@ -80,6 +80,8 @@ pub struct Parts<E: Env> {
     pub tree: Tree<E>,
     /// The manifest of the directory.
     pub manifests: Arc<ManifestStore<E>>,
+    /// Ids of files of older tables that would not go.
+    pub strays: Vec<u64>,
     /// How its memory is divided.
     pub plan: MemoryPlan,
 }
@@ -93,6 +95,7 @@ pub struct Owner<E: Env> {
     doorkeeper: Doorkeeper,
     env: E,
     manifests: Arc<ManifestStore<E>>,
+    strays: Vec<u64>,
     /// None until the shard's thread runs.
     working: Option<Working<E>>,
     plan: MemoryPlan,
@@ -130,7 +133,7 @@ pub struct Owner<E: Env> {
 
 impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
-        let Parts { env, state, log, tree, manifests, plan } = parts;
+        let Parts { env, state, log, tree, manifests, strays, plan } = parts;
         Owner {
             state,
             log,
@@ -139,6 +142,7 @@ impl<E: Env> Owner<E> {
             doorkeeper: Doorkeeper::new(DOORKEEPER_BYTES, DOORKEEPER_WINDOW_NS),
             env,
             manifests,
+            strays,
             working: None,
             room: Arc::new(Room::new(plan.queue_bytes)),
             plan,
@@ -186,7 +190,8 @@ impl<E: Env> Owner<E> {
         let policy = CompactionPolicy::default();
         let rules = flush::rules(&self.state, catalogue);
         let worker = Worker::new(files, commit, shard as u16, policy, rules, tree)
-            .scrubbing(ScrubPace::default());
+            .scrubbing(ScrubPace::default())
+            .clearing(&self.strays);
         self.working = Some(Working::start(worker, background, shard, &self.env, waker)?);
         Ok(())
     }

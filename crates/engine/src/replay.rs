@@ -257,8 +257,7 @@ impl<E: Env> Rebuild<E> {
             None => old.clone(),
         };
         let Manifest { tables, trees, next_file_id, .. } = made;
-        let has_erases = self.states.iter().any(|state| !state.erases().is_empty());
-        Ok(Trees { tables, trees, next_file_id, covers_replayed: true, has_erases })
+        Ok(Trees { tables, trees, next_file_id, covers_replayed: true })
     }
 
     /// The states, the catalogue and the readers of a finished replay.

@@ -184,6 +184,14 @@ impl<E: Env, C: Commit> Worker<E, C> {
         self
     }
 
+    /// Has the worker remove files that nothing names: tables or checkpoints of these ids.
+    #[must_use]
+    pub fn clearing(mut self, file_ids: &[u64]) -> Self {
+        let both = |id: &u64| [Garbage::Table(*id), Garbage::Checkpoint(*id)];
+        self.garbage.extend(file_ids.iter().flat_map(both));
+        self
+    }
+
     /// Takes a frozen memtable; they are flushed in the order of submission.
     pub fn submit(&mut self, job: FlushJob<C::LogStart>) {
         self.waiting.push_back(job);

@@ -60,8 +60,6 @@ pub struct Trees {
     /// The tables hold every record that was replayed, and every partition's checkpoint says so: the
     /// old logs are not needed any more, and their segments are free.
     pub covers_replayed: bool,
-    /// Something was erased that old segments may still hold: none is used again, all are removed.
-    pub has_erases: bool,
 }
 
 impl Trees {
@@ -72,7 +70,6 @@ impl Trees {
             trees: manifest.trees.clone(),
             next_file_id: manifest.next_file_id,
             covers_replayed: false,
-            has_erases: false,
         }
     }
 }

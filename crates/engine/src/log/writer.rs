@@ -154,20 +154,22 @@ pub struct LogWriter<E: Env> {
     unsynced_since_ns: Option<u64>,
     /// Files of this log that hold what was erased are removed; see [`LogWriter::purge`].
     purge: Option<Purge>,
+    /// Files of older logs that the open could not remove.
+    strays: Vec<PathBuf>,
     stopping: Stopping,
     failed: Option<Arc<LogFailure>>,
     stats: LogStats,
 }
 
 impl<E: Env> LogWriter<E> {
-    /// A log that starts in `segment` (number 0, empty, durable), with its next segment if it
-    /// happens to be there.
+    /// A log that starts in `segment` (number 0, empty, durable); `strays` are files of older logs that
+    /// would not go.
     pub(super) fn new(
         env: &E,
         log_dir: PathBuf,
         options: &LogOptions,
         segment: Segment<E::File>,
-        next: Option<Segment<E::File>>,
+        strays: Vec<PathBuf>,
     ) -> Self {
         let header = &segment.header;
         let start = LogStart::first(&header.store_id, header.epoch, header.shard, header.salt);
@@ -176,7 +178,7 @@ impl<E: Env> LogWriter<E> {
             log_dir,
             options: options.clone(),
             segment,
-            next: next.map_or_else(NextSegment::idle, NextSegment::ready),
+            next: NextSegment::idle(),
             retired: VecDeque::new(),
             open: Open::new(AlignedBuf::new()),
             spare_bufs: Vec::new(),
@@ -189,6 +191,7 @@ impl<E: Env> LogWriter<E> {
             last_issue_ns: 0,
             unsynced_since_ns: None,
             purge: None,
+            strays,
             stopping: Stopping::No,
             failed: None,
             stats: LogStats { segments: 1, ..LogStats::default() },

@@ -119,3 +119,18 @@ fn an_erase_that_a_stop_cut_short_is_carried_out_after_the_next_open() {
     assert_eq!(find(&RealEnv, dir.path(), &needles(5)).unwrap(), [""; 0]);
     assert!(!find(&RealEnv, dir.path(), &needles(6)).unwrap().is_empty());
 }
+
+#[test]
+fn nothing_is_left_in_what_became_the_log_of_another_shard() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 1);
+    write(&store, 0..PEOPLE, 0);
+    store.close().unwrap();
+    let store = open(dir.path(), 3);
+    let outcomes = store.erase(VIEW, &[key(5)]).unwrap();
+    store.erased(&outcomes).unwrap();
+    // As they lie there while the store goes on.
+    assert_eq!(find(&RealEnv, dir.path(), &needles(5)).unwrap(), [""; 0]);
+    assert!(!find(&RealEnv, dir.path(), &needles(6)).unwrap().is_empty());
+    store.close().unwrap();
+}

@@ -67,7 +67,6 @@ impl Replay for Tables {
             trees: next.trees,
             next_file_id: manifest.next_file_id + 1,
             covers_replayed: true,
-            has_erases: false,
         })
     }
 }

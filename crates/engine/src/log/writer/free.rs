@@ -46,11 +46,6 @@ impl Starts {
         self.list.front().map(|start| start.segment)
     }
 
-    /// The segment that waits to be used again: it is not any more.
-    pub(super) const fn take_spare(&mut self) -> Option<u32> {
-        self.spare.take()
-    }
-
     /// A further segment begins.
     pub(super) fn push(&mut self, start: LogStart) {
         assert!(
@@ -117,8 +112,9 @@ impl<E: Env> LogWriter<E> {
         let Some(number) = self.starts.free(self.flight.durable()) else { return };
         self.starts.list.pop_front();
         self.stats.freed += 1;
+        let path = self.path_of_number(number);
         if let Some(purge) = &mut self.purge {
-            purge.files.push(number);
+            purge.files.push(path);
             return;
         }
         if self.starts.spare.is_none() && self.stopping == Stopping::No {
@@ -126,7 +122,7 @@ impl<E: Env> LogWriter<E> {
             return;
         }
         // Best effort: it is free by the manifest, so that the next open removes it too.
-        let _ = self.env.remove(&self.path_of_number(number));
+        let _ = self.env.remove(&path);
     }
 
     /// When the next segment is to be given back.
@@ -136,12 +132,18 @@ impl<E: Env> LogWriter<E> {
 
     /// The file to make the next segment of.
     pub(super) fn take_spare(&mut self) -> Option<PathBuf> {
-        let number = self.starts.take_spare()?;
-        self.stats.recycled += 1;
+        let path = self.take_spare_path();
+        self.stats.recycled += u64::from(path.is_some());
+        path
+    }
+
+    /// The file that waits to be used again: it does not any more.
+    pub(super) fn take_spare_path(&mut self) -> Option<PathBuf> {
+        let number = self.starts.spare.take()?;
         Some(self.path_of_number(number))
     }
 
-    pub(super) fn path_of_number(&self, number: u32) -> PathBuf {
+    fn path_of_number(&self, number: u32) -> PathBuf {
         let header = &self.segment.header;
         let name = SegmentName { epoch: header.epoch, shard: header.shard, number };
         self.log_dir.join(name.to_string())

@@ -4,6 +4,8 @@
 //! segments up to the erase: the log goes on until it is in a file that was made new since, and until
 //! then no file is used again.
 
+use std::path::PathBuf;
+
 use thermae_env::Env;
 
 use super::{LogWriter, Stopping};
@@ -13,8 +15,8 @@ use super::{LogWriter, Stopping};
 pub(super) struct Purge {
     /// The first segment that is made new for it.
     clean_from: u32,
-    /// Segments whose files are to be removed.
-    pub(super) files: Vec<u32>,
+    /// Files to be removed.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl<E: Env> LogWriter<E> {
@@ -25,7 +27,8 @@ impl<E: Env> LogWriter<E> {
         let is_made = self.next.is_making() || self.next.is_ready();
         let clean_from = self.segment.header.number + 1 + u32::from(is_made);
         let mut files = self.purge.take().map_or_else(Vec::new, |purge| purge.files);
-        files.extend(self.starts.take_spare());
+        files.extend(self.take_spare_path());
+        files.append(&mut self.strays);
         self.purge = Some(Purge { clean_from, files });
     }
 
@@ -68,7 +71,7 @@ impl<E: Env> LogWriter<E> {
     pub(super) fn remove_purged(&mut self) {
         let Some(purge) = &mut self.purge else { return };
         let files = std::mem::take(&mut purge.files);
-        let is_left = |number: &u32| match self.env.remove(&self.path_of_number(*number)) {
+        let is_left = |path: &PathBuf| match self.env.remove(path) {
             Ok(()) => false,
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         };
