@@ -10,6 +10,7 @@ mod cuts;
 mod define;
 mod erasing;
 mod figures;
+mod log_row;
 mod tend;
 
 use std::collections::VecDeque;
@@ -17,27 +18,22 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use thermae_env::Env;
-use thermae_formats::NO_TIME;
-use thermae_formats::batch::{Record, RecordKind};
-use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use thermae_formats::schema::FeatureView;
 use thermae_hot::ASKED_ROWS;
 use thermae_tiering::admit::Doorkeeper;
 use thermae_tiering::compact::plan::CompactionPolicy;
 use thermae_tiering::files::WarmFiles;
-use thermae_tiering::merge::is_past;
 use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::{ScrubPace, Worker};
 
 use crate::background::{Background, Working};
-use crate::catalogue::{Catalogue, View};
+use crate::catalogue::Catalogue;
 use crate::erase::PENDING_ERASES_MAX;
 use crate::flush;
-use crate::log::{AppendError, LogWriter, ManifestStore};
+use crate::log::{LogWriter, ManifestStore};
 use crate::manifests::Manifests;
 use crate::memory::MemoryPlan;
 use crate::memtables::memtable_bytes;
-use crate::merge::{self, Base};
 use crate::message::{CutWaiter, FetchPart, Gathered, Part};
 use crate::options::Options;
 use crate::outside::{Outside, WakerOf};
@@ -45,7 +41,7 @@ use crate::partition::Admission;
 use crate::pending::{Pending, PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
 use crate::room::Room;
-use crate::state::{Current, Effect, Newest, Place, ShardState};
+use crate::state::{Current, Effect, Place, ShardState};
 use crate::warm::LookUps;
 use define::{ApplyOrigin, PendingApply};
 use erasing::Erasing;
@@ -355,109 +351,6 @@ impl<E: Env> Owner<E> {
         }
     }
 
-    /// Logs one admitted row. `Err(None)` means that the log wants time.
-    fn log_row(
-        &mut self,
-        waiting: &Arc<Waiting>,
-        index: u32,
-        now_us: i64,
-        entity_hash: u64,
-        catalogue: &Catalogue,
-        ring: &mut E::Ring,
-    ) -> Result<(), Option<Refusal>> {
-        let batch = &waiting.batch;
-        let row = batch.rows.get(index as usize).ok_or(Some(Refusal::UnknownSchema))?;
-        let view = catalogue.view_by_id(row.view_id).ok_or(Some(Refusal::UnknownSchema))?;
-        if !view.schema_ids().contains(&row.schema_id.0) {
-            return Err(Some(Refusal::UnknownSchema));
-        }
-        let key = batch.key(row);
-        let row_hash = self.state.row_hash(entity_hash, row.view_id);
-        let is_asked = self.state.is_complete() || waiting.asked_of == Some(self.warm.changes());
-        if matches!(row.kind, WriteKind::Partial { .. }) || !is_asked {
-            self.base(view, entity_hash, key, ring)?;
-        }
-        let watermark = self.state.logged_watermark(entity_hash);
-        let merged = match &row.kind {
-            WriteKind::Partial { features } => {
-                let (base, value) =
-                    (self.newest(view, row_hash, key, watermark)?, batch.value(row));
-                Some(merge::merge(view, base.as_ref(), row, features, value, now_us)?)
-            }
-            _ => None,
-        };
-        let (schema_id, dense, value) = match &merged {
-            Some(merged) => (view.latest.id, merged.dense, merged.value.as_slice()),
-            None => (row.schema_id, row.dense, batch.value(row)),
-        };
-        let kind = match row.kind {
-            WriteKind::Erase => RecordKind::Erase,
-            WriteKind::Delete => RecordKind::Tombstone,
-            WriteKind::Put | WriteKind::Partial { .. } => RecordKind::Put,
-        };
-        let (times, dense, value) = match kind {
-            RecordKind::Erase => ((NO_TIME, NO_TIME, NO_TIME), false, &[][..]),
-            _ => ((row.event_time, row.created_time, row.expire_at), dense, value),
-        };
-        let expires = times.2 != NO_TIME;
-        let reservation = match kind {
-            RecordKind::Erase => None,
-            _ => self.state.reserve(catalogue, view, row_hash, key, value.len(), expires)?,
-        };
-        let (number, partition) = self.state.partition_mut(entity_hash).ok_or(None)?;
-        let record = Record {
-            kind,
-            flags: flags(kind == RecordKind::Tombstone, dense, expires),
-            schema_id,
-            partition: number,
-            sequence: partition.next_sequence(),
-            event_time: times.0,
-            created_time: times.1,
-            producer_id: batch.producer_id,
-            producer_sequence: row.producer_sequence,
-            expire_at: times.2,
-            key,
-            value,
-        };
-        let log_batch = match self.log.append(&record) {
-            Ok(log_batch) => log_batch,
-            Err(refused) => {
-                self.state.release(reservation);
-                return Err(refusal_of(&refused));
-            }
-        };
-        partition.note_logged(batch.producer_id, row.producer_sequence, record.event_time);
-        self.open_is_durable |= batch.ack == Ack::Durable;
-        let mut head = PendingRow::head(&record, row_hash, watermark, reservation);
-        if let Some(merged) = merged {
-            let room = self.room.take_anyway(merged.value.len());
-            head.set_merged(merged.value, room);
-        }
-        self.pending.push_row(head, log_batch, waiting, index);
-        Ok(())
-    }
-
-    /// The row that a partial write would be laid over, counting rows that the log has but the
-    /// table not yet.
-    fn newest(
-        &mut self,
-        view: &View,
-        row_hash: u64,
-        key: &[u8],
-        watermark: Option<i64>,
-    ) -> Result<Option<Base>, Refusal> {
-        let applied = self.state.with_newest(view, row_hash, key, |newest| match newest {
-            Newest::Row(row) => Ok(Some(Base::of(&row))),
-            Newest::Absent | Newest::Below => Ok(None),
-            Newest::Unreadable(_) => Err(Refusal::CorruptBase),
-        })?;
-        let newest = self.pending.newest(row_hash, key, applied);
-        // What is past `keep_for` may be gone from the tables or not: neither may show.
-        let keep_for_us = view.latest.definition.tiers.keep_for_us;
-        let is_past = |base: &Base| is_past(base.event_time(), keep_for_us, watermark);
-        Ok(newest.filter(|base| !base.is_reset(watermark) && !is_past(base)))
-    }
-
     /// As many erases are pending as may be.
     fn has_many_erases(&self) -> bool {
         self.state.erases().len() >= PENDING_ERASES_MAX
@@ -600,20 +493,5 @@ fn note_answer(
     match answers.last_mut() {
         Some((last, outcomes)) if Arc::ptr_eq(last, &waiting) => outcomes.push((index, outcome)),
         _ => answers.push((waiting, vec![(index, outcome)])),
-    }
-}
-
-fn flags(delete: bool, dense: bool, expires: bool) -> u8 {
-    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-    flag(delete, FLAG_TOMBSTONE) | flag(dense, FLAG_DENSE) | flag(expires, FLAG_HAS_EXPIRE)
-}
-
-/// `None` when the log only wants time.
-fn refusal_of(error: &AppendError) -> Option<Refusal> {
-    match error {
-        error if error.is_backpressure() => None,
-        AppendError::DiskFull { .. } => Some(Refusal::DiskFull),
-        AppendError::TooLarge { .. } => Some(Refusal::RowTooLarge),
-        _ => Some(Refusal::ReadOnly),
     }
 }

@@ -195,11 +195,35 @@ impl<E: Env> Store<E> {
     /// A key that does not fit the view; then none is erased.
     pub fn erase(&self, view: &str, keys: &[Vec<KeyValue>]) -> Result<Vec<Outcome>, Error> {
         let catalogue = self.handle.catalogue();
-        let schema = Arc::clone(&catalogue.resolve(view)?.latest);
+        self.erase_from(&[catalogue.resolve(view)?], keys)
+    }
+
+    /// The same in every view that has the join keys of `view`, names and types; outcomes view by view.
+    ///
+    /// # Errors
+    /// As [`Store::erase`].
+    pub fn erase_from_all_views(
+        &self,
+        view: &str,
+        keys: &[Vec<KeyValue>],
+    ) -> Result<Vec<Outcome>, Error> {
+        let catalogue = self.handle.catalogue();
+        let join_keys = &catalogue.resolve(view)?.latest.definition.join_keys;
+        let is_alike = |other: &&Arc<View>| other.latest.definition.join_keys == *join_keys;
+        self.erase_from(&catalogue.views().filter(is_alike).collect::<Vec<_>>(), keys)
+    }
+
+    fn erase_from(
+        &self,
+        views: &[&Arc<View>],
+        keys: &[Vec<KeyValue>],
+    ) -> Result<Vec<Outcome>, Error> {
         let mut batch = WriteBatch::new(Ack::Durable, 0);
-        for (at, key) in keys.iter().enumerate() {
-            let key = store_key(&schema, key, at, &mut batch)?;
-            batch.rows.push(RowWrite { kind: WriteKind::Erase, ..empty_row(&schema, 0, key) });
+        for schema in views.iter().map(|view| &view.latest) {
+            for (at, key) in keys.iter().enumerate() {
+                let key = store_key(schema, key, at, &mut batch)?;
+                batch.rows.push(RowWrite { kind: WriteKind::Erase, ..empty_row(schema, 0, key) });
+            }
         }
         self.handle.write(batch)
     }

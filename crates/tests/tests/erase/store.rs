@@ -134,3 +134,31 @@ fn nothing_is_left_in_what_became_the_log_of_another_shard() {
     assert!(!find(&RealEnv, dir.path(), &needles(6)).unwrap().is_empty());
     store.close().unwrap();
 }
+
+#[test]
+fn an_entity_is_erased_from_every_view_that_has_its_join_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 2);
+    let name_key = || vec![JoinKey::new("name", KeyType::String)];
+    let other_key = vec![JoinKey::new("pet", KeyType::String)];
+    let says = || vec![Feature::new("says", Scalar::String)];
+    let more = FeatureView::new("test", "more", name_key(), says());
+    store.apply(&[more, FeatureView::new("test", "pets", other_key, says())]).unwrap();
+    for view in [VIEW, "test/more", "test/pets"] {
+        let value = Value::String(format!("<<secret {view}>>"));
+        store.put(view, &[Row::new(key(1), 1_000, [value])]).unwrap();
+    }
+    let outcomes = store.erase_from_all_views(VIEW, &[key(1)]).unwrap();
+    assert_eq!(outcomes.len(), 2);
+    store.erased(&outcomes).unwrap();
+    let is_there = |view: &str| {
+        let plan = store.plan(view, &["says"]).unwrap();
+        store.get(&plan, &[key(1)]).unwrap()[0].status == Status::Present
+    };
+    assert_eq!([VIEW, "test/more", "test/pets"].map(is_there), [false, false, true]);
+    let secret = |view: &str| vec![format!("<<secret {view}>>").into_bytes()];
+    assert_eq!(find(&RealEnv, dir.path(), &secret(VIEW)).unwrap(), [""; 0]);
+    assert_eq!(find(&RealEnv, dir.path(), &secret("test/more")).unwrap(), [""; 0]);
+    assert!(!find(&RealEnv, dir.path(), &secret("test/pets")).unwrap().is_empty());
+    store.close().unwrap();
+}

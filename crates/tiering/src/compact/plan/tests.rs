@@ -270,3 +270,32 @@ fn nothing_is_merged_over_a_damaged_run_and_both_sides_of_it_are_merged() {
     let state = TreeState { expired_before: Some(2), ..state };
     assert_eq!(plan(&state, &policy), Plan::Drop { file_ids: all.iter().rev().copied().collect() });
 }
+
+#[test]
+fn a_table_that_may_hold_what_was_erased_is_rewritten_alone_and_before_all_others() {
+    let latest: Vec<_> = (1..=8).map(|id| table(id, TableKind::Latest, 100, (0, 9))).collect();
+    let history = [table(9, TableKind::History, 100, (0, 9))];
+    let policy = CompactionPolicy { reserve_bytes: 0, ..CompactionPolicy::default() };
+    let alone = |table: &TableRef, kind, is_last_run| {
+        Plan::Merge(Compaction { kind, inputs: vec![*table], is_last_run })
+    };
+    let mut state = TreeState {
+        latest: &latest,
+        history: &history,
+        in_work: &[],
+        damaged: &[],
+        suspects: &[4, 8, 9],
+        merges: 0,
+        expired_before: None,
+        free_bytes: u64::MAX,
+    };
+    assert_eq!(plan(&state, &policy), alone(&latest[3], TableKind::Latest, false));
+    (state.in_work, state.merges) = (&[4], 1);
+    assert_eq!(plan(&state, &policy), alone(&latest[7], TableKind::Latest, true));
+    (state.in_work, state.merges) = (&[4, 8], 2);
+    assert_eq!(plan(&state, &policy), alone(&history[0], TableKind::History, false));
+    // A damaged one cannot be: it waits.
+    (state.damaged, state.in_work, state.merges) = (&[4, 8, 9], &[], 0);
+    let Plan::Merge(other) = plan(&state, &policy) else { panic!("nothing is merged") };
+    assert!(other.inputs.len() > 1, "{other:?}");
+}
