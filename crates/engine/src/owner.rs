@@ -48,7 +48,7 @@ use erasing::Erasing;
 use figures::Counters;
 use tend::{Brake, Leave};
 
-use crate::write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
+use crate::write::{Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
 
 /// Memory that remembers which rows were asked for lately, and for how long.
 const DOORKEEPER_BYTES: usize = 256 << 10;

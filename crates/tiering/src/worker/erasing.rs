@@ -86,3 +86,29 @@ fn new_erases<'a>(now: &'a PendingErases, before: &'a PendingErases) -> Vec<&'a 
 fn may_hold_any<E: Env>(run: &Run<E>, erases: &[&PendingErase]) -> bool {
     erases.iter().any(|erase| run.table.may_hold(erase.view, erase.entity_hash))
 }
+
+#[cfg(test)]
+mod tests {
+    use thermae_env::SimEnv;
+
+    use super::*;
+
+    #[test]
+    fn a_round_ends_once_and_not_before_every_suspect_and_every_old_file_is_gone() {
+        let of_round = |round| {
+            let erases = Arc::new(PendingErases { round, ..PendingErases::default() });
+            Rules { erases, ..Rules::default() }
+        };
+        let tree = Tree::<SimEnv>::default();
+        let mut erasing = Erasing::begin(&of_round(0), &tree);
+        assert_eq!(erasing.take_finished(&of_round(0), true), None, "none has begun");
+        erasing.suspects.insert(7);
+        assert_eq!(erasing.take_finished(&of_round(1), true), None);
+        erasing.follow(&tree);
+        assert_eq!(erasing.suspect_count(), 0, "the tree does not have it any more");
+        assert_eq!(erasing.take_finished(&of_round(1), false), None);
+        assert_eq!(erasing.take_finished(&of_round(1), true), Some(1));
+        assert_eq!(erasing.take_finished(&of_round(1), true), None);
+        assert_eq!(erasing.take_finished(&of_round(2), true), Some(2));
+    }
+}
