@@ -29,10 +29,7 @@ impl<E: Env> Owner<E> {
     ) -> Result<(), Option<Refusal>> {
         let batch = &waiting.batch;
         let row = batch.rows.get(index as usize).ok_or(Some(Refusal::UnknownSchema))?;
-        let view = catalogue.view_by_id(row.view_id).ok_or(Some(Refusal::UnknownSchema))?;
-        if !view.schema_ids().contains(&row.schema_id.0) {
-            return Err(Some(Refusal::UnknownSchema));
-        }
+        let view = view_of(row, catalogue).ok_or(Some(Refusal::UnknownSchema))?;
         let key = batch.key(row);
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
         let is_asked = self.state.is_complete() || waiting.asked_of == Some(self.warm.changes());
@@ -112,6 +109,12 @@ impl<E: Env> Owner<E> {
         let is_past = |base: &Base| is_past(base.event_time(), keep_for_us, watermark);
         Ok(newest.filter(|base| !base.is_reset(watermark) && !is_past(base)))
     }
+}
+
+/// The view of a row whose schema is one of its.
+fn view_of<'c>(row: &RowWrite, catalogue: &'c Catalogue) -> Option<&'c View> {
+    let view = catalogue.view_by_id(row.view_id)?;
+    view.schema_ids().contains(&row.schema_id.0).then_some(view)
 }
 
 /// What record a row becomes, and its event time, created time and expiry: an erase has none of them.

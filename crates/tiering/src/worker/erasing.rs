@@ -96,8 +96,9 @@ mod tests {
     #[test]
     fn a_round_ends_once_and_not_before_every_suspect_and_every_old_file_is_gone() {
         let of_round = |round| {
-            let erases = Arc::new(PendingErases { round, ..PendingErases::default() });
-            Rules { erases, ..Rules::default() }
+            let mut erases = PendingErases::default();
+            erases.round = round;
+            Rules { erases: Arc::new(erases), ..Rules::default() }
         };
         let tree = Tree::<SimEnv>::default();
         let mut erasing = Erasing::begin(&of_round(0), &tree);
