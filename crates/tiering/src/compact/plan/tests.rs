@@ -295,7 +295,8 @@ fn a_table_that_may_hold_what_was_erased_is_rewritten_alone_and_before_all_other
     (state.in_work, state.merges) = (&[4, 8], 2);
     assert_eq!(plan(&state, &policy), alone(&history[0], TableKind::History, false));
     // A damaged one cannot be: it waits.
-    (state.damaged, state.in_work, state.merges) = (&[4, 8, 9], &[], 0);
+    (state.suspects, state.damaged) = (&[8, 9], &[8, 9]);
+    (state.in_work, state.merges) = (&[], 0);
     let Plan::Merge(other) = plan(&state, &policy) else { panic!("nothing is merged") };
     assert!(other.inputs.len() > 1, "{other:?}");
 }
