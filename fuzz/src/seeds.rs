@@ -187,7 +187,9 @@ fn log_batches(seeds: &mut Vec<Seed>) {
     };
     let gone = Record { kind: RecordKind::Tombstone, value: &[], flags: 1, ..row };
     let numbered = Record { producer_id: 4, producer_sequence: 8, expire_at: TIME, ..row };
-    let lists: [&[Record<'_>]; 3] = [&[], &[row], &[row, gone, numbered]];
+    let (kind, event_time) = (RecordKind::Erase, NO_TIME);
+    let erased = Record { kind, flags: 0, event_time, value: &[], ..row };
+    let lists: [&[Record<'_>]; 4] = [&[], &[row], &[row, gone, numbered], &[row, erased]];
     for (index, records) in lists.iter().enumerate() {
         let mut bytes = vec![0; BATCH_ALIGN];
         let mut builder = BatchBuilder::new();

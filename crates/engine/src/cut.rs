@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use thermae_env::Env;
 use thermae_formats::checkpoint::CheckpointPartition;
+use thermae_tiering::erase::PendingErases;
 use thermae_tiering::history::ShardPart;
 
 /// Most bytes of a memtable that is copied: some 50 us of work.
@@ -30,6 +31,8 @@ pub struct ShardCut<E: Env> {
     pub partitions: Option<Arc<[CheckpointPartition]>>,
     /// The last sequence applied in each of those.
     pub applied: Vec<(u16, u64)>,
+    /// What was erased in them and may still lie somewhere.
+    pub erases: Arc<PendingErases>,
 }
 
 impl<E: Env> Clone for ShardCut<E> {
@@ -40,6 +43,7 @@ impl<E: Env> Clone for ShardCut<E> {
             watermarks: self.watermarks.clone(),
             partitions: self.partitions.clone(),
             applied: self.applied.clone(),
+            erases: Arc::clone(&self.erases),
         }
     }
 }

@@ -20,6 +20,7 @@ pub fn rules(state: &ShardState, catalogue: &Catalogue) -> Arc<Rules> {
         shard: state.shard() as u16,
         policies: catalogue.views().map(policy).collect(),
         watermarks: state.watermarks().collect(),
+        erases: Arc::clone(state.erases()),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The way into a running store from any thread.
 
+mod erases;
 mod snapshots;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
+pub use erases::{EraseTicket, ErasedShard};
 pub use snapshots::SnapshotTicket;
 
 /// A cheap handle; clones share the store.

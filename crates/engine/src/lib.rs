@@ -18,6 +18,7 @@ mod checkpoint;
 pub mod cold;
 mod cut;
 mod digest;
+mod erase;
 pub mod error;
 pub mod fetch;
 mod flush;

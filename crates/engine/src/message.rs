@@ -86,6 +86,38 @@ pub struct CutRequest<E: Env> {
 }
 /// Who waits for a shard's tables.
 pub type TablesWaiter<E> = Arc<Waiter<TablesCut<E>>>;
+/// What was done for erases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EraseWork {
+    /// Versions that rewrites of tables left out.
+    pub rows: u64,
+    /// Tables rewritten.
+    pub tables: u64,
+    /// Tables still to be rewritten.
+    pub tables_left: u64,
+    /// Log files removed.
+    pub segments: u64,
+}
+
+/// How far the erases are that a shard was asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EraseStatus {
+    /// Those of them that are not complete.
+    pub pending: u64,
+    /// What the round did, or has done so far, that they are or were in.
+    pub work: EraseWork,
+}
+
+/// A question about erases.
+#[derive(Clone, Debug)]
+pub struct EraseQuery {
+    /// Partition and sequence of each, as its outcome told.
+    pub tokens: Vec<(u16, u64)>,
+    /// Answer when all are complete, and not before.
+    pub waits: bool,
+    /// Who asks.
+    pub waiter: Arc<Waiter<EraseStatus>>,
+}
 
 /// What a mailbox carries.
 pub enum Message<E: Env> {
@@ -134,6 +166,8 @@ pub enum Message<E: Env> {
     },
     /// Lets merges leave out what the archive has.
     Depart(Arc<Departures>),
+    /// Asks about erases of partitions that the shard owns.
+    Erases(EraseQuery),
     /// Stop after what is under way.
     Stop,
 }

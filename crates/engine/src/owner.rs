@@ -8,7 +8,9 @@
 mod below;
 mod cuts;
 mod define;
+mod erasing;
 mod figures;
+mod log_row;
 mod tend;
 
 use std::collections::VecDeque;
@@ -16,27 +18,23 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use thermae_env::Env;
-use thermae_formats::NO_TIME;
-use thermae_formats::batch::{Record, RecordKind};
-use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use thermae_formats::schema::FeatureView;
 use thermae_hot::ASKED_ROWS;
 use thermae_tiering::admit::Doorkeeper;
 use thermae_tiering::compact::plan::CompactionPolicy;
 use thermae_tiering::files::WarmFiles;
-use thermae_tiering::merge::is_past;
 use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::{ScrubPace, Worker};
 
 use crate::background::{Background, Working};
-use crate::catalogue::{Catalogue, View};
+use crate::catalogue::Catalogue;
+use crate::erase::PENDING_ERASES_MAX;
 use crate::flush;
 use crate::flushed::Flushed;
-use crate::log::{AppendError, LogWriter, ManifestStore};
+use crate::log::{LogWriter, ManifestStore};
 use crate::manifests::Manifests;
 use crate::memory::MemoryPlan;
 use crate::memtables::memtable_bytes;
-use crate::merge::{self, Base};
 use crate::message::{CutRequest, FetchPart, Gathered, Part};
 use crate::options::Options;
 use crate::outside::{Outside, WakerOf};
@@ -44,13 +42,14 @@ use crate::partition::Admission;
 use crate::pending::{Pending, PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
 use crate::room::Room;
-use crate::state::{Current, Effect, Newest, Place, ShardState};
+use crate::state::{Current, Effect, Place, ShardState};
 use crate::warm::LookUps;
 use define::{ApplyOrigin, PendingApply};
+use erasing::Erasing;
 use figures::Counters;
 use tend::{Brake, Leave};
 
-use crate::write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
+use crate::write::{Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
 
 /// Memory that remembers which rows were asked for lately, and for how long.
 const DOORKEEPER_BYTES: usize = 256 << 10;
@@ -78,6 +77,8 @@ pub struct Parts<E: Env> {
     pub tree: Tree<E>,
     /// The manifest of the directory.
     pub manifests: Arc<ManifestStore<E>>,
+    /// Ids of files of older tables that would not go.
+    pub strays: Vec<u64>,
     /// How its memory is divided.
     pub plan: MemoryPlan,
 }
@@ -91,6 +92,7 @@ pub struct Owner<E: Env> {
     doorkeeper: Doorkeeper,
     env: E,
     manifests: Arc<ManifestStore<E>>,
+    strays: Vec<u64>,
     /// None until the shard's thread runs.
     working: Option<Working<E>>,
     plan: MemoryPlan,
@@ -103,6 +105,7 @@ pub struct Owner<E: Env> {
     fetch_at: usize,
     /// Who waits for a snapshot.
     cuts: Vec<CutRequest<E>>,
+    erasing: Erasing,
     brake: Brake,
     /// When the hot table was last swept, monotonic nanoseconds.
     swept_ns: u64,
@@ -129,7 +132,7 @@ pub struct Owner<E: Env> {
 
 impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
-        let Parts { env, state, log, tree, manifests, plan } = parts;
+        let Parts { env, state, log, tree, manifests, strays, plan } = parts;
         Owner {
             flushed: Flushed::of(&state),
             state,
@@ -139,12 +142,14 @@ impl<E: Env> Owner<E> {
             doorkeeper: Doorkeeper::new(DOORKEEPER_BYTES, DOORKEEPER_WINDOW_NS),
             env,
             manifests,
+            strays,
             working: None,
             room: Arc::new(Room::new(plan.queue_bytes)),
             plan,
             fetches: VecDeque::new(),
             fetch_at: 0,
             cuts: Vec::new(),
+            erasing: Erasing::default(),
             brake: Brake::default(),
             swept_ns: 0,
             worker_trouble: None,
@@ -185,7 +190,8 @@ impl<E: Env> Owner<E> {
         let policy = CompactionPolicy::default();
         let rules = flush::rules(&self.state, catalogue);
         let worker = Worker::new(files, commit, shard as u16, policy, rules, tree)
-            .scrubbing(ScrubPace::default());
+            .scrubbing(ScrubPace::default())
+            .clearing(&self.strays);
         self.working = Some(Working::start(worker, background, shard, &self.env, waker)?);
         Ok(())
     }
@@ -306,6 +312,7 @@ impl<E: Env> Owner<E> {
         let Some(row) = batch.rows.get(index as usize) else { return Step::Next };
         let hash = self.state.entity_hash(batch.key(row));
         let Some((number, partition)) = self.state.partition_mut(hash) else { return Step::Next };
+        let is_erase = matches!(row.kind, WriteKind::Erase);
         let refusal = match partition.admission(batch.producer_id, row.producer_sequence) {
             Admission::Duplicate => {
                 self.counters.duplicate += 1;
@@ -317,6 +324,10 @@ impl<E: Env> Owner<E> {
             Admission::TooManyProducers => Some(Refusal::TooManyProducers),
             // What is in doubt may be there after a restart: nothing can be judged against it.
             Admission::Fresh if self.is_failed => Some(Refusal::ReadOnly),
+            Admission::Fresh if is_erase && self.has_many_erases() => {
+                Some(Refusal::Overloaded { retry_ms: self.room.retry_ms() })
+            }
+            Admission::Fresh if is_erase => None,
             Admission::Fresh if row.event_time > now_us.saturating_add(self.future_skew_us) => {
                 Some(Refusal::FutureEventTime)
             }
@@ -344,97 +355,9 @@ impl<E: Env> Owner<E> {
         }
     }
 
-    /// Logs one admitted row. `Err(None)` means that the log wants time.
-    fn log_row(
-        &mut self,
-        waiting: &Arc<Waiting>,
-        index: u32,
-        now_us: i64,
-        entity_hash: u64,
-        catalogue: &Catalogue,
-        ring: &mut E::Ring,
-    ) -> Result<(), Option<Refusal>> {
-        let batch = &waiting.batch;
-        let row = batch.rows.get(index as usize).ok_or(Some(Refusal::UnknownSchema))?;
-        let view = catalogue.view_by_id(row.view_id).ok_or(Some(Refusal::UnknownSchema))?;
-        if !view.schema_ids().contains(&row.schema_id.0) {
-            return Err(Some(Refusal::UnknownSchema));
-        }
-        let key = batch.key(row);
-        let row_hash = self.state.row_hash(entity_hash, row.view_id);
-        let is_asked = self.state.is_complete() || waiting.asked_of == Some(self.warm.changes());
-        if matches!(row.kind, WriteKind::Partial { .. }) || !is_asked {
-            self.base(view, entity_hash, key, ring)?;
-        }
-        let watermark = self.state.logged_watermark(entity_hash);
-        let merged = match &row.kind {
-            WriteKind::Partial { features } => {
-                let (base, value) =
-                    (self.newest(view, row_hash, key, watermark)?, batch.value(row));
-                Some(merge::merge(view, base.as_ref(), row, features, value, now_us)?)
-            }
-            _ => None,
-        };
-        let (schema_id, dense, value) = match &merged {
-            Some(merged) => (view.latest.id, merged.dense, merged.value.as_slice()),
-            None => (row.schema_id, row.dense, batch.value(row)),
-        };
-        let expires = row.expire_at != NO_TIME;
-        let delete = matches!(row.kind, WriteKind::Delete);
-        let reservation =
-            self.state.reserve(catalogue, view, row_hash, key, value.len(), expires)?;
-        let (number, partition) = self.state.partition_mut(entity_hash).ok_or(None)?;
-        let record = Record {
-            kind: if delete { RecordKind::Tombstone } else { RecordKind::Put },
-            flags: flags(delete, dense, expires),
-            schema_id,
-            partition: number,
-            sequence: partition.next_sequence(),
-            event_time: row.event_time,
-            created_time: row.created_time,
-            producer_id: batch.producer_id,
-            producer_sequence: row.producer_sequence,
-            expire_at: row.expire_at,
-            key,
-            value,
-        };
-        let log_batch = match self.log.append(&record) {
-            Ok(log_batch) => log_batch,
-            Err(refused) => {
-                self.state.release(reservation);
-                return Err(refusal_of(&refused));
-            }
-        };
-        partition.note_logged(batch.producer_id, row.producer_sequence, row.event_time);
-        self.open_is_durable |= batch.ack == Ack::Durable;
-        let mut head = PendingRow::head(&record, row_hash, watermark, reservation);
-        if let Some(merged) = merged {
-            let room = self.room.take_anyway(merged.value.len());
-            head.set_merged(merged.value, room);
-        }
-        self.pending.push_row(head, log_batch, waiting, index);
-        Ok(())
-    }
-
-    /// The row that a partial write would be laid over, counting rows that the log has but the
-    /// table not yet.
-    fn newest(
-        &mut self,
-        view: &View,
-        row_hash: u64,
-        key: &[u8],
-        watermark: Option<i64>,
-    ) -> Result<Option<Base>, Refusal> {
-        let applied = self.state.with_newest(view, row_hash, key, |newest| match newest {
-            Newest::Row(row) => Ok(Some(Base::of(&row))),
-            Newest::Absent | Newest::Below => Ok(None),
-            Newest::Unreadable(_) => Err(Refusal::CorruptBase),
-        })?;
-        let newest = self.pending.newest(row_hash, key, applied);
-        // What is past `keep_for` may be gone from the tables or not: neither may show.
-        let keep_for_us = view.latest.definition.tiers.keep_for_us;
-        let is_past = |base: &Base| is_past(base.event_time(), keep_for_us, watermark);
-        Ok(newest.filter(|base| !base.is_reset(watermark) && !is_past(base)))
+    /// As many erases are pending as may be.
+    fn has_many_erases(&self) -> bool {
+        self.state.erases().len() >= PENDING_ERASES_MAX
     }
 
     fn refuse(&mut self, batch: &WriteBatch, row: &RowWrite, refusal: Refusal) -> Outcome {
@@ -574,20 +497,5 @@ fn note_answer(
     match answers.last_mut() {
         Some((last, outcomes)) if Arc::ptr_eq(last, &waiting) => outcomes.push((index, outcome)),
         _ => answers.push((waiting, vec![(index, outcome)])),
-    }
-}
-
-fn flags(delete: bool, dense: bool, expires: bool) -> u8 {
-    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-    flag(delete, FLAG_TOMBSTONE) | flag(dense, FLAG_DENSE) | flag(expires, FLAG_HAS_EXPIRE)
-}
-
-/// `None` when the log only wants time.
-fn refusal_of(error: &AppendError) -> Option<Refusal> {
-    match error {
-        error if error.is_backpressure() => None,
-        AppendError::DiskFull { .. } => Some(Refusal::DiskFull),
-        AppendError::TooLarge { .. } => Some(Refusal::RowTooLarge),
-        _ => Some(Refusal::ReadOnly),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use thermae_formats::batch::Record;
+use thermae_formats::batch::{Record, RecordKind};
 use thermae_formats::checkpoint::{CheckpointPartition, CheckpointView};
 use thermae_formats::{NO_TIME, ViewId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -78,7 +78,9 @@ impl Partition {
     /// Takes note that the log accepted a record under [`Self::next_sequence`].
     pub fn note_logged(&mut self, producer_id: u64, producer_sequence: u64, event_time: i64) {
         self.assigned += 1;
-        self.logged_watermark = self.logged_watermark.max(Some(event_time));
+        // An erase has no event time.
+        let event_time = Some(event_time).filter(|time| *time != NO_TIME);
+        self.logged_watermark = self.logged_watermark.max(event_time);
         if producer_id != 0 {
             self.admitted.insert(producer_id, producer_sequence);
             // An older row may still come behind the refusal of a newer one: it lifts nothing.
@@ -108,7 +110,9 @@ impl Partition {
         debug_assert!(record.sequence > self.applied);
         self.applied = record.sequence;
         self.assigned = self.assigned.max(record.sequence);
-        self.watermark = self.watermark.max(Some(record.event_time));
+        if record.kind != RecordKind::Erase {
+            self.watermark = self.watermark.max(Some(record.event_time));
+        }
         self.logged_watermark = self.logged_watermark.max(self.watermark);
         if record.producer_id != 0 {
             self.move_mark(record.producer_id, record.producer_sequence);
@@ -157,6 +161,7 @@ impl Partition {
             views: views
                 .map(|(&(rows, bytes), id)| CheckpointView { view_id: ViewId(id), rows, bytes })
                 .collect(),
+            erases: Vec::new(),
         }
     }
 
@@ -184,6 +189,11 @@ impl Partition {
         self.rows_digest = self.rows_digest.wrapping_sub(old.unwrap_or(0)).wrapping_add(new);
     }
 
+    /// Takes the digest share of a row out that was erased.
+    pub fn remove_row_digest(&mut self, old: u64) {
+        self.rows_digest = self.rows_digest.wrapping_sub(old);
+    }
+
     /// Digest of the whole state: equal states have equal digests, however they were reached.
     pub fn digest(&self) -> u64 {
         let mut bytes = [0u8; 32];
@@ -202,10 +212,8 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
-    use thermae_formats::SchemaId;
-    use thermae_formats::batch::RecordKind;
-
     use super::*;
+    use thermae_formats::SchemaId;
 
     #[test]
     fn a_refused_row_blocks_later_ones_of_its_producer_until_it_is_repeated() {

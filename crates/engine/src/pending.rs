@@ -207,6 +207,10 @@ impl Pending {
         let mut newest = applied;
         for (head, row) in rows.into_iter().rev() {
             let Some(record) = head.record(&row.waiting.batch, row.index) else { continue };
+            if record.kind == RecordKind::Erase {
+                newest = newest.filter(|_| record.key != key);
+                continue;
+            }
             let next = Base::of(&version_of(&record));
             // Rows of another key with an equal hash hang in the same chain.
             let wins = record.key == key

@@ -139,7 +139,7 @@ impl<E: Env> Rebuild<E> {
     fn apply(&mut self, record: &Record<'_>) -> Result<(), Error> {
         match record.kind {
             RecordKind::Catalogue => self.apply_definition(record),
-            RecordKind::Put | RecordKind::Tombstone => self.apply_row(record),
+            RecordKind::Put | RecordKind::Tombstone | RecordKind::Erase => self.apply_row(record),
             RecordKind::Mark => Err(Error::Invalid(
                 "the log holds a mark record, which this version does not write".to_owned(),
             )),
@@ -191,14 +191,17 @@ impl<E: Env> Rebuild<E> {
         fetch_base(state, tree, &view, hash, record)?;
         let expires = record.expire_at != NO_TIME;
         let row_hash = state.row_hash(hash, view.id);
-        let reservation = state.reserve(
-            &self.catalogue,
-            &view,
-            row_hash,
-            record.key,
-            record.value.len(),
-            expires,
-        );
+        let reservation = match record.kind {
+            RecordKind::Erase => Ok(None),
+            _ => state.reserve(
+                &self.catalogue,
+                &view,
+                row_hash,
+                record.key,
+                record.value.len(),
+                expires,
+            ),
+        };
         let reservation = reservation.map_err(|refusal| unfit(refusal.to_string()))?;
         let place =
             state.place(&self.catalogue, record).map_err(|error| unfit(error.to_string()))?;
@@ -232,6 +235,7 @@ impl<E: Env> Rebuild<E> {
                 | Step::Wait { .. }
                 | Step::Worked { .. }
                 | Step::Compacted { .. }
+                | Step::Erased { .. }
                 | Step::Paused(_) => {}
             }
         }
@@ -295,6 +299,7 @@ fn fetch_base<E: Env>(
     let mut found = Fetched::Absent;
     let keep = |version: &Version<'_>| found = Fetched::Row(OwnedVersion::new(version));
     tree.read_newest(view.id, entity_hash, record.key, keep).map_err(Error::from_warm)?;
+    let found = state.unless_erased(view.id, entity_hash, found);
     state.bases.put(view.id, row_hash, record.key, found);
     Ok(())
 }

@@ -64,7 +64,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     let Rebuilt { states, trees, catalogue, reads, plan } = rebuild.finish()?;
     let manifests = ManifestStore::new(env.clone(), dir, recovered.manifest);
     let manifests = Arc::new(manifests.map_err(Error::from_log)?);
-    manifests.remove_unnamed().map_err(Error::from_log)?;
+    let strays = manifests.remove_unnamed().map_err(Error::from_log)?;
     let Options { memory_bytes, training_bytes, training_threads, .. } = options;
     let scratch = Scratch::open(env.clone(), dir, memory_bytes, training_bytes, training_threads)?;
     let owners = states
@@ -73,7 +73,8 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         .zip(trees)
         .map(|((state, log), tree)| {
             let (env, manifests) = (env.clone(), Arc::clone(&manifests));
-            Owner::new(Parts { env, state, log, tree, manifests, plan }, &options)
+            let strays = strays.clone();
+            Owner::new(Parts { env, state, log, tree, manifests, strays, plan }, &options)
         })
         .collect();
     Ok(Opened {

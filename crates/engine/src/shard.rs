@@ -207,6 +207,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                     self.owner.give_tables(&waiter, flush, &self.catalogue);
                 }
                 Message::Depart(departures) => self.owner.depart(departures),
+                Message::Erases(query) => self.owner.take_erase_query(query),
                 Message::Stop => {
                     self.shared.stopping.store(true, Ordering::Release);
                     self.phase = Phase::Draining.max_of(self.phase);

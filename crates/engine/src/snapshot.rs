@@ -15,6 +15,7 @@ use thermae_env::Env;
 use thermae_formats::ViewId;
 use thermae_formats::checkpoint::CheckpointPartition;
 use thermae_formats::schema::History;
+use thermae_tiering::erase::PendingErases;
 use thermae_tiering::history::{HistoryRange, OlderRows, Retention, ShardPart, ViewHistory};
 
 use crate::catalogue::Catalogue;
@@ -41,6 +42,7 @@ struct Inner<E: Env> {
     /// The last sequence applied in each partition.
     #[cfg_attr(not(feature = "cold"), allow(dead_code))]
     applied: Arc<[u64]>,
+    erases: Arc<PendingErases>,
     catalogue: Arc<Catalogue>,
     hash_seed: u64,
     _place: Place,
@@ -87,10 +89,24 @@ impl<E: Env> Snapshot<E> {
         }
         cuts.sort_by_key(|cut| cut.shard);
         let checkpoints = cuts.iter().filter_map(|cut| cut.partitions.clone()).collect();
+        let mut erases = PendingErases::default();
+        for erase in cuts.iter().flat_map(|cut| cut.erases.iter()) {
+            erases.insert(erase.clone());
+        }
+        let erases = Arc::new(erases);
         let parts = cuts.into_iter().map(|cut| cut.part).collect();
         let (watermarks, applied, _place) = (watermarks.into(), applied.into(), place);
-        let inner =
-            Inner { parts, checkpoints, watermarks, below, applied, catalogue, hash_seed, _place };
+        let inner = Inner {
+            parts,
+            checkpoints,
+            watermarks,
+            erases,
+            below,
+            applied,
+            catalogue,
+            hash_seed,
+            _place,
+        };
         Snapshot { inner: Arc::new(inner) }
     }
 
@@ -142,7 +158,9 @@ impl<E: Env> Snapshot<E> {
             return Err(Error::NotFound(format!("no feature view has the id {}", range.view.0)));
         };
         let policy = view.latest.definition.tiers;
-        let retention = Retention { policy, watermarks: Arc::clone(&self.inner.watermarks) };
+        let inner = &self.inner;
+        let (watermarks, erases) = (Arc::clone(&inner.watermarks), Arc::clone(&inner.erases));
+        let retention = Retention { policy, watermarks, erases };
         let older = match policy.history {
             History::Full => self.older(range)?,
             History::Latest => Vec::new(),

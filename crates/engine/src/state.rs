@@ -1,18 +1,20 @@
 //! What a shard's log makes true: hot table, partitions, counts. Replay and live writes go
 //! through the same [`ShardState::apply`].
 
+mod erasing;
 mod hot_rows;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thermae_formats::batch::Record;
+use thermae_formats::batch::{Record, RecordKind};
 use thermae_formats::catalogue::ViewId;
 use thermae_formats::checkpoint::CheckpointPartition;
 use thermae_formats::hash;
 use thermae_formats::schema::History;
 use thermae_formats::version::Version;
 use thermae_hot::{ASKED_ROWS, HotError, HotWriter, Lookup, Reservation, RowBuf};
+use thermae_tiering::erase::PendingErases;
 use thermae_tiering::merge::is_past;
 use thermae_tiering::residency;
 
@@ -67,6 +69,8 @@ pub struct ShardState {
     pub(crate) memtables: Memtables,
     /// Rows of the tables that pending rows are judged against.
     pub(crate) bases: Bases,
+    /// What was erased and may still lie in memtables and tables. Shared with snapshots and the worker.
+    erases: Arc<PendingErases>,
     /// By partition number; none where another shard owns it.
     partitions: Vec<Option<Partition>>,
     applied: Arc<[AtomicU64]>,
@@ -136,6 +140,7 @@ impl ShardState {
             buf: RowBuf::default(),
             memtables: Memtables::default(),
             bases: Bases::new(base_bytes),
+            erases: Arc::default(),
             partitions,
             applied,
             hash_seed,
@@ -213,7 +218,9 @@ impl ShardState {
             }
         }
         if let Some(version) = self.memtables.newest(view.id, row_hash, key) {
-            return look(Newest::Row(version));
+            // What lies below it came before it, and was erased with it.
+            let is_erased = self.erases.hides_row(view.id, row_hash, key, version.sequence);
+            return look(if is_erased { Newest::Absent } else { Newest::Row(version) });
         }
         match self.bases.get(view.id, row_hash, key) {
             Some(Fetched::Row(row)) => look(row.get().map_or(Newest::Absent, Newest::Row)),
@@ -241,9 +248,11 @@ impl ShardState {
     /// Its partitions as they are now, for a checkpoint.
     pub fn checkpoints(&self) -> Vec<CheckpointPartition> {
         let partitions = self.partitions.iter().zip(0..);
-        partitions
+        let mut all: Vec<_> = partitions
             .filter_map(|(partition, number)| Some(partition.as_ref()?.checkpoint(number)))
-            .collect()
+            .collect();
+        self.add_erases(&mut all);
+        all
     }
 
     /// Takes over one of its partitions as a checkpoint has it.
@@ -251,6 +260,7 @@ impl ShardState {
         let number = usize::from(checkpoint.number);
         if let Some(Some(partition)) = self.partitions.get_mut(number) {
             *partition = Partition::from_checkpoint(checkpoint);
+            self.restore_erases(&checkpoint.erases);
             if let Some(applied) = self.applied.get(number) {
                 applied.store(checkpoint.applied, Ordering::Release);
             }
@@ -319,6 +329,10 @@ impl ShardState {
         reservation: Option<Reservation>,
     ) -> Result<Effect, ApplyError> {
         self.check_order(record)?;
+        if record.kind == RecordKind::Erase {
+            self.release(reservation);
+            return self.apply_erase(place, record, current).map(|()| Effect::Newest);
+        }
         let Place { view, entity_hash, row_hash } = *place;
         let version = version_of(record);
         let tiers = &view.latest.definition.tiers;
@@ -343,13 +357,17 @@ impl ShardState {
             }
             Effect::Late
         };
+        self.note_applied(record);
+        Ok(effect)
+    }
+
+    fn note_applied(&mut self, record: &Record<'_>) {
         if let Some(Some(partition)) = self.partitions.get_mut(usize::from(record.partition)) {
             partition.note_applied(record);
         }
         if let Some(applied) = self.applied.get(usize::from(record.partition)) {
             applied.store(record.sequence, Ordering::Release);
         }
-        Ok(effect)
     }
 
     fn check_order(&self, record: &Record<'_>) -> Result<(), ApplyError> {

@@ -30,7 +30,7 @@ use thermae_hot::RowBuf;
 
 use crate::catalogue::{Applied, Schema, View};
 use crate::error::Error;
-use crate::handle::{Found, Handle};
+use crate::handle::{ErasedShard, Found, Handle};
 use crate::options::Options;
 use crate::reads::Key;
 use crate::runtime::Engine;
@@ -185,6 +185,61 @@ impl<E: Env> Store<E> {
             batch.rows.push(empty_row(&schema, event_time, key));
         }
         self.handle.write(batch)
+    }
+
+    /// Erases entities: when this returns nobody reads what was written of them before, and the bytes on
+    /// the disk are being removed. Rows that are written afterwards are new ones. The outcome of each has
+    /// the token by which [`Store::erased`] tells when that has come to its end.
+    ///
+    /// # Errors
+    /// A key that does not fit the view; then none is erased.
+    pub fn erase(&self, view: &str, keys: &[Vec<KeyValue>]) -> Result<Vec<Outcome>, Error> {
+        let catalogue = self.handle.catalogue();
+        self.erase_from(&[catalogue.resolve(view)?], keys)
+    }
+
+    /// The same in every view that has the join keys of `view`, names and types; outcomes view by view.
+    ///
+    /// # Errors
+    /// As [`Store::erase`].
+    pub fn erase_from_all_views(
+        &self,
+        view: &str,
+        keys: &[Vec<KeyValue>],
+    ) -> Result<Vec<Outcome>, Error> {
+        let catalogue = self.handle.catalogue();
+        let join_keys = &catalogue.resolve(view)?.latest.definition.join_keys;
+        let is_alike = |other: &&Arc<View>| other.latest.definition.join_keys == *join_keys;
+        self.erase_from(&catalogue.views().filter(is_alike).collect::<Vec<_>>(), keys)
+    }
+
+    fn erase_from(
+        &self,
+        views: &[&Arc<View>],
+        keys: &[Vec<KeyValue>],
+    ) -> Result<Vec<Outcome>, Error> {
+        let mut batch = WriteBatch::new(Ack::Durable, 0);
+        for schema in views.iter().map(|view| &view.latest) {
+            for (at, key) in keys.iter().enumerate() {
+                let key = store_key(schema, key, at, &mut batch)?;
+                batch.rows.push(RowWrite { kind: WriteKind::Erase, ..empty_row(schema, 0, key) });
+            }
+        }
+        self.handle.write(batch)
+    }
+
+    /// Waits until erases are complete: no file of the directory holds anything of them any more. What was
+    /// done, a shard each.
+    ///
+    /// # Errors
+    /// An outcome that is not that of an applied erase, or the store is stopped.
+    pub fn erased(&self, outcomes: &[Outcome]) -> Result<Vec<ErasedShard>, Error> {
+        let token = |outcome: &Outcome| match outcome {
+            Outcome::Ok { partition, sequence, .. } => Ok((*partition, *sequence)),
+            _ => Err(Error::Invalid("an erase that was not applied is never complete".to_owned())),
+        };
+        let tokens: Vec<_> = outcomes.iter().map(token).collect::<Result<_, _>>()?;
+        self.handle.submit_erases(&tokens, true)?.wait()
     }
 
     /// Compiles a read of some features of a view.

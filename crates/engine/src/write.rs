@@ -28,12 +28,15 @@ pub enum WriteKind {
     },
     /// A tombstone at the given event time.
     Delete,
+    /// Everything of the row that was written before goes, from every tier; its times and value are not
+    /// looked at.
+    Erase,
 }
 
 /// One row of a batch; `key` and `value` are ranges of [`WriteBatch::bytes`].
 #[derive(Clone, Debug)]
 pub struct RowWrite {
-    /// Put, partial or delete.
+    /// Put, partial, delete or erase.
     pub kind: WriteKind,
     /// The view written to.
     pub view_id: ViewId,

@@ -18,7 +18,9 @@ use crate::segment::SegmentHeader;
 /// First bytes of every batch.
 pub const BATCH_MAGIC: [u8; 8] = *b"THRMBTCH";
 /// Version of the batch format.
-pub const BATCH_VERSION: u16 = 1;
+pub const BATCH_VERSION: u16 = 2;
+/// Version of a batch without an erase: builds that know no erases read it.
+const PLAIN_BATCH_VERSION: u16 = 1;
 /// Bytes of a batch's header.
 pub const BATCH_HEADER_BYTES: usize = 96;
 /// Batches start and end at multiples of this, in bytes.
@@ -125,6 +127,8 @@ pub struct BatchHeader {
     pub previous: u64,
     /// Hash of this batch: what the next one names as its previous.
     pub hash: u64,
+    /// It may hold erases.
+    has_erases: bool,
     /// Checksum that the body must have under `key`.
     body_checksum: u64,
     key: u64,
@@ -137,8 +141,9 @@ impl BatchHeader {
         offset: u64,
     ) -> Result<Self, BatchError> {
         let wrong = |field| Err(BatchError::Header(field));
-        if u16_at(bytes, 8) != BATCH_VERSION {
-            return Err(BatchError::NewerVersion(u16_at(bytes, 8)));
+        let version = u16_at(bytes, 8);
+        if version != BATCH_VERSION && version != PLAIN_BATCH_VERSION {
+            return Err(BatchError::NewerVersion(version));
         }
         let header = Self {
             flags: u32_at(bytes, 20),
@@ -150,6 +155,7 @@ impl BatchHeader {
             batch_bytes: u32_at(bytes, 64),
             previous: u64_at(bytes, 72),
             hash: batch_hash(bytes),
+            has_erases: version == BATCH_VERSION,
             body_checksum: u64_at(bytes, 80),
             key: batch_key(segment, offset),
         };
@@ -235,14 +241,21 @@ impl<'a> BatchView<'a> {
 
     fn check_records(&self) -> Result<(), BatchError> {
         if self.header.flags & ROLL != 0 {
-            return Ok(());
+            return match self.header.has_erases {
+                true => Err(BatchError::Header("version")),
+                false => Ok(()),
+            };
         }
         let mut rest = self.payload;
+        let mut has_erases = false;
         for index in 0..self.header.records {
-            rest = match Record::read(rest) {
-                Ok((_, rest)) => rest,
-                Err(source) => return Err(BatchError::Record { index, source }),
-            };
+            let (record, behind) =
+                Record::read(rest).map_err(|source| BatchError::Record { index, source })?;
+            has_erases |= record.kind == RecordKind::Erase;
+            rest = behind;
+        }
+        if has_erases != self.header.has_erases {
+            return Err(BatchError::Header("version"));
         }
         match rest.is_empty() {
             true => Ok(()),

@@ -13,7 +13,9 @@ use crate::{SchemaId, ViewId};
 /// First bytes of every checkpoint.
 pub const CHECKPOINT_MAGIC: [u8; 8] = *b"THRMCKPT";
 /// Version of the checkpoint format.
-pub const CHECKPOINT_VERSION: u16 = 1;
+pub const CHECKPOINT_VERSION: u16 = 2;
+/// Version of a checkpoint without pending erases: builds that know no erases read it.
+const PLAIN_CHECKPOINT_VERSION: u16 = 1;
 
 /// File name of a checkpoint in the directory of tables.
 pub fn checkpoint_name(file_id: u64) -> String {
@@ -61,6 +63,19 @@ pub struct CheckpointPartition {
     pub marks: Vec<(u64, u64)>,
     /// What it holds of each view, ascending by view.
     pub views: Vec<CheckpointView>,
+    /// Its pending erases, ascending by sequence.
+    pub erases: Vec<CheckpointErase>,
+}
+
+/// A row that was erased, and of which something may still lie somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointErase {
+    /// Its view.
+    pub view_id: ViewId,
+    /// Versions up to this sequence are gone; not above the applied one.
+    pub sequence: u64,
+    /// Its encoded entity key.
+    pub key: Vec<u8>,
 }
 
 /// Live rows of a view in a partition.

@@ -3,6 +3,7 @@ pub mod agreement;
 pub mod bar;
 pub mod campaign;
 pub mod damage;
+pub mod forgotten;
 pub mod house;
 pub mod kill;
 pub mod ledger;

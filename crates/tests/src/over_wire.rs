@@ -74,6 +74,8 @@ impl OverWire {
                     batch.push(&key, *event_time, NO_TIME, std::slice::from_ref(value))?;
                 }
                 Operation::Delete { event_time, .. } => batch.push_key(&key, *event_time)?,
+                // Agreement is about reads; erases are drawn by the campaigns.
+                Operation::Erase { .. } => {}
             }
         }
         Ok(batch)

@@ -8,6 +8,7 @@ mod cold;
 mod corpora;
 mod damage;
 mod engine;
+mod erase;
 mod faults;
 mod house;
 mod over_wire;

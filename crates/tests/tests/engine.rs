@@ -20,7 +20,8 @@ const TIERS: Tiers = Tiers { flush_bytes: 16 << 10, preload_bytes: 0 };
 /// Digests after the same operations in batches of `batch_rows`; sent twice when `repeat`.
 fn digests(batch_rows: usize, repeat: bool) -> Vec<(u16, u64)> {
     let mut rng = Rng::new(5);
-    let operations: Vec<_> = (0..600).map(|n| Operation::draw(&mut rng, n, 24)).collect();
+    let operations: Vec<_> =
+        (0..600).map(|n| Operation::draw_or_erase(&mut rng, n, 24, 20)).collect();
     let sequences: Vec<u64> = (1..=600).collect();
     let mut world = World::open(SimEnv::new(11), 2, TIERS, World::no_history()).unwrap();
     assert!(world.define().unwrap());
@@ -118,7 +119,7 @@ fn a_failed_sync_leaves_its_rows_in_doubt_and_the_shard_read_only() {
     let mut world = World::open(env.clone(), 1, TIERS, World::no_history()).unwrap();
     assert!(world.define().unwrap());
     let mut rng = Rng::new(1);
-    let mut draw = |n| Operation::draw(&mut rng, n, 24);
+    let mut draw = |n| Operation::draw_or_erase(&mut rng, n, 24, 20);
     world.send(&[draw(1), draw(2), draw(3)], None, Ack::Durable);
     assert!(world.settle().unwrap());
     let before: u64 = world.histories.iter().map(|history| history.must_survive()).sum();

@@ -108,10 +108,18 @@ impl<E: Env, L> Flush<E, L> {
         files: &WarmFiles<E>,
         made: &mut Made<'_, C>,
     ) -> Result<Stage<E>, WarmError> {
-        let places = match kind {
-            TableKind::Latest => self.job.memtable.latest_sorted(),
-            TableKind::History => self.job.memtable.history_sorted(),
+        let memtable = &self.job.memtable;
+        let mut places = match kind {
+            TableKind::Latest => memtable.latest_sorted(),
+            TableKind::History => memtable.history_sorted(),
         };
+        let erases = &self.job.rules.erases;
+        if !erases.is_empty() {
+            places.retain(|place| {
+                let (view, entity_hash, version) = memtable.version(*place);
+                !erases.hides(view, entity_hash, &version)
+            });
+        }
         if places.is_empty() {
             return Ok(after(kind));
         }

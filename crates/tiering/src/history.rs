@@ -26,6 +26,7 @@ use thermae_formats::schema::{History, TierPolicy};
 use thermae_formats::version::Version;
 
 use crate::WarmError;
+use crate::erase::PendingErases;
 use crate::memtable::Memtable;
 use crate::merge::{Entry, SeekSource, Source, Together, is_past};
 use crate::tree::Tree;
@@ -60,6 +61,8 @@ pub struct Retention {
     pub policy: TierPolicy,
     /// The newest event time applied in each partition of the store; `None` where there is none.
     pub watermarks: Arc<[Option<i64>]>,
+    /// What was erased and may still lie somewhere: it does not show.
+    pub erases: Arc<PendingErases>,
 }
 
 impl Retention {
@@ -164,6 +167,7 @@ impl<E: Env> ViewHistory<E> {
             // Without a row a source is where a failure left it: it goes on from there.
             if let Some((entity_hash, version)) = self.sources.first()
                 && !self.is_passed(entity_hash, &version)
+                && !self.retention.erases.hides(self.view, entity_hash, &version)
             {
                 if self.retention.keeps(entity_hash, version.event_time) {
                     self.stands = true;

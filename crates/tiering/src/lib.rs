@@ -17,6 +17,7 @@ pub mod cold;
 pub mod compact;
 pub mod departures;
 pub mod divide;
+pub mod erase;
 pub mod error;
 pub mod files;
 pub mod flush;

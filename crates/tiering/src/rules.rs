@@ -1,12 +1,14 @@
 //! What a rewrite of tables goes by: policies of views, and whose partitions are whose.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thermae_formats::ViewId;
 use thermae_formats::hash::{partition_of, shard_of};
 use thermae_formats::schema::TierPolicy;
 use thermae_formats::version::Version;
 
+use crate::erase::PendingErases;
 use crate::merge::{Fate, fate};
 
 /// Policies and watermarks as of a checkpoint. Not as of now: what a crash takes back, a policy or a
@@ -23,6 +25,8 @@ pub struct Rules {
     pub policies: BTreeMap<ViewId, TierPolicy>,
     /// Newest event time of each of the shard's partitions that has rows.
     pub watermarks: BTreeMap<u16, i64>,
+    /// What was erased in them: tables are written without it.
+    pub erases: Arc<PendingErases>,
 }
 
 impl Rules {
@@ -35,6 +39,10 @@ impl Rules {
         is_newest: bool,
         is_last_run: bool,
     ) -> Fate {
+        // Whatever an erased version shadows has a smaller sequence, and was erased with it.
+        if self.erases.hides(view, entity_hash, version) {
+            return Fate::Drop;
+        }
         let partition = partition_of(entity_hash, self.partitions);
         let owns = shard_of(partition, self.shards) == self.shard;
         let policy = self.policies.get(&view).copied().unwrap_or_default();

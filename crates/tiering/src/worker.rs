@@ -6,6 +6,7 @@
 //! planned again.
 
 mod back_off;
+mod erasing;
 mod merges;
 mod quarantine;
 mod scrub;
@@ -28,6 +29,7 @@ use crate::memtable::Memtable;
 use crate::rules::Rules;
 use crate::tree::{Commit, Run, Tree, TreeEdit, Unnamed};
 use back_off::BackOff;
+use erasing::Erasing;
 pub use quarantine::Damage;
 use quarantine::Quarantine;
 pub use scrub::ScrubPace;
@@ -63,6 +65,11 @@ pub enum Step<E: Env> {
         /// The trees from now on.
         tree: Tree<E>,
     },
+    /// Nothing that the tables' directory holds has any row that was erased up to this round.
+    Erased {
+        /// As [`crate::erase::PendingErases::round`].
+        round: u64,
+    },
     /// Merges wait for room on the disk; they are looked at again by themselves.
     Paused(Pause),
     /// A table is not what was written. It is read as before, a look-up at a time, but not merged until
@@ -95,6 +102,12 @@ pub struct WorkerStats {
     pub scrubs: u64,
     /// Tables found damaged.
     pub damaged_tables: u64,
+    /// Tables that may hold something that was erased, and wait to be rewritten.
+    pub suspect_tables: u64,
+    /// Tables rewritten for that.
+    pub rewritten_tables: u64,
+    /// Versions that merges left out because they were erased.
+    pub erased_rows: u64,
     /// The flush at work has failed and is tried again.
     pub is_flush_failing: bool,
     /// By the last plan, merges wait for room on the disk.
@@ -127,6 +140,7 @@ pub struct Worker<E: Env, C: Commit> {
     garbage_rest: BackOff,
     scrub: Option<Scrub<E>>,
     quarantine: Quarantine,
+    erasing: Erasing,
     stats: WorkerStats,
 }
 
@@ -140,6 +154,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
         rules: Arc<Rules>,
         tree: Tree<E>,
     ) -> Self {
+        let erasing = Erasing::begin(&rules, &tree);
         Self {
             files,
             commit,
@@ -160,6 +175,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
             garbage_rest: BackOff::default(),
             scrub: None,
             quarantine: Quarantine::default(),
+            erasing,
             stats: WorkerStats::default(),
         }
     }
@@ -168,6 +184,14 @@ impl<E: Env, C: Commit> Worker<E, C> {
     #[must_use]
     pub fn scrubbing(mut self, pace: ScrubPace) -> Self {
         self.scrub = Some(Scrub::new(pace));
+        self
+    }
+
+    /// Has the worker remove files that nothing names: tables or checkpoints of these ids.
+    #[must_use]
+    pub fn clearing(mut self, file_ids: &[u64]) -> Self {
+        let both = |id: &u64| [Garbage::Table(*id), Garbage::Checkpoint(*id)];
+        self.garbage.extend(file_ids.iter().flat_map(both));
         self
     }
 
@@ -211,6 +235,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
             .any(|rest| rest.is_failing());
         self.stats.is_flush_failing = self.flush_rest.is_failing();
         self.stats.is_troubled = is_failing || self.stats.is_merge_paused;
+        self.stats.suspect_tables = self.erasing.suspect_count();
         step
     }
 
@@ -236,6 +261,9 @@ impl<E: Env, C: Commit> Worker<E, C> {
             && let Some(garbage) = self.garbage.pop_front()
         {
             return self.remove(garbage, now_ns);
+        }
+        if let Some(round) = self.erasing.take_finished(&self.rules, self.garbage.is_empty()) {
+            return Step::Erased { round };
         }
         if can_merge && let Some(merging) = self.merges.pop() {
             return self.step_merge(merging, now_ns);
@@ -302,7 +330,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
         }
         self.flush_rest.succeed();
         self.flush_made.clear();
-        self.rules = flush.job.rules;
+        self.follow_rules(flush.job.rules, &flush.outputs);
         self.stats.flushes += 1;
         self.stats.flushed_bytes += flush.outputs.bytes();
         Step::Flushed { memtable: flush.job.memtable, tree: self.tree.clone() }
@@ -316,6 +344,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
         self.tree = tree;
         self.must_plan = true;
         self.quarantine.follow(&self.tree);
+        self.erasing.follow(&self.tree);
         if let Some(scrub) = &mut self.scrub {
             scrub.follow(&self.tree);
         }

@@ -2,7 +2,7 @@
 
 use thermae_formats::backup::{Backup, BackupFile};
 use thermae_formats::checkpoint::{
-    Checkpoint, CheckpointPartition, CheckpointSchema, CheckpointView,
+    Checkpoint, CheckpointErase, CheckpointPartition, CheckpointSchema, CheckpointView,
 };
 use thermae_formats::manifest::{CurrentLog, LogStart, Manifest, SealedLog, Tree};
 use thermae_formats::table::{TableKind, TableRef};
@@ -77,7 +77,7 @@ pub(super) fn manifest() -> Manifest {
     }
 }
 
-pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 2] {
+pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 3] {
     let empty = Checkpoint {
         store_id: STORE_ID,
         file_id: 6,
@@ -92,6 +92,7 @@ pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 2] {
         rows_digest: 3,
         marks: vec![(4, 8), (5, 1)],
         views: vec![CheckpointView { view_id: ViewId(1), rows: 7, bytes: 400 }],
+        erases: Vec::new(),
     };
     let unused = CheckpointPartition {
         number: 7,
@@ -100,6 +101,7 @@ pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 2] {
         rows_digest: 0,
         marks: Vec::new(),
         views: Vec::new(),
+        erases: Vec::new(),
     };
     let schema = CheckpointSchema {
         schema_id: SchemaId(3),
@@ -112,5 +114,8 @@ pub(super) fn checkpoints() -> [(&'static str, Checkpoint); 2] {
         partitions: vec![partition, unused],
         ..empty.clone()
     };
-    [("empty", empty), ("full", full)]
+    let mut erased = full.clone();
+    let key = b"\x03\0JFK".to_vec();
+    erased.partitions[0].erases = vec![CheckpointErase { view_id: ViewId(1), sequence: 8, key }];
+    [("empty", empty), ("full", full), ("erased", erased)]
 }

@@ -40,17 +40,15 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Makes a segment with blocking calls, out of `spare` (a file of the right length that no log
-/// needs any more) when there is one. The caller syncs the directory before it uses the segment.
+/// Makes a segment with blocking calls. The caller syncs the directory before it uses it.
 pub(super) fn make<E: Env>(
     env: &E,
     log_dir: &Path,
     header: SegmentHeader,
-    spare: Option<&Path>,
 ) -> Result<Segment<E::File>, LogError> {
     let path = path_of(log_dir, &header);
     let making = temporary(&path);
-    let made = fill(env, log_dir, &making, &header, spare).and_then(|file| {
+    let made = fill(env, &making, &header).and_then(|file| {
         env.rename(&making, &path)?;
         Ok(file)
     });
@@ -67,26 +65,9 @@ pub(super) fn make<E: Env>(
     }
 }
 
-fn fill<E: Env>(
-    env: &E,
-    log_dir: &Path,
-    making: &Path,
-    header: &SegmentHeader,
-    spare: Option<&Path>,
-) -> io::Result<E::File> {
-    let file = match spare {
-        Some(spare) => {
-            env.rename(spare, making)?;
-            // Or a power cut might leave the new header under the old name.
-            env.sync_dir(log_dir)?;
-            env.open(making, OpenHow::WRITE.direct())?
-        }
-        None => {
-            let file = env.open(making, OpenHow::CREATE.direct())?;
-            file.allocate(header.segment_bytes)?;
-            file
-        }
-    };
+fn fill<E: Env>(env: &E, making: &Path, header: &SegmentHeader) -> io::Result<E::File> {
+    let file = env.open(making, OpenHow::CREATE.direct())?;
+    file.allocate(header.segment_bytes)?;
     file.write_all_at(&AlignedBuf::from(&header.to_bytes()[..]), 0)?;
     file.sync_data()?;
     Ok(file)
@@ -138,11 +119,6 @@ pub(super) struct Tokens {
 impl<F: File> NextSegment<F> {
     pub(super) const fn idle() -> Self {
         Self { state: State::Idle }
-    }
-
-    /// A segment that recovery has already made.
-    pub(super) const fn ready(segment: Segment<F>) -> Self {
-        Self { state: State::Ready(segment) }
     }
 
     pub(super) const fn is_ready(&self) -> bool {

@@ -3,6 +3,7 @@
 mod append;
 mod drive;
 mod free;
+mod purge;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,6 +19,7 @@ use super::flight::Flight;
 use super::segments::{NextSegment, Segment};
 use super::{LogFailure, LogOptions, TOKEN_MASK, TOKEN_SPACE};
 use free::Starts;
+use purge::Purge;
 
 /// A batch write: the batch number is in the low bits.
 const BATCH_TOKEN: u64 = TOKEN_SPACE | 1 << 48;
@@ -64,6 +66,8 @@ pub struct LogStats {
     pub freed: u64,
     /// Segments made out of those.
     pub recycled: u64,
+    /// Files removed because they may hold what was erased.
+    pub purged: u64,
 }
 
 /// A disk completion of the ring, with a token of the log's.
@@ -148,20 +152,24 @@ pub struct LogWriter<E: Env> {
     last_issue_ns: u64,
     /// When the oldest batch that needs a sync was issued.
     unsynced_since_ns: Option<u64>,
+    /// Files of this log that hold what was erased are removed; see [`LogWriter::purge`].
+    purge: Option<Purge>,
+    /// Files of older logs that the open could not remove.
+    strays: Vec<PathBuf>,
     stopping: Stopping,
     failed: Option<Arc<LogFailure>>,
     stats: LogStats,
 }
 
 impl<E: Env> LogWriter<E> {
-    /// A log that starts in `segment` (number 0, empty, durable), with its next segment if it
-    /// happens to be there.
+    /// A log that starts in `segment` (number 0, empty, durable); `strays` are files of older logs that
+    /// would not go.
     pub(super) fn new(
         env: &E,
         log_dir: PathBuf,
         options: &LogOptions,
         segment: Segment<E::File>,
-        next: Option<Segment<E::File>>,
+        strays: Vec<PathBuf>,
     ) -> Self {
         let header = &segment.header;
         let start = LogStart::first(&header.store_id, header.epoch, header.shard, header.salt);
@@ -170,7 +178,7 @@ impl<E: Env> LogWriter<E> {
             log_dir,
             options: options.clone(),
             segment,
-            next: next.map_or_else(NextSegment::idle, NextSegment::ready),
+            next: NextSegment::idle(),
             retired: VecDeque::new(),
             open: Open::new(AlignedBuf::new()),
             spare_bufs: Vec::new(),
@@ -182,6 +190,8 @@ impl<E: Env> LogWriter<E> {
             last_data: 0,
             last_issue_ns: 0,
             unsynced_since_ns: None,
+            purge: None,
+            strays,
             stopping: Stopping::No,
             failed: None,
             stats: LogStats { segments: 1, ..LogStats::default() },
@@ -225,6 +235,11 @@ impl<E: Env> LogWriter<E> {
     /// What the log has done so far.
     pub const fn stats(&self) -> LogStats {
         self.stats
+    }
+
+    /// Whether the log was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
     }
 
     /// Whether a stop has come to its end, well or by failure: nothing more will be written.

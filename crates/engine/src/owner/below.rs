@@ -123,6 +123,7 @@ impl<E: Env> Owner<E> {
         let mut next = Some(finished);
         while let Some(finished) = next.take() {
             let Finished { asker, wanted, found, is_outdated } = finished;
+            let found = self.state.unless_erased(wanted.view, wanted.entity_hash, found);
             let view = catalogue.view_by_id(wanted.view);
             // What was written while the block was on its way is newer than any block.
             let newer = view.and_then(|view| self.in_memory(view, wanted.row_hash, &wanted.key));

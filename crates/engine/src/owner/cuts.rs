@@ -80,7 +80,8 @@ impl<E: Env> Owner<E> {
         let is_backup = self.cuts.iter().any(|request| request.is_backup);
         let partitions = is_backup.then(|| self.state.checkpoints().into());
         let applied = self.state.applied_partitions().collect();
-        let cut = ShardCut { shard, part, watermarks, partitions, applied };
+        let erases = std::sync::Arc::clone(self.state.erases());
+        let cut = ShardCut { shard, part, watermarks, partitions, applied, erases };
         self.cuts.drain(..).for_each(|request| request.waiter.put(Ok(cut.clone())));
     }
 }

@@ -77,6 +77,7 @@ impl<E: Env> Owner<E> {
             is_active |= self.freeze(catalogue);
         }
         self.serve_cuts(catalogue);
+        self.erase_more(catalogue);
         self.set_pace();
         self.sweep(catalogue, now_us);
         is_active
@@ -101,6 +102,7 @@ impl<E: Env> Owner<E> {
                 }
             }
             Step::Compacted { tree } => self.set_tree(tree),
+            Step::Erased { round } => self.note_erased(round),
             Step::Damaged(damage) => self.warm.note_damage(damage),
             Step::Paused(pause) => self.worker_trouble = Some(pause.to_string()),
             Step::Failed(error) => self.worker_trouble = Some(error.to_string()),
@@ -117,6 +119,13 @@ impl<E: Env> Owner<E> {
         if self.state.memtables.is_active_empty() {
             return false;
         }
+        self.freeze_all(catalogue);
+        true
+    }
+
+    /// The same, also when it holds nothing: for the checkpoint and the start of the log. False when it
+    /// could not be handed over.
+    pub(super) fn freeze_all(&mut self, catalogue: &Catalogue) -> bool {
         let log_start = self.log.start_covering(self.applied_batch());
         let store_id = self.manifests.current().store_id;
         let frozen = flush::freeze(&mut self.state, catalogue, store_id, log_start);
@@ -124,12 +133,13 @@ impl<E: Env> Owner<E> {
         if let (Ok(job), Some(working)) = (frozen, &mut self.working) {
             self.flushed.note_frozen(&self.state);
             working.submit(job);
+            return true;
         }
-        true
+        false
     }
 
     /// The last log batch all of whose records are applied, and all of those before it.
-    fn applied_batch(&self) -> u64 {
+    pub(super) fn applied_batch(&self) -> u64 {
         let waiting =
             [self.pending.first_batch(), self.applies.front().map(|apply| apply.first_batch)];
         match waiting.into_iter().flatten().min() {

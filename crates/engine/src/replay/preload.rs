@@ -46,6 +46,9 @@ fn load_all<E: Env>(
     while rows.next_group()? {
         let Some((view, entity_hash, version)) = rows.group().next() else { continue };
         let Some(view) = catalogue.view_by_id(view) else { continue };
+        if state.is_erased(view.id, entity_hash, &version) {
+            continue;
+        }
         if !state.preload(view, entity_hash, &version) {
             return Ok(false);
         }

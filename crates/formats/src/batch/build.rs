@@ -5,7 +5,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     BATCH_ALIGN, BATCH_HEADER_BYTES, BATCH_MAGIC, BATCH_VERSION, HEADER_CHECKED, MAX_BATCH_BYTES,
-    MAX_KEY_BYTES, MAX_SEQUENCE, ROLL, Record, batch_hash, batch_key, record_bytes,
+    MAX_KEY_BYTES, MAX_SEQUENCE, PLAIN_BATCH_VERSION, ROLL, Record, RecordKind, batch_hash,
+    batch_key, record_bytes,
 };
 use crate::segment::SegmentHeader;
 
@@ -64,12 +65,13 @@ pub struct Sealed {
 pub struct BatchBuilder {
     used: usize,
     records: u32,
+    has_erases: bool,
 }
 
 impl BatchBuilder {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { used: BATCH_HEADER_BYTES, records: 0 }
+        Self { used: BATCH_HEADER_BYTES, records: 0, has_erases: false }
     }
 
     /// Records in it.
@@ -105,12 +107,13 @@ impl BatchBuilder {
         }
         self.used += record.write(&mut out[self.used..]);
         self.records += 1;
+        self.has_erases |= record.kind == RecordKind::Erase;
         Ok(())
     }
 
     /// A batch of flag [`ROLL`] that names the next segment's salt; seal it with that flag.
     pub fn roll(out: &mut [u8], next_salt: u64) -> Result<Self, BuildError> {
-        let builder = Self { used: BATCH_HEADER_BYTES + 8, records: 0 };
+        let builder = Self { used: BATCH_HEADER_BYTES + 8, records: 0, has_erases: false };
         let needed = builder.batch_bytes();
         match out.get_mut(BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + 8) {
             Some(payload) => payload.copy_from_slice(&next_salt.to_le_bytes()),
@@ -130,10 +133,11 @@ impl BatchBuilder {
         body[self.used - BATCH_HEADER_BYTES..].fill(0);
         let key = batch_key(seal.segment, seal.offset);
         let payload_bytes = (self.used - BATCH_HEADER_BYTES) as u32;
+        let version = if self.has_erases { BATCH_VERSION } else { PLAIN_BATCH_VERSION };
         let mut whole = [0; BATCH_HEADER_BYTES];
         let mut put = |at: usize, bytes: &[u8]| whole[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &BATCH_MAGIC);
-        put(8, &BATCH_VERSION.to_le_bytes());
+        put(8, &version.to_le_bytes());
         put(10, &seal.segment.shard.to_le_bytes());
         put(12, &seal.segment.epoch.to_le_bytes());
         put(16, &seal.segment.number.to_le_bytes());

@@ -1,4 +1,4 @@
-//! One record of a log batch: a row, a tombstone, a catalogue entry or a mark.
+//! One record of a log batch: a row, a tombstone, a catalogue entry, a mark or an erase.
 
 use thiserror::Error;
 
@@ -26,6 +26,8 @@ pub enum RecordKind {
     Catalogue = 3,
     /// State without a row, such as a producer's high-water mark.
     Mark = 4,
+    /// Everything of a row with a smaller sequence is gone. It has no value and no times.
+    Erase = 5,
 }
 
 /// One record. Times are microseconds UTC; `NO_TIME` is none.
@@ -122,6 +124,15 @@ impl<'a> Record<'a> {
         at
     }
 
+    /// Nothing but a key and where it belongs: all that an erase may have.
+    const fn is_bare(&self) -> bool {
+        self.flags == 0
+            && self.event_time == NO_TIME
+            && self.created_time == NO_TIME
+            && self.expire_at == NO_TIME
+            && self.value.is_empty()
+    }
+
     /// Reads one record from the front of a verified payload; returns it and what follows it.
     pub(super) fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), RecordError> {
         let found = bytes.len();
@@ -133,6 +144,7 @@ impl<'a> Record<'a> {
             2 => RecordKind::Tombstone,
             3 => RecordKind::Catalogue,
             4 => RecordKind::Mark,
+            5 => RecordKind::Erase,
             _ => return Err(RecordError::Field("kind")),
         };
         let present = bytes[2];
@@ -173,6 +185,9 @@ impl<'a> Record<'a> {
         }
         if has_expire && record.expire_at == NO_TIME {
             return Err(RecordError::Field("expire_at"));
+        }
+        if kind == RecordKind::Erase && !record.is_bare() {
+            return Err(RecordError::Field("erase"));
         }
         Ok((record, rest))
     }

@@ -246,3 +246,47 @@ fn golden_files_hold() {
     golden::check("log-batch-empty.txt", &batch_of(&[]).0);
     golden::check("log-segment.txt", &segment().to_bytes());
 }
+
+fn erase() -> Record<'static> {
+    let put = records()[0];
+    let (kind, event_time) = (RecordKind::Erase, NO_TIME);
+    Record { kind, flags: 0, event_time, value: b"", ..put }
+}
+
+#[test]
+fn a_batch_with_an_erase_is_of_a_version_that_older_builds_refuse_by_name() {
+    let (plain, _) = batch_of(&records());
+    let (mut bytes, _) = batch_of(&[records()[0], erase()]);
+    assert_eq!((plain[8], bytes[8]), (1, 2));
+    golden::check("log-batch-2.txt", &bytes);
+    let view = BatchView::parse(Unchecked::new(&bytes), &segment(), OFFSET).unwrap();
+    assert_eq!(view.records().collect::<Vec<_>>(), [records()[0], erase()]);
+    // The version says what there is, in both directions.
+    for (mut wrong, version) in [(plain, 2), (bytes.clone(), 1)] {
+        wrong[8] = version;
+        sign(&mut wrong);
+        let parsed = BatchView::parse(Unchecked::new(&wrong), &segment(), OFFSET);
+        assert_eq!(parsed.unwrap_err(), BatchError::Header("version"));
+    }
+    bytes[8] = 3;
+    sign(&mut bytes);
+    let parsed = BatchView::parse(Unchecked::new(&bytes), &segment(), OFFSET);
+    assert_eq!(parsed.unwrap_err(), BatchError::NewerVersion(3));
+}
+
+#[test]
+fn an_erase_has_a_key_and_nothing_else() {
+    let broken = [
+        Record { value: b"v", ..erase() },
+        Record { event_time: 0, ..erase() },
+        Record { created_time: 0, ..erase() },
+        Record { expire_at: 0, ..erase() },
+        Record { flags: 1, ..erase() },
+    ];
+    for record in broken {
+        let (bytes, _) = batch_of(&[record]);
+        let parsed = BatchView::parse(Unchecked::new(&bytes), &segment(), OFFSET);
+        let source = RecordError::Field("erase");
+        assert_eq!(parsed.unwrap_err(), BatchError::Record { index: 0, source });
+    }
+}

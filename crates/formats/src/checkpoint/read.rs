@@ -4,10 +4,10 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    CHECKPOINT_MAGIC, CHECKPOINT_VERSION, Checkpoint, CheckpointError, CheckpointPartition,
-    CheckpointSchema, CheckpointView,
+    CHECKPOINT_MAGIC, CHECKPOINT_VERSION, Checkpoint, CheckpointErase, CheckpointError,
+    CheckpointPartition, CheckpointSchema, CheckpointView, PLAIN_CHECKPOINT_VERSION,
 };
-use crate::batch::MAX_SEQUENCE;
+use crate::batch::{MAX_KEY_BYTES, MAX_SEQUENCE};
 use crate::bytes_at::{u16_at, u64_at};
 use crate::catalogue::MAX_SCHEMAS;
 use crate::manifest::MAX_PARTITIONS;
@@ -42,7 +42,8 @@ impl Checkpoint {
         if checksum != u64_at(stated, 0) {
             return Err(CheckpointError::Checksum);
         }
-        if version != CHECKPOINT_VERSION {
+        let has_erases = version == CHECKPOINT_VERSION;
+        if !has_erases && version != PLAIN_CHECKPOINT_VERSION {
             return Err(CheckpointError::Field("version"));
         }
         let mut take = Take::new(body);
@@ -52,10 +53,19 @@ impl Checkpoint {
             checkpoint.catalogue.push(schema(&mut take).ok_or(short("the schemas"))??);
         }
         for _ in 0..partitions {
-            checkpoint.partitions.push(partition(&mut take).ok_or(short("the partitions"))??);
+            let mut partition = partition(&mut take).ok_or(short("the partitions"))??;
+            if has_erases {
+                partition.erases =
+                    erases(&mut take, partition.applied).ok_or(short("the erases"))??;
+            }
+            checkpoint.partitions.push(partition);
         }
         if take.left() > 0 {
             return Err(short("the fields"));
+        }
+        // So that a checkpoint has exactly one encoding.
+        if has_erases && checkpoint.partitions.iter().all(|partition| partition.erases.is_empty()) {
+            return Err(CheckpointError::Field("version"));
         }
         checkpoint.check()?;
         Ok((checkpoint, checksum))
@@ -145,5 +155,26 @@ fn partition(take: &mut Take<'_>) -> Checked<CheckpointPartition> {
     if !is_ascending(&views.iter().map(|view| view.view_id).collect::<Vec<_>>()) {
         return wrong("list of views");
     }
-    Some(Ok(CheckpointPartition { number, applied, watermark, rows_digest, marks, views }))
+    let erases = Vec::new();
+    Some(Ok(CheckpointPartition { number, applied, watermark, rows_digest, marks, views, erases }))
+}
+
+/// The pending erases of a partition; `None` when the bytes end inside them.
+fn erases(take: &mut Take<'_>, applied: u64) -> Checked<Vec<CheckpointErase>> {
+    let wrong = |field| Some(Err(CheckpointError::Field(field)));
+    let mut erases: Vec<CheckpointErase> = Vec::new();
+    for _ in 0..take.u64()? {
+        let (sequence, id, len) = (take.u64()?, take.u32()?, take.u32()?);
+        let before = erases.last().map_or(0, |erase| erase.sequence);
+        if sequence <= before || sequence > applied {
+            return wrong("sequence of an erase");
+        }
+        let Some(view_id) = view_id(u64::from(id)) else { return wrong("view id") };
+        if len as usize > MAX_KEY_BYTES {
+            return wrong("length of a key");
+        }
+        let key = take.bytes(len as usize)?.to_vec();
+        erases.push(CheckpointErase { view_id, sequence, key });
+    }
+    Some(Ok(erases))
 }

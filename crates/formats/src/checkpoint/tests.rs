@@ -19,6 +19,12 @@ fn example() -> Checkpoint {
         rows_digest: 0x0123_4567_89AB_CDEF,
         marks: vec![(4, 8), (7, u64::MAX)],
         views: vec![view(1, 40, 4000), view(2, -1, -72)],
+        erases: Vec::new(),
+    };
+    let erase = |sequence, key: &str| CheckpointErase {
+        view_id: ViewId(1),
+        sequence,
+        key: key.as_bytes().to_vec(),
     };
     let unused = CheckpointPartition {
         number: 5,
@@ -27,7 +33,9 @@ fn example() -> Checkpoint {
         rows_digest: 0,
         marks: Vec::new(),
         views: Vec::new(),
+        erases: Vec::new(),
     };
+    let used = CheckpointPartition { erases: vec![erase(7, "a key"), erase(1000, "")], ..used };
     Checkpoint {
         store_id: *b"0123456789abcdef",
         file_id: 9,
@@ -35,6 +43,13 @@ fn example() -> Checkpoint {
         catalogue: vec![schema(2, 1, "{\"project\":\"p\"}"), schema(1, 1, "{}")],
         partitions: vec![used, unused],
     }
+}
+
+/// The same with no erase pending.
+fn plain() -> Checkpoint {
+    let mut checkpoint = example();
+    checkpoint.partitions.iter_mut().for_each(|partition| partition.erases.clear());
+    checkpoint
 }
 
 fn sign(bytes: &mut [u8]) {
@@ -67,7 +82,7 @@ fn round_trips_and_every_flipped_bit_and_cut_is_noticed() {
 
 #[test]
 fn impossible_fields_are_refused_though_the_checksum_holds() {
-    let broken: [fn(&mut Checkpoint); 10] = [
+    let broken: [fn(&mut Checkpoint); 14] = [
         |c| c.file_id = 0,
         |c| c.partitions.swap(0, 1),
         |c| c.partitions[1].number = 3,
@@ -78,6 +93,10 @@ fn impossible_fields_are_refused_though_the_checksum_holds() {
         |c| c.partitions[0].views.swap(0, 1),
         |c| c.partitions[0].views[1].view_id = ViewId(65_536),
         |c| c.catalogue[1].schema_id = SchemaId(2),
+        |c| c.partitions[0].erases.swap(0, 1),
+        |c| c.partitions[0].erases[1].sequence = 1001,
+        |c| c.partitions[0].erases[1].view_id = ViewId(65_536),
+        |c| c.partitions[0].erases[1].key = vec![0; 65_536],
     ];
     for (case, breaks) in broken.iter().enumerate() {
         let mut checkpoint = example();
@@ -109,12 +128,27 @@ fn a_huge_count_is_refused_by_length_without_allocating() {
 
 #[test]
 fn the_golden_file_holds() {
-    golden::check("checkpoint.txt", &example().to_bytes().0);
+    golden::check("checkpoint.txt", &plain().to_bytes().0);
+    golden::check("checkpoint-2.txt", &example().to_bytes().0);
+}
+
+#[test]
+fn a_checkpoint_has_the_version_that_it_needs_and_no_other() {
+    let (bytes, checksum) = plain().to_bytes();
+    assert_eq!((bytes[8], Checkpoint::parse(&bytes)), (1, Ok((plain(), checksum))));
+    let mut newer = [&bytes[..bytes.len() - 8], &[0; 16], &bytes[bytes.len() - 8..]].concat();
+    // The second partition's count of erases lies at the end, the first one's before that partition.
+    let second = newer.len() - 8 - 16 - 40;
+    newer.copy_within(second..second + 40, second + 8);
+    newer[second..second + 8].fill(0);
+    newer[8] = 2;
+    sign(&mut newer);
+    assert_eq!(Checkpoint::parse(&newer), Err(CheckpointError::Field("version")));
 }
 
 #[test]
 fn newer_versions_are_told_from_damage() {
     let mut bytes = example().to_bytes().0;
-    bytes[8] = 2;
-    assert_eq!(Checkpoint::parse(&bytes), Err(CheckpointError::NewerVersion(2)));
+    bytes[8] = 3;
+    assert_eq!(Checkpoint::parse(&bytes), Err(CheckpointError::NewerVersion(3)));
 }

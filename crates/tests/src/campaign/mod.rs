@@ -2,6 +2,7 @@
 
 mod backups;
 mod cold;
+mod erases;
 mod history;
 mod objects;
 mod rows;
@@ -11,6 +12,7 @@ mod world;
 
 pub use backups::{BackupReport, backup_run};
 pub use cold::{ColdReport, cold_run};
+pub use erases::{EraseReport, erase_run};
 pub use history::PartitionHistory;
 pub use run::{Plant, Report, run};
 pub use scans::{Held, ScanReport, scan_run};

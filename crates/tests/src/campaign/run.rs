@@ -208,13 +208,14 @@ fn stir(world: &mut World, rng: &mut Rng, round: u64) -> Result<(), String> {
     if rng.one_in(2) {
         world.env.crash_after(1 + rng.below(60));
     }
+    let erase_one_in = [0, 0, 20, 200][rng.below(4) as usize];
     let batches = 5 + rng.below(40);
     for batch in 0..batches {
         let rows = 1 + if rng.one_in(6) { rng.below(120) } else { rng.below(6) };
         let operations: Vec<_> = (0..rows)
             .map(|row| {
                 let number = (round * 1_000 + batch) * 1_000 + row;
-                Operation::draw(rng, number, ENTITIES)
+                Operation::draw_or_erase(rng, number, ENTITIES, erase_one_in)
             })
             .collect();
         world.send(&operations, None, Ack::Durable);

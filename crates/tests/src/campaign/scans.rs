@@ -263,9 +263,13 @@ fn stir(
     report: &mut ScanReport,
 ) -> Result<(), String> {
     let mut held: Vec<Held> = Vec::new();
+    let erase_one_in = [0, 0, 50][rng.below(3) as usize];
     for batch in 0..30 + rng.below(30) {
         let operations: Vec<_> = (0..1 + rng.below(30))
-            .map(|row| Operation::draw(rng, (round * 1_000 + batch) * 1_000 + row, ENTITIES))
+            .map(|row| {
+                let number = (round * 1_000 + batch) * 1_000 + row;
+                Operation::draw_or_erase(rng, number, ENTITIES, erase_one_in)
+            })
             .collect();
         world.send(&operations, None, Ack::Durable);
         let is_settled = rng.one_in(2);

@@ -26,7 +26,7 @@ const PRODUCER: u64 = 7;
 /// Idleness after which a horizon batch has long followed the last row.
 const REST_NS: u64 = 200_000_000;
 /// Turns after which a store that should be done is called hung.
-const TURNS_MAX: usize = 200_000;
+pub(super) const TURNS_MAX: usize = 200_000;
 
 /// A batch on its way: the ticket, and for each row where it went and what must come back.
 struct Sent {

@@ -52,6 +52,7 @@ pub fn encode(
             }
         }
         Operation::Delete { event_time, .. } => row.event_time = *event_time,
+        Operation::Erase { .. } => row.kind = WriteKind::Erase,
     }
     row.value = batch.store(&value);
     row

@@ -51,6 +51,13 @@ pub enum Operation {
         /// Microseconds UTC.
         event_time: i64,
     },
+    /// Everything that was written of the row before goes.
+    Erase {
+        /// Index into [`VIEWS`].
+        view: usize,
+        /// Which entity.
+        entity: u64,
+    },
 }
 
 impl Operation {
@@ -77,12 +84,29 @@ impl Operation {
         }
     }
 
+    /// The same, with one erase in so many; 0 is none.
+    pub fn draw_or_erase(
+        rng: &mut Rng,
+        number: u64,
+        entities: u64,
+        erase_one_in: u64,
+    ) -> Operation {
+        match Operation::draw(rng, number, entities) {
+            drawn if erase_one_in > 0 && rng.one_in(erase_one_in) => {
+                let (view, entity) = drawn.target();
+                Operation::Erase { view, entity }
+            }
+            drawn => drawn,
+        }
+    }
+
     /// The row it is about: (view, entity).
     pub fn target(&self) -> (usize, u64) {
         match self {
             Operation::Put { view, entity, .. }
             | Operation::Partial { view, entity, .. }
-            | Operation::Delete { view, entity, .. } => (*view, *entity),
+            | Operation::Delete { view, entity, .. }
+            | Operation::Erase { view, entity } => (*view, *entity),
         }
     }
 }

@@ -63,6 +63,13 @@ impl Model {
                 };
                 (*event_time, NO_TIME, NO_TIME, Some(values))
             }
+            Operation::Erase { .. } => {
+                // As if it had never been; what comes later is new, whatever its time.
+                self.rows.remove(&target);
+                self.versions.remove(&target);
+                self.sequence += 1;
+                return Verdict::Accepted;
+            }
         };
         self.sequence += 1;
         let order = (event_time, created_time, self.sequence);

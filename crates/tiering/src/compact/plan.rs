@@ -65,6 +65,8 @@ pub struct TreeState<'a> {
     pub in_work: &'a [u64],
     /// Tables that are damaged: never rewritten, and no run is merged over one.
     pub damaged: &'a [u64],
+    /// Tables that may hold something that was erased: rewritten before all others.
+    pub suspects: &'a [u64],
     /// Merges at work.
     pub merges: usize,
     /// Every row of an earlier event time is past its view's `keep_for`; `None`: some view keeps for
@@ -127,7 +129,8 @@ pub fn plan(state: &TreeState<'_>, policy: &CompactionPolicy) -> Plan {
     if state.merges >= policy.nested_merges {
         return Plan::Nothing;
     }
-    let wanted = [merge_latest(state, policy), rewrite_oldest(state, policy)];
+    let wanted =
+        [rewrite_suspect(state), merge_latest(state, policy), rewrite_oldest(state, policy)];
     let wanted: Vec<_> = wanted
         .into_iter()
         .flatten()
@@ -248,6 +251,19 @@ fn rewrite_oldest(state: &TreeState<'_>, policy: &CompactionPolicy) -> Option<Co
         inputs: vec![*oldest],
         is_last_run: true,
     })
+}
+
+/// A table alone, to be without what was erased. Not merged with its neighbours: what is left of it is not
+/// needed for that.
+fn rewrite_suspect(state: &TreeState<'_>) -> Option<Compaction> {
+    let is_due = |table: &&TableRef| {
+        state.suspects.contains(&table.file_id) && state.is_free(table) && state.is_sound(table)
+    };
+    let of_latest = state.latest.iter().find(is_due).map(|run| (TableKind::Latest, run));
+    let of_history = || Some((TableKind::History, state.history.iter().find(is_due)?));
+    let (kind, table) = of_latest.or_else(of_history)?;
+    let is_last_run = state.latest.last().is_some_and(|last| last.file_id == table.file_id);
+    Some(Compaction { kind, inputs: vec![*table], is_last_run })
 }
 
 /// History tables of one window: of about one size in a base window, any in a wider one, which they

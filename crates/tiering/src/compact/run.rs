@@ -29,6 +29,8 @@ pub(crate) struct Merging<E: Env> {
     pub outputs: Outputs<E>,
     /// Files that it made; garbage if it does not end well.
     pub made: Vec<Garbage>,
+    /// Versions that it left out because they were erased.
+    pub erased_rows: u64,
 }
 
 /// Tables being written.
@@ -63,6 +65,7 @@ impl<E: Env> Merging<E> {
             writers: Writers { latest: None, history: Default::default(), window },
             outputs: Outputs::default(),
             made: Vec::new(),
+            erased_rows: 0,
         })
     }
 
@@ -87,6 +90,11 @@ impl<E: Env> Merging<E> {
             }
             let mut group: Vec<_> = merge.group().collect();
             bytes += group.iter().map(|entry| entry.2.encoded_bytes()).sum::<usize>();
+            let erases = &self.rules.erases;
+            let is_erased = |entry: &&Entry<'_>| erases.hides(entry.0, entry.1, &entry.2);
+            if !erases.is_empty() {
+                self.erased_rows += group.iter().filter(is_erased).count() as u64;
+            }
             let is_last_run = self.compaction.is_last_run;
             let fate = |entry: &Entry<'_>, is_newest| {
                 self.rules.fate(entry.0, entry.1, &entry.2, is_newest, is_last_run)

@@ -139,6 +139,7 @@ impl World {
         Retention {
             policy: TierPolicy { keep_for_us, history, ..TierPolicy::default() },
             watermarks,
+            erases: Arc::default(),
         }
     }
 }
@@ -293,8 +294,11 @@ fn a_damaged_block_is_named_and_never_passed() {
     let run = Run { table: Arc::new(table), ..run };
     let tree = Tree { latest: Vec::new(), history: vec![run] };
     let part = ShardPart { memtables: Vec::new(), tree: Arc::new(tree) };
-    let retention =
-        Retention { policy: TierPolicy::default(), watermarks: vec![None; PARTITIONS].into() };
+    let retention = Retention {
+        policy: TierPolicy::default(),
+        watermarks: vec![None; PARTITIONS].into(),
+        erases: Arc::default(),
+    };
     let mut history =
         ViewHistory::open(&[part], &HistoryRange::all(VIEW, 4096), retention).unwrap();
     let mut passed = 0;
@@ -324,7 +328,11 @@ fn a_row_that_was_reset_does_not_disturb_the_order_of_the_versions() {
         ShardPart { memtables: Vec::new(), tree: Arc::new(Tree { latest, history: Vec::new() }) };
     for (history, expected) in [(History::Full, vec![reset, now]), (History::Latest, vec![now])] {
         let policy = TierPolicy { history, ..TierPolicy::default() };
-        let retention = Retention { policy, watermarks: vec![Some(100); PARTITIONS].into() };
+        let retention = Retention {
+            policy,
+            watermarks: vec![Some(100); PARTITIONS].into(),
+            erases: Arc::default(),
+        };
         let range = HistoryRange::all(VIEW, 4096);
         let mut found = ViewHistory::open(std::slice::from_ref(&part), &range, retention).unwrap();
         assert_eq!(read_all(&mut found).0, expected, "{history:?}");

@@ -31,6 +31,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
             history: &refs(&self.tree.history),
             in_work: &self.merges.iter().flat_map(Merging::inputs).collect::<Vec<_>>(),
             damaged: &self.quarantine.damaged().collect::<Vec<_>>(),
+            suspects: &self.erasing.suspects(),
             merges: self.merges.len(),
             expired_before: self.rules.expired_before(),
             departing: &self.departures.rewrite.iter().copied().collect::<Vec<_>>(),
@@ -103,6 +104,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
         let inputs: Vec<u64> = merging.inputs().collect();
         let tree = self.tree.with(&inputs, &merging.outputs);
         let edit = tree.edit(self.shard, &inputs, &merging.outputs);
+        let suspects = self.erasing.suspects();
         if let Err(error) = self.commit(&edit, tree) {
             self.merges.push(merging);
             self.merge_rest.fail(now_ns);
@@ -111,6 +113,9 @@ impl<E: Env, C: Commit> Worker<E, C> {
         self.merge_rest.succeed();
         self.stats.merges += 1;
         self.stats.compacted_bytes += merging.outputs.bytes();
+        self.stats.erased_rows += merging.erased_rows;
+        let rewritten = inputs.iter().filter(|input| suspects.contains(input)).count();
+        self.stats.rewritten_tables += rewritten as u64;
         Step::Compacted { tree: self.tree.clone() }
     }
 

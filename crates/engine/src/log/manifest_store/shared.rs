@@ -83,22 +83,21 @@ impl<E: Env> ManifestStore<E> {
     }
 
     /// Removes the tables and checkpoints that the manifest does not name: what a crash left half made,
-    /// or what the last manifest named and this one does not. Best effort but for the listing: what
-    /// will not go is tried again at the next open.
+    /// or what the last manifest named and this one does not. Best effort but for the listing: the ids of
+    /// those that will not go, to be tried again.
     ///
     /// # Errors
     /// The directory cannot be listed.
-    pub fn remove_unnamed(&self) -> Result<(), LogError> {
+    pub fn remove_unnamed(&self) -> Result<Vec<u64>, LogError> {
         let (warm, manifest) = (self.warm_dir(), self.current());
         let entries = self.env.list(&warm).map_err(|e| LogError::io("list", &warm, e))?;
         let tables = manifest.tables.iter().map(|table| table_name(table.file_id));
         let checkpoints = manifest.trees.iter().map(|tree| checkpoint_name(tree.checkpoint));
         let named: BTreeSet<String> = tables.chain(checkpoints).collect();
         let is_unnamed = |name: &str| file_id(name).is_some() && !named.contains(name);
-        for entry in entries.iter().filter(|entry| is_unnamed(&entry.name)) {
-            let _ = self.env.remove(&warm.join(&entry.name));
-        }
-        Ok(())
+        let unnamed = entries.iter().filter(|entry| is_unnamed(&entry.name));
+        let left = unnamed.filter(|entry| self.env.remove(&warm.join(&entry.name)).is_err());
+        Ok(left.filter_map(|entry| file_id(&entry.name)).collect())
     }
 
     /// A file id that no other file has or had.

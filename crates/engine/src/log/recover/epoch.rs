@@ -2,7 +2,7 @@
 //! space of the old one given back.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thermae_env::{AlignedBuf, Env, File, OpenHow};
 use thermae_formats::manifest::{CurrentLog, LogStart, Manifest, SealedLog};
@@ -36,7 +36,7 @@ pub(super) struct Ended<'a> {
 
 impl<E: Env> NextEpoch<'_, E> {
     /// Seals the logs of the epoch that ended (unless the tables hold them), makes the first segments
-    /// of the next epoch (out of the `free` files as far as they go), and commits it with `trees`.
+    /// of the next epoch, and commits it with `trees`. The `free` files go before, for their room.
     pub(super) fn begin(
         &self,
         ended: &Ended<'_>,
@@ -50,22 +50,22 @@ impl<E: Env> NextEpoch<'_, E> {
         };
         self.remove_temporary()?;
         let (mut manifest, unused) = ended.followed_by(trees);
-        let mut spares = Spares { names: free };
-        spares.names.extend(ended.behind_the_ends());
-        self.keep_usable(&mut spares)?;
+        // Free by the old manifest, too. None is used again: another shard's log may have been in it, and
+        // what was erased would lie behind the end of a log that never held it.
+        self.remove_all(free.iter().chain(&ended.behind_the_ends()))?;
         let mut firsts = Vec::new();
         for shard in 0..shards {
-            firsts.push(self.make(old, epoch, shard, 0, &mut spares)?);
+            firsts.push(self.make_first(old, epoch, shard)?);
         }
         self.env.sync_dir(self.log_dir).map_err(|e| LogError::io("sync", self.log_dir, e))?;
         (manifest.epoch, manifest.segment_bytes) = (epoch, self.options.segment_bytes);
         manifest.current = firsts.iter().map(|first| current_log(&first.header)).collect();
         manifest.check().map_err(|error| LogError::Manifest(error.to_string()))?;
         manifest_store::commit(self.env, self.dir, &manifest)?;
-        spares.names.extend(unused);
-        let nexts = self.tidy(&manifest, shards, spares);
-        let writers = firsts.into_iter().zip(nexts).map(|(first, next)| {
-            LogWriter::new(self.env, self.log_dir.to_owned(), self.options, first, next)
+        let strays = self.tidy(&manifest, &unused);
+        let writers = firsts.into_iter().map(|first| {
+            let log_dir = self.log_dir.to_owned();
+            LogWriter::new(self.env, log_dir, self.options, first, strays.clone())
         });
         Ok((manifest, writers.collect()))
     }
@@ -78,68 +78,48 @@ impl<E: Env> NextEpoch<'_, E> {
         Ok(())
     }
 
-    /// Removes spare files that no new segment can be made of.
-    fn keep_usable(&self, spares: &mut Spares) -> Result<(), LogError> {
-        let is_usable = |name: &SegmentName| {
-            self.listing.segments.get(name) == Some(&self.options.segment_bytes)
-        };
-        for name in spares.names.iter().filter(|name| !is_usable(name)) {
+    fn remove_all<'n>(&self, names: impl Iterator<Item = &'n SegmentName>) -> Result<(), LogError> {
+        for name in names {
             let path = self.log_dir.join(name.to_string());
-            self.env.remove(&path).map_err(|e| LogError::io("remove", &path, e))?;
+            match self.env.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LogError::io("remove", &path, error));
+                }
+                _ => {}
+            }
         }
-        spares.names.retain(is_usable);
         Ok(())
     }
 
-    fn make(
+    fn make_first(
         &self,
         old: &Manifest,
         epoch: u32,
         shard: u16,
-        number: u32,
-        spares: &mut Spares,
     ) -> Result<Segment<E::File>, LogError> {
         let header = SegmentHeader {
             store_id: old.store_id,
             epoch,
             shard,
-            number,
+            number: 0,
             salt: self.env.random_u64(),
             segment_bytes: self.options.segment_bytes,
         };
-        let spare = spares.take(header.name()).map(|name| self.log_dir.join(name.to_string()));
-        make(self.env, self.log_dir, header, spare.as_deref())
+        make(self.env, self.log_dir, header)
     }
 
-    /// Gives space back, after the new manifest is durable: spare files become second segments or
-    /// go, and sealed logs lose their unused ends. All of it is best effort: what fails here is
-    /// found and done again by the next open.
-    fn tidy(
-        &self,
-        manifest: &Manifest,
-        shards: u16,
-        mut spares: Spares,
-    ) -> Vec<Option<Segment<E::File>>> {
-        let _ = self.keep_usable(&mut spares);
-        let mut nexts: Vec<Option<Segment<E::File>>> = Vec::new();
-        for shard in 0..shards {
-            let next = match spares.names.is_empty() {
-                true => None,
-                false => self.make(manifest, manifest.epoch, shard, 1, &mut spares).ok(),
-            };
-            nexts.push(next);
-        }
-        for name in &spares.names {
-            let _ = self.env.remove(&self.log_dir.join(name.to_string()));
-        }
+    /// Gives space back, after the new manifest is durable: what the old one needed goes, and sealed logs
+    /// lose their unused ends. All of it is best effort: what fails here is found and done again by the
+    /// next open. Files that would not go.
+    fn tidy(&self, manifest: &Manifest, unused: &[SegmentName]) -> Vec<PathBuf> {
+        let gone = |name: &SegmentName| self.remove_all(std::iter::once(name)).is_ok();
+        let strays = unused.iter().filter(|name| !gone(name));
+        let strays = strays.map(|name| self.log_dir.join(name.to_string())).collect();
         for log in &manifest.sealed {
             let _ = self.trim(log);
         }
-        if self.env.sync_dir(self.log_dir).is_err() {
-            // A segment whose name may vanish must not be used.
-            nexts.fill_with(|| None);
-        }
-        nexts
+        let _ = self.env.sync_dir(self.log_dir);
+        strays
     }
 
     /// Replaces the last segment of a sealed log by a copy without its unused end, when at least half
@@ -262,22 +242,5 @@ impl Ended<'_> {
             names.extend(segments.filter(|name| name.number > end.chain.place.segment));
         }
         names
-    }
-}
-
-/// Files that no log needs any more.
-#[derive(Debug)]
-struct Spares {
-    names: Vec<SegmentName>,
-}
-
-impl Spares {
-    /// One of them to make segment `wanted` of: the file of that very name, if it is among them, so
-    /// that no other is in the way.
-    fn take(&mut self, wanted: SegmentName) -> Option<SegmentName> {
-        match self.names.iter().position(|name| *name == wanted) {
-            Some(at) => Some(self.names.swap_remove(at)),
-            None => self.names.pop(),
-        }
     }
 }

@@ -9,7 +9,7 @@ use super::super::AppendError;
 use super::{LogWriter, Stopping, room_in};
 
 /// While no further segment can be made, this share of a segment is kept for records that shrink the
-/// store: tombstones and marks.
+/// store: tombstones, marks and erases.
 const RESERVE_SHARE: u64 = 16;
 
 impl<E: Env> LogWriter<E> {
@@ -78,7 +78,7 @@ impl<E: Env> LogWriter<E> {
 
     /// Bytes at the segment's end that a record of this kind may not use now.
     fn reserve(&self, kind: RecordKind) -> usize {
-        let shrinks = matches!(kind, RecordKind::Tombstone | RecordKind::Mark);
+        let shrinks = matches!(kind, RecordKind::Tombstone | RecordKind::Mark | RecordKind::Erase);
         if shrinks || !self.next.is_blocked() {
             return 0;
         }

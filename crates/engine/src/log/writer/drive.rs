@@ -76,6 +76,8 @@ impl<E: Env> LogWriter<E> {
             return None;
         }
         self.free_one();
+        self.remove_purged();
+        self.roll_for_purge(ring);
         self.prepare_next(now_ns, ring);
         self.pump(ring);
         if self.sync_due_ns().is_some_and(|due| now_ns >= due) {
@@ -120,6 +122,7 @@ impl<E: Env> LogWriter<E> {
             let fresh = Open::new(self.buffer());
             let open = std::mem::replace(&mut self.open, fresh);
             self.issue(ring, open.builder, open.buf, 0, is_durable);
+            self.roll_for_purge(ring);
         }
         self.sync(ring, self.stopping != Stopping::No);
         self.forget_retired();
@@ -189,6 +192,7 @@ impl<E: Env> LogWriter<E> {
         // What the disk had no room for may be made at once of what was freed meanwhile.
         let is_due =
             self.next.is_due(now_ns) || (self.next.is_blocked() && self.starts.has_spare());
+        let is_early = is_early && !self.wants_roll();
         if is_early || self.stopping != Stopping::No || !is_due {
             return;
         }

@@ -41,6 +41,11 @@ impl Starts {
         self.spare.is_some()
     }
 
+    /// The oldest segment whose file was not given back.
+    pub(super) fn first(&self) -> Option<u32> {
+        self.list.front().map(|start| start.segment)
+    }
+
     /// A further segment begins.
     pub(super) fn push(&mut self, start: LogStart) {
         assert!(
@@ -107,12 +112,17 @@ impl<E: Env> LogWriter<E> {
         let Some(number) = self.starts.free(self.flight.durable()) else { return };
         self.starts.list.pop_front();
         self.stats.freed += 1;
+        let path = self.path_of_number(number);
+        if let Some(purge) = &mut self.purge {
+            purge.files.push(path);
+            return;
+        }
         if self.starts.spare.is_none() && self.stopping == Stopping::No {
             self.starts.spare = Some(number);
             return;
         }
         // Best effort: it is free by the manifest, so that the next open removes it too.
-        let _ = self.env.remove(&self.path_of_number(number));
+        let _ = self.env.remove(&path);
     }
 
     /// When the next segment is to be given back.
@@ -122,8 +132,14 @@ impl<E: Env> LogWriter<E> {
 
     /// The file to make the next segment of.
     pub(super) fn take_spare(&mut self) -> Option<PathBuf> {
+        let path = self.take_spare_path();
+        self.stats.recycled += u64::from(path.is_some());
+        path
+    }
+
+    /// The file that waits to be used again: it does not any more.
+    pub(super) fn take_spare_path(&mut self) -> Option<PathBuf> {
         let number = self.starts.spare.take()?;
-        self.stats.recycled += 1;
         Some(self.path_of_number(number))
     }
 

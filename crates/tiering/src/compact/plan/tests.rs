@@ -45,6 +45,7 @@ impl World {
             history: &self.history,
             in_work: &[],
             damaged: &[],
+            suspects: &[],
             merges: 0,
             expired_before: None,
             departing: &[],
@@ -199,6 +200,7 @@ fn expired_tables_go_unread_but_never_uncover_older_ones() {
         history: &history,
         in_work: &[],
         damaged: &[],
+        suspects: &[],
         merges: 0,
         expired_before: Some(10),
         departing: &[],
@@ -223,6 +225,7 @@ fn a_mostly_expired_oldest_run_is_rewritten_and_a_full_disk_pauses_with_a_reason
         history: &[],
         in_work: &[],
         damaged: &[],
+        suspects: &[],
         merges: 0,
         expired_before: Some(50),
         departing: &[],
@@ -287,4 +290,35 @@ fn a_table_that_departs_is_rewritten_alone_when_nothing_else_is_wanted() {
     assert_eq!(departing(&[2, 9], &[], &[]), [2]);
     assert_eq!(departing(&[2], &[2], &[]), [0; 0], "damaged");
     assert_eq!(departing(&[2], &[], &[2]), [0; 0], "at work");
+}
+
+#[test]
+fn a_table_that_may_hold_what_was_erased_is_rewritten_alone_and_before_all_others() {
+    let latest: Vec<_> = (1..=8).map(|id| table(id, TableKind::Latest, 100, (0, 9))).collect();
+    let history = [table(9, TableKind::History, 100, (0, 9))];
+    let policy = CompactionPolicy { reserve_bytes: 0, ..CompactionPolicy::default() };
+    let alone = |table: &TableRef, kind, is_last_run| {
+        Plan::Merge(Compaction { kind, inputs: vec![*table], is_last_run })
+    };
+    let mut state = TreeState {
+        latest: &latest,
+        history: &history,
+        in_work: &[],
+        damaged: &[],
+        suspects: &[4, 8, 9],
+        departing: &[],
+        merges: 0,
+        expired_before: None,
+        free_bytes: u64::MAX,
+    };
+    assert_eq!(plan(&state, &policy), alone(&latest[3], TableKind::Latest, false));
+    (state.in_work, state.merges) = (&[4], 1);
+    assert_eq!(plan(&state, &policy), alone(&latest[7], TableKind::Latest, true));
+    (state.in_work, state.merges) = (&[4, 8], 2);
+    assert_eq!(plan(&state, &policy), alone(&history[0], TableKind::History, false));
+    // A damaged one cannot be: it waits.
+    (state.suspects, state.damaged) = (&[8, 9], &[8, 9]);
+    (state.in_work, state.merges) = (&[], 0);
+    let Plan::Merge(other) = plan(&state, &policy) else { panic!("nothing is merged") };
+    assert!(other.inputs.len() > 1, "{other:?}");
 }

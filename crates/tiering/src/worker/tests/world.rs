@@ -285,7 +285,7 @@ impl World {
                 let now_ns = self.env.monotonic_ns();
                 self.env.advance_us(until_ns.saturating_sub(now_ns) / 1_000 + 1);
             }
-            Step::Worked { .. } => {}
+            Step::Worked { .. } | Step::Erased { .. } => {}
             Step::Flushed { memtable, .. } => {
                 self.report.flushes += 1;
                 let oldest = self.frozen.pop_front();
@@ -453,7 +453,8 @@ impl Found {
 
 pub fn rules(views: &[ViewId], watermarks: &BTreeMap<u16, i64>) -> Rules {
     let (partitions, shards, shard) = (PARTITIONS, 1, 0);
-    Rules { partitions, shards, shard, policies: policies(views), watermarks: watermarks.clone() }
+    let (policies, watermarks) = (policies(views), watermarks.clone());
+    Rules { partitions, shards, shard, policies, watermarks, erases: Arc::default() }
 }
 
 pub fn worker_over(

@@ -1,0 +1,114 @@
+//! Whether erases are complete, asked of the shards that own them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use thermae_env::Env;
+
+use super::Handle;
+use crate::error::Error;
+use crate::message::{EraseQuery, EraseStatus, EraseWork, Message, Waiter};
+use crate::outside::Shared;
+
+/// How often whoever waits looks whether the shards are still there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What one shard says of its erases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErasedShard {
+    /// The shard.
+    pub shard: usize,
+    /// Erases that are not complete: something may still hold the row on the disk, though nobody reads it.
+    pub pending: u64,
+    /// What was done for them, and for those that were carried out together with them.
+    pub work: EraseWork,
+}
+
+/// A question on its way to the shards.
+pub struct EraseTicket<E: Env> {
+    shared: Arc<Shared<E>>,
+    waiting: Vec<(usize, Arc<Waiter<EraseStatus>>)>,
+    answers: Vec<ErasedShard>,
+}
+
+impl<E: Env> Handle<E> {
+    /// Asks how far erases are: partition and sequence of each, as its outcome told. With `waits` the
+    /// answer comes when all are complete. An erase that its partition has applied and that is not pending
+    /// is complete.
+    ///
+    /// # Errors
+    /// A partition that the store does not have, or the store is stopped.
+    pub fn submit_erases(
+        &self,
+        tokens: &[(u16, u64)],
+        waits: bool,
+    ) -> Result<EraseTicket<E>, Error> {
+        let reads = self.reads();
+        let mut by_shard = vec![Vec::new(); self.shared.mailboxes.len()];
+        for &(partition, sequence) in tokens {
+            if partition >= reads.partitions() {
+                return Err(Error::NotFound(format!("there is no partition {partition}")));
+            }
+            if sequence > reads.applied(partition) {
+                let what = format!("partition {partition} has no record {sequence} yet");
+                return Err(Error::NotFound(what));
+            }
+            if let Some(of) = by_shard.get_mut(reads.shard(partition)) {
+                of.push((partition, sequence));
+            }
+        }
+        let mut waiting = Vec::new();
+        for (shard, tokens) in by_shard.into_iter().enumerate() {
+            if !tokens.is_empty() {
+                let waiter = Arc::new(Waiter::default());
+                let query = EraseQuery { tokens, waits, waiter: Arc::clone(&waiter) };
+                self.post(shard, Message::Erases(query))?;
+                waiting.push((shard, waiter));
+            }
+        }
+        Ok(EraseTicket { shared: Arc::clone(&self.shared), waiting, answers: Vec::new() })
+    }
+}
+
+impl<E: Env> EraseTicket<E> {
+    /// Waits until every shard has answered.
+    ///
+    /// # Errors
+    /// The store stops first: the erases go on when it is opened again.
+    pub fn wait(mut self) -> Result<Vec<ErasedShard>, Error> {
+        while let Some((shard, waiter)) = self.waiting.last() {
+            match waiter.take_within(LOOK_EVERY).pop() {
+                Some(status) => {
+                    self.answers.push(answer(*shard, status));
+                    self.waiting.pop();
+                }
+                None => {
+                    let mut stats = self.shared.stats.iter();
+                    let is_over = stats.any(|stats| stats.load().ended.is_some())
+                        || self.shared.stopping.load(Ordering::Acquire);
+                    if is_over {
+                        return Err(Error::Stopped);
+                    }
+                }
+            }
+        }
+        Ok(self.answers)
+    }
+
+    /// The answers if all are there, or the ticket back.
+    pub fn poll(mut self) -> Result<Vec<ErasedShard>, Self> {
+        self.waiting.retain(|(shard, waiter)| match waiter.poll().pop() {
+            Some(status) => {
+                self.answers.push(answer(*shard, status));
+                false
+            }
+            None => true,
+        });
+        if self.waiting.is_empty() { Ok(self.answers) } else { Err(self) }
+    }
+}
+
+fn answer(shard: usize, EraseStatus { pending, work }: EraseStatus) -> ErasedShard {
+    ErasedShard { shard, pending, work }
+}

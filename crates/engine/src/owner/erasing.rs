@@ -1,0 +1,147 @@
+//! The owner carries pending erases out, a round at a time.
+
+use std::sync::Arc;
+
+use thermae_env::Env;
+use thermae_formats::hash;
+use thermae_tiering::erase::PendingErases;
+
+use super::Owner;
+use crate::catalogue::Catalogue;
+use crate::cut::FROZEN_MAX;
+use crate::erase::{Act, Sight, Stage, next};
+use crate::message::{EraseQuery, EraseStatus, EraseWork};
+
+/// The round at work and who waits for erases to be complete.
+#[derive(Default)]
+pub(super) struct Erasing {
+    stage: Stage,
+    /// What the round is about.
+    erases: Arc<PendingErases>,
+    /// Work done until the round began.
+    before: EraseWork,
+    /// Work of the round that was completed last.
+    last: EraseWork,
+    /// The round that the worker is through with.
+    finished_round: u64,
+    waiting: Vec<EraseQuery>,
+}
+
+impl<E: Env> Owner<E> {
+    /// Takes a question about erases: answered at once, or, if it waits, when all are complete.
+    pub(crate) fn take_erase_query(&mut self, query: EraseQuery) {
+        let pending = self.pending_of(&query);
+        if query.waits && pending > 0 {
+            self.erasing.waiting.push(query);
+        } else {
+            query.waiter.put(EraseStatus { pending, work: self.erase_work_of_round() });
+        }
+    }
+
+    /// The worker is through with a round.
+    pub(super) fn note_erased(&mut self, round: u64) {
+        self.erasing.finished_round = self.erasing.finished_round.max(round);
+    }
+
+    /// Goes on with a round, or begins one.
+    pub(super) fn erase_more(&mut self, catalogue: &Catalogue) {
+        if self.erasing.stage == Stage::Idle && self.state.erases().is_empty() {
+            return;
+        }
+        // What is left goes on when the store is opened again.
+        if self.is_failed || self.log.is_stopping() {
+            return;
+        }
+        let start = self.log.start_covering(self.applied_batch());
+        let is_at_tables = matches!(self.erasing.stage, Stage::Tables { .. });
+        let sight = Sight {
+            has_pending: !self.state.erases().is_empty(),
+            is_log_new: self.log.is_clean_from(start.segment),
+            can_freeze: self.state.memtables.frozen() < FROZEN_MAX,
+            finished_round: self.erasing.finished_round,
+            are_segments_gone: is_at_tables && self.log.end_purge(),
+        };
+        match next(self.erasing.stage, &sight) {
+            Act::Nothing => {}
+            Act::Begin => {
+                self.erasing.erases = Arc::clone(self.state.erases());
+                self.erasing.before = self.erase_work();
+                self.log.purge();
+                self.erasing.stage = Stage::Log;
+            }
+            Act::Freeze => {
+                let round = self.begin_flush_of_round(catalogue);
+                self.erasing.stage = round.map_or(Stage::Log, |round| Stage::Tables { round });
+            }
+            Act::Forget => {
+                let done = Arc::clone(&self.erasing.erases);
+                self.state.erases_mut().remove_all(&done);
+                match self.begin_flush_of_round(catalogue) {
+                    Some(round) => self.erasing.stage = Stage::Checkpoint { round },
+                    None => done.iter().for_each(|erase| {
+                        self.state.erases_mut().insert(erase.clone());
+                    }),
+                }
+            }
+            Act::Complete => self.complete_round(),
+        }
+    }
+
+    /// Freezes under the next round's number; none when that failed.
+    fn begin_flush_of_round(&mut self, catalogue: &Catalogue) -> Option<u64> {
+        let round = self.state.erases().round + 1;
+        self.state.erases_mut().round = round;
+        self.freeze_all(catalogue).then_some(round)
+    }
+
+    fn complete_round(&mut self) {
+        self.erasing.last = self.erase_work().since(&self.erasing.before);
+        self.erasing.stage = Stage::Idle;
+        self.erasing.erases = Arc::default();
+        let waiting = std::mem::take(&mut self.erasing.waiting);
+        for query in waiting {
+            self.take_erase_query(query);
+        }
+    }
+
+    /// How many of the erases that are asked for something may still hold.
+    fn pending_of(&self, query: &EraseQuery) -> u64 {
+        let partitions = self.state.partitions();
+        let in_round = self.erasing.erases.iter();
+        let pending = self.state.erases().not_in(&self.erasing.erases).chain(in_round);
+        let is_asked = |erase: &&thermae_tiering::erase::PendingErase| {
+            let partition = hash::partition_of(erase.entity_hash, partitions);
+            query.tokens.contains(&(partition, erase.sequence))
+        };
+        pending.filter(is_asked).count() as u64
+    }
+
+    /// Work so far, since the shard began.
+    fn erase_work(&self) -> EraseWork {
+        let worker = self.worker_stats();
+        EraseWork {
+            rows: worker.erased_rows,
+            tables: worker.rewritten_tables,
+            tables_left: worker.suspect_tables,
+            segments: self.log.stats().purged,
+        }
+    }
+
+    fn erase_work_of_round(&self) -> EraseWork {
+        match self.erasing.stage {
+            Stage::Idle => self.erasing.last,
+            _ => self.erase_work().since(&self.erasing.before),
+        }
+    }
+}
+
+impl EraseWork {
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            rows: self.rows - before.rows,
+            tables: self.tables - before.tables,
+            tables_left: self.tables_left,
+            segments: self.segments - before.segments,
+        }
+    }
+}
