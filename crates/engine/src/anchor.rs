@@ -68,10 +68,11 @@ impl Anchor {
         anchor.map(Some).ok_or(Error::Corrupt { file, offset: 0, what })
     }
 
-    /// Replaces the file, durably.
+    /// Replaces the file, durably; only what has an archive does.
     ///
     /// # Errors
     /// The disk fails; a crash finds the former or this one.
+    #[cfg_attr(not(feature = "cold"), allow(dead_code))]
     pub fn write<E: Env>(&self, env: &E, dir: &Path) -> Result<(), Error> {
         let (path, making) = (Self::path(dir), dir.join("ARCHIVE.tmp"));
         let written = (|| {
@@ -87,6 +88,7 @@ impl Anchor {
         written.map_err(|source| Error::io(format!("replacing {}", path.display()), source))
     }
 
+    #[cfg_attr(not(feature = "cold"), allow(dead_code))]
     fn to_text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\nid {:032x}\n", self.id);
         for (path, commits) in &self.tables {

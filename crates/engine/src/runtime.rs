@@ -39,6 +39,7 @@ pub struct Opened<E: Env> {
     reads: Reads,
     report: RecoveryReport,
     lock: E::Lock,
+    #[cfg_attr(not(feature = "cold"), allow(dead_code))]
     dir: PathBuf,
     /// What the directory knows of its archive.
     anchor: Option<Anchor>,
