@@ -42,6 +42,8 @@ pub struct Shared<E: Env> {
     /// What long reads may use.
     #[cfg_attr(not(feature = "cold"), allow(dead_code))]
     pub scratch: Scratch<E>,
+    /// An archive holds, or will hold, what is written.
+    pub has_archive: bool,
     /// Views whose history needs the archive, for what lies before an event time, microseconds UTC.
     pub needs_archive: ArcSwap<BTreeMap<ViewId, i64>>,
     /// The archive.

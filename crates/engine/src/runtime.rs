@@ -130,6 +130,7 @@ impl<E: Env> Opened<E> {
             manifests: Arc::clone(&self.manifests),
             snapshots: Arc::default(),
             scratch: self.scratch.clone(),
+            has_archive: self.has_archive(),
             needs_archive: ArcSwap::from_pointee(
                 self.anchor.as_ref().map(|anchor| anchor.views.clone()).unwrap_or_default(),
             ),
@@ -138,6 +139,14 @@ impl<E: Env> Opened<E> {
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })
+    }
+
+    fn has_archive(&self) -> bool {
+        #[cfg(feature = "cold")]
+        let is_wanted = self.options.archive.is_some();
+        #[cfg(not(feature = "cold"))]
+        let is_wanted = false;
+        is_wanted || self.anchor.is_some()
     }
 
     #[cfg(feature = "cold")]

@@ -218,6 +218,10 @@ impl<E: Env> Store<E> {
         views: &[&Arc<View>],
         keys: &[Vec<KeyValue>],
     ) -> Result<Vec<Outcome>, Error> {
+        if self.handle.has_archive() {
+            let what = "this store has an archive, from which nothing can be erased yet";
+            return Err(Error::Invalid(what.to_owned()));
+        }
         let mut batch = WriteBatch::new(Ack::Durable, 0);
         for schema in views.iter().map(|view| &view.latest) {
             for (at, key) in keys.iter().enumerate() {

@@ -57,6 +57,11 @@ impl<E: Env> Source<E> {
         if snapshot.checkpoints().len() != snapshot.parts().len() {
             return Err(Error::Invalid("the snapshot was not taken for a backup".to_owned()));
         }
+        if handle.needs_archive() {
+            let what = "rows have left the tables for the archive, and a backup holds only tables: copy \
+                        the data directory and the archive while no server runs";
+            return Err(Error::Invalid(what.to_owned()));
+        }
         Ok(Self { snapshot, about: handle.manifest(), taken_us })
     }
 }

@@ -30,6 +30,16 @@ pub struct SnapshotTicket<E: Env> {
 }
 
 impl<E: Env> Handle<E> {
+    /// Whether an archive holds, or will hold, what is written.
+    pub(crate) fn has_archive(&self) -> bool {
+        self.shared.has_archive
+    }
+
+    /// Whether rows have left the tables for the archive.
+    pub(crate) fn needs_archive(&self) -> bool {
+        !self.shared.needs_archive.load().is_empty()
+    }
+
     /// A snapshot of the store: it includes every write that was acknowledged before the call. Waits for
     /// the shards, each of which has little to do for it, or, where two full memtables are on their way to
     /// disk already, for a flush.

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use thermae_engine::background::Background;
+use thermae_engine::backup::Source;
 use thermae_engine::cold::ArchiveOptions;
 use thermae_engine::options::HotMemory;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::{
-    Ack, Error, NoService, Options, Outcome, RowWrite, Scan, ScanOptions, Snapshot, WriteBatch,
-    WriteKind,
+    Ack, Error, NoService, Options, Outcome, RowWrite, Scan, ScanOptions, Snapshot, Store,
+    WriteBatch, WriteKind,
 };
 use thermae_env::SimEnv;
 use thermae_formats::{
@@ -186,6 +187,32 @@ fn history_is_whole_again_with_the_archive_and_refused_without_it() {
     with.is_archiving = true;
     with.turn_until(|small| small.stepped.handle.is_archive_attached().then_some(()));
     assert_eq!(with.rows().unwrap(), (KEYS * VERSIONS) as usize);
+}
+
+#[test]
+fn a_store_whose_rows_have_left_is_not_backed_up_without_them() {
+    let (env, _) = filled();
+    let mut small = Small::open(&env, None);
+    let mut ticket = Some(small.stepped.handle.submit_backup().unwrap());
+    let snapshot = small.turn_until(|_| {
+        let answer = ticket.take()?.poll().unwrap();
+        answer.map_err(|waiting| ticket = Some(waiting)).ok()
+    });
+    let refused = Source::new(&small.stepped.handle, snapshot, 0).err().unwrap();
+    assert!(refused.to_string().contains("have left the tables"), "{refused}");
+}
+
+#[test]
+fn nothing_is_erased_from_a_store_whose_archive_would_keep_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::default());
+    let archive = Some(ArchiveOptions::new(objects));
+    let store = Store::open_with(dir.path(), Options { archive, ..Options::default() }).unwrap();
+    let view =
+        FeatureView::new("test", "notes", join_keys(), vec![Feature::new("note", Scalar::String)]);
+    store.apply(&[view]).unwrap();
+    let refused = store.erase("notes", &[vec![KeyValue::Int(1)]]).unwrap_err();
+    assert!(refused.to_string().contains("has an archive"), "{refused}");
 }
 
 #[test]
