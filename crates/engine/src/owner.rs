@@ -128,6 +128,8 @@ pub struct Owner<E: Env> {
     open_is_durable: bool,
     /// The log has failed: rows that were under way are in doubt.
     is_failed: bool,
+    /// The first log batch of those rows. They may be in the log, so it is kept from there on.
+    in_doubt_from: Option<u64>,
 }
 
 impl<E: Env> Owner<E> {
@@ -164,6 +166,7 @@ impl<E: Env> Owner<E> {
             has_more: false,
             open_is_durable: false,
             is_failed: false,
+            in_doubt_from: None,
         }
     }
 
@@ -424,6 +427,7 @@ impl<E: Env> Owner<E> {
         self.pending = pending;
         let failed = self.is_failed;
         if failed {
+            self.in_doubt_from = self.in_doubt_from.or(self.first_unapplied_batch());
             for row in self.pending.drain() {
                 note_answer(&mut answers, row.waiting, row.index, Outcome::InDoubt);
             }

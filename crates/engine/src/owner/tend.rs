@@ -140,12 +140,15 @@ impl<E: Env> Owner<E> {
 
     /// The last log batch all of whose records are applied, and all of those before it.
     pub(super) fn applied_batch(&self) -> u64 {
+        let first = self.in_doubt_from.into_iter().chain(self.first_unapplied_batch()).min();
+        first.map_or_else(|| self.log.last_batch(), |batch| batch.saturating_sub(1))
+    }
+
+    /// The first log batch with a record that waits to be applied.
+    pub(super) fn first_unapplied_batch(&self) -> Option<u64> {
         let waiting =
             [self.pending.first_batch(), self.applies.front().map(|apply| apply.first_batch)];
-        match waiting.into_iter().flatten().min() {
-            Some(batch) => batch.saturating_sub(1),
-            None => self.log.last_batch(),
-        }
+        waiting.into_iter().flatten().min()
     }
 
     /// Whether rows still have to become tables before a stop; sees to it that they do. Not when the
