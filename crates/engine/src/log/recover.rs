@@ -175,6 +175,7 @@ pub fn open_directory_with<E: Env>(
     let plan = files::plan(&manifest, &listing);
     let mut recovery = Recovery {
         env,
+        dir,
         log_dir: &log_dir,
         manifest: &manifest,
         plan: &plan,
@@ -238,6 +239,7 @@ fn create<E: Env>(env: &E, dir: &Path, options: &LogOptions) -> Result<Manifest,
 /// The reading half of an open.
 struct Recovery<'a, E: Env> {
     env: &'a E,
+    dir: &'a Path,
     log_dir: &'a Path,
     manifest: &'a Manifest,
     plan: &'a Plan,
@@ -258,8 +260,10 @@ impl<E: Env> Recovery<'_, E> {
     }
 
     /// Makes the last run's files durable as they are: what this open will have seen and served must
-    /// not vanish at the next power cut.
+    /// not vanish at the next power cut. The manifest first: by the one before it, files are needed that
+    /// this one lets go.
     fn settle(&self) -> Result<(), LogError> {
+        self.env.sync_dir(self.dir).map_err(|e| LogError::io("sync", self.dir, e))?;
         for log in self.plan.logs.iter().filter(|log| log.sealed.is_none()) {
             for name in &log.segments {
                 let path = self.log_dir.join(name.to_string());

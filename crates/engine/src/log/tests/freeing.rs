@@ -205,6 +205,30 @@ fn a_crash_at_any_step_of_freeing_loses_nothing() {
     assert!(freed > 150, "the crashes come too early: {freed}");
 }
 
+/// A kill between the rename of a manifest and the sync of its directory leaves one that the next open reads, and that
+/// a power cut takes back. What only the older one names must not have gone meanwhile.
+#[test]
+fn a_manifest_that_a_kill_left_unsynced_is_durable_before_what_it_lets_go_is_gone() {
+    for flushing in 0..14 {
+        for opening in 0..20 {
+            let env = SimEnv::new(7);
+            let mut model = Model::open(&env, false);
+            assert!(model.put(60, true));
+            model.settle();
+            env.crash_after(flushing);
+            let _ = model.flush();
+            drop(model);
+            let env = env.kill();
+            env.crash_after(opening);
+            drop(open_tables(&env, true));
+            let env = env.crash();
+            let (opened, tables) = open_tables(&env, false);
+            assert!(opened.is_ok(), "{flushing}, {opening}: {:?}", opened.err());
+            assert_eq!(tables.total(), 60, "{flushing}, {opening}");
+        }
+    }
+}
+
 #[test]
 fn an_old_manifest_put_back_loses_nothing_or_is_refused() {
     let env = SimEnv::new(5);
