@@ -3,15 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use serde::Serialize;
 use thermae_engine::backup::{self, Place, Removed, Source, Taken, Work};
 use thermae_engine::{Error, Handle};
 use thermae_env::{Env, lower_priority};
 use thermae_formats::time::format_timestamp_us;
+
+use super::helper::Helper;
 
 /// Longest name of a place, in bytes.
 const PLACE_BYTES_MAX: usize = 255;
@@ -116,7 +117,7 @@ fn below(root: &Path, place: &str) -> Result<PathBuf, String> {
 pub struct Backups {
     desk: Arc<BackupDesk>,
     is_stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _helper: Helper<BackupRequest>,
 }
 
 impl Backups {
@@ -129,18 +130,18 @@ impl Backups {
         handle: Handle<E>,
         root: Option<PathBuf>,
     ) -> std::io::Result<Self> {
-        let (requests, receiver) = sync_channel(0);
         let none = BackupStatus { state: "none", ..BackupStatus::default() };
         let (status, is_stopping) = (Arc::new(Mutex::new(none)), Arc::new(AtomicBool::new(false)));
         let taker =
             Taker { env, handle, status: Arc::clone(&status), stop: Arc::clone(&is_stopping) };
-        let thread = std::thread::Builder::new().name("backups".to_owned()).spawn(move || {
+        let helper = Helper::start("backups", 0, move |requests| {
             // At the usual priority the work is done, too.
             let _ = lower_priority(PRIORITY_STEPS);
-            taker.run(&receiver);
+            taker.run(requests);
         })?;
-        let desk = Arc::new(BackupDesk { root, ids: AtomicU64::new(0), requests, status });
-        Ok(Self { desk, is_stopping, thread: Some(thread) })
+        let (ids, requests) = (AtomicU64::new(0), helper.requests());
+        let desk = Arc::new(BackupDesk { root, ids, requests, status });
+        Ok(Self { desk, is_stopping, _helper: helper })
     }
 
     /// Where requests go.
@@ -156,12 +157,8 @@ impl Backups {
 
 impl Drop for Backups {
     fn drop(&mut self) {
+        // Before its thread is waited for.
         self.stop();
-        let _ = self.desk.requests.send(None);
-        if let Some(thread) = self.thread.take() {
-            // A panic was printed where it happened.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -10,7 +10,7 @@ mod read;
 mod spine;
 mod stream;
 
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use thermae_env::Env;
 use thermae_formats::wire::{ErrorCode, HistoryReply};
 
 use super::failure::Failure;
+use super::helper::Helper;
 use super::scan_arrivals::{Destination, Page};
 use crate::serve::limits::Limits;
 pub use read::PIECE_MAX_BYTES;
@@ -117,10 +118,7 @@ pub fn gone() -> Failure {
 }
 
 /// The starter.
-pub struct HistoryReads {
-    begins: SyncSender<Option<Begin>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct HistoryReads(Helper<Begin>);
 
 impl HistoryReads {
     /// Starts it over a store.
@@ -128,26 +126,13 @@ impl HistoryReads {
     /// # Errors
     /// No thread could be made.
     pub fn start<E: Env>(handle: Handle<E>, limits: Limits) -> std::io::Result<Self> {
-        let (begins, receiver) = sync_channel(WAITING_MAX);
         let starter = Starter { handle, limits, reads: Vec::new() };
-        let thread = Builder::new().name("histories".to_owned());
-        let thread = thread.spawn(move || starter.run(&receiver))?;
-        Ok(Self { begins, thread: Some(thread) })
+        Helper::start("histories", WAITING_MAX, |begins| starter.run(begins)).map(Self)
     }
 
     /// Where begins go.
     pub fn begins(&self) -> SyncSender<Option<Begin>> {
-        self.begins.clone()
-    }
-}
-
-impl Drop for HistoryReads {
-    fn drop(&mut self) {
-        let _ = self.begins.send(None);
-        if let Some(thread) = self.thread.take() {
-            // A panic was printed where it happened.
-            let _ = thread.join();
-        }
+        self.0.requests()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod dispatch;
 pub mod failure;
 mod fill;
 pub mod front;
+mod helper;
 pub mod histogram;
 pub mod history;
 pub mod history_reads;

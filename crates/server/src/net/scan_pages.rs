@@ -5,8 +5,7 @@
 //! server's scan, begins with a snapshot of its own at its place.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use thermae_engine::scan::{Cursor, Position, project};
@@ -18,6 +17,7 @@ use thermae_formats::wire::{ErrorCode, ScanEncoder, ScanPlace, ScanRow};
 use thermae_formats::{Feature, RowLayout, ValueType, ViewId};
 
 use super::failure::Failure;
+use super::helper::Helper;
 use super::scan_arrivals::Destination;
 
 /// Requests that wait for the helper at most.
@@ -64,10 +64,7 @@ pub struct PageRequest {
 }
 
 /// The helper.
-pub struct ScanPages {
-    requests: SyncSender<Option<PageRequest>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct ScanPages(Helper<PageRequest>);
 
 impl ScanPages {
     /// Starts it over a store.
@@ -75,29 +72,17 @@ impl ScanPages {
     /// # Errors
     /// No thread could be made.
     pub fn start<E: Env>(env: E, handle: Handle<E>) -> std::io::Result<Self> {
-        let (requests, receiver) = sync_channel(WAITING_MAX);
-        let thread = std::thread::Builder::new().name("scans".to_owned()).spawn(move || {
+        let helper = Helper::start("scans", WAITING_MAX, |requests| {
             // At the usual priority the work is done, too.
             let _ = lower_priority(PRIORITY_STEPS);
-            Reader { env, handle, kept: VecDeque::new() }.run(&receiver);
+            Reader { env, handle, kept: VecDeque::new() }.run(requests);
         })?;
-        Ok(Self { requests, thread: Some(thread) })
+        Ok(Self(helper))
     }
 
     /// Where requests go.
     pub fn requests(&self) -> SyncSender<Option<PageRequest>> {
-        self.requests.clone()
-    }
-}
-
-impl Drop for ScanPages {
-    fn drop(&mut self) {
-        // Those that wait are answered first.
-        let _ = self.requests.send(None);
-        if let Some(thread) = self.thread.take() {
-            // A panic was printed where it happened.
-            let _ = thread.join();
-        }
+        self.0.requests()
     }
 }
 
