@@ -16,6 +16,8 @@ const DEFAULT_MOST_BYTES: u64 = 256 << 20;
 
 /// The means of one long read of an open store, as its options say.
 #[derive(Clone, Debug)]
+// Without training reads there is only what a build with them left behind.
+#[cfg_attr(not(feature = "cold"), allow(dead_code))]
 pub struct Scratch<E: Env> {
     env: E,
     dir: PathBuf,
@@ -51,6 +53,7 @@ impl<E: Env> Scratch<E> {
     }
 
     /// A place for the spill files of one read.
+    #[cfg(feature = "cold")]
     pub fn spill(&self) -> SpillDir<E> {
         SpillDir::new(self.env.clone(), &self.dir)
     }
