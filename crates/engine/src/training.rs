@@ -45,12 +45,12 @@ pub use answer::{Answer, BATCH_BYTES, BATCH_ROWS};
 pub use budget::least_budget_bytes;
 pub use column::{data_type, field};
 pub use error::{Cause, TrainingError};
-pub use plan::MAX_JOINS;
 pub use progress::{Progress, Steps};
 pub use request::{Request, ViewJoin};
 pub use spine::{Batches, MemorySpine, Spine};
 pub use store::StoreHistory;
 pub use tally::Tally;
+pub use thermae_formats::wire::MAX_JOINS;
 
 /// Where the versions of views are read, all of them under one snapshot.
 pub trait Histories: Sync {

@@ -73,6 +73,13 @@ pub const FLAG_DENSE: u8 = 2;
 /// Row flag: the body begins with an absolute expiry, 8 bytes, microseconds UTC.
 pub const FLAG_HAS_EXPIRE: u8 = 4;
 
+/// The flags of a row that is a tombstone or not, dense or not, and ends by itself or not.
+pub const fn row_flags(is_tombstone: bool, is_dense: bool, has_expire: bool) -> u8 {
+    (is_tombstone as u8 * FLAG_TOMBSTONE)
+        | (is_dense as u8 * FLAG_DENSE)
+        | (has_expire as u8 * FLAG_HAS_EXPIRE)
+}
+
 /// Lowest bit of word 0: a write to the slot is in progress.
 pub const WRITE_IN_PROGRESS: u64 = 1;
 /// The generation in word 0.

@@ -33,7 +33,7 @@ mod write;
 
 pub use archive::{Archive, table_path};
 pub use batch::Batch;
-pub use columns::Columns;
+pub use columns::{Columns, scalar_type};
 pub use error::ColdError;
 pub use file::ColdFile;
 pub use format::ARCHIVE_VERSION;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thermae_env::Env;
 use thermae_formats::NO_TIME;
 use thermae_formats::batch::{Record, RecordKind};
-use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
+use thermae_formats::hot_layout::row_flags;
 use thermae_tiering::merge::is_past;
 
 use super::Owner;
@@ -59,7 +59,7 @@ impl<E: Env> Owner<E> {
         let (number, partition) = self.state.partition_mut(entity_hash).ok_or(None)?;
         let record = Record {
             kind,
-            flags: flags(kind == RecordKind::Tombstone, dense, expires),
+            flags: row_flags(kind == RecordKind::Tombstone, dense, expires),
             schema_id,
             partition: number,
             sequence: partition.next_sequence(),
@@ -125,11 +125,6 @@ const fn kind_and_times(row: &RowWrite) -> (RecordKind, (i64, i64, i64)) {
         WriteKind::Delete => (RecordKind::Tombstone, times),
         WriteKind::Put | WriteKind::Partial { .. } => (RecordKind::Put, times),
     }
-}
-
-fn flags(delete: bool, dense: bool, expires: bool) -> u8 {
-    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-    flag(delete, FLAG_TOMBSTONE) | flag(dense, FLAG_DENSE) | flag(expires, FLAG_HAS_EXPIRE)
 }
 
 /// `None` when the log only wants time.

@@ -9,9 +9,10 @@ use arrow_array::builder::{
     Float32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, StringBuilder,
     TimestampMicrosecondBuilder, make_builder,
 };
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field};
 use thermae_formats::row_value::{FieldFault, list_elements, validate_value};
 use thermae_formats::{Scalar, ValueType};
+use thermae_tiering::cold::scalar_type;
 
 /// The Arrow type of a feature. A JSON text and a UUID are stored as text and as 16 bytes: [`field`] says
 /// what they are.
@@ -25,20 +26,6 @@ pub fn data_type(value_type: &ValueType) -> DataType {
             DataType::FixedSizeList(item(DataType::Float32), *dimension as i32)
         }
         ValueType::Opaque { .. } => DataType::Binary,
-    }
-}
-
-fn scalar_type(scalar: Scalar) -> DataType {
-    match scalar {
-        Scalar::Bool => DataType::Boolean,
-        Scalar::Int32 => DataType::Int32,
-        Scalar::Int64 => DataType::Int64,
-        Scalar::Float32 => DataType::Float32,
-        Scalar::Float64 => DataType::Float64,
-        Scalar::String | Scalar::Json => DataType::Utf8,
-        Scalar::Bytes => DataType::Binary,
-        Scalar::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        Scalar::Uuid => DataType::FixedSizeBinary(16),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::{Fields, Schema, SchemaRef};
+use thermae_formats::wire::MAX_JOINS;
 use thermae_formats::{FeatureView, JoinKey, Projection, ViewId};
 use thermae_tiering::asof::Terms;
 
@@ -15,10 +16,6 @@ use super::column::field;
 use super::key::is_key;
 use super::request::{Request, ViewJoin};
 use super::time::is_time;
-
-/// Most views of one training read. A row's answer is one record, whose length has 32 bits: this many of the
-/// largest row values and defaults fit.
-pub const MAX_JOINS: usize = 1024;
 
 /// A request that fits its spine and the catalogue.
 pub(super) struct Plan {

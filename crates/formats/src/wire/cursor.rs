@@ -126,6 +126,11 @@ pub(super) fn put_short(
     Ok(())
 }
 
+/// `flag` if it is set.
+pub(super) const fn flag(is_set: bool, flag: u8) -> u8 {
+    if is_set { flag } else { 0 }
+}
+
 /// A count as u16, refused when it does not fit.
 pub(super) fn count16(count: usize, what: &'static str) -> Result<u16, WireError> {
     u16::try_from(count).map_err(|_| WireError::Count {

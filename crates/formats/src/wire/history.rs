@@ -1,16 +1,14 @@
 //! HISTORY: training reads. What is asked for, the spine in pieces, the answer in pieces.
 
-use super::cursor::{Cursor, put_short};
+use super::cursor::{Cursor, flag, put_short};
 use super::frame::{Frame, Kind, begin_frame, finish_frame};
-use super::limits::MAX_COLUMNS_PER_PLAN;
+use super::limits::{MAX_COLUMNS_PER_PLAN, MAX_JOINS};
 use super::malformed::WireError;
 
 const AS_OF_KNOWN: u8 = 1;
 const FULL_NAMES: u8 = 2;
 const LAST: u8 = 1;
 const OVER: u8 = 1;
-/// Most views of one training read, and most features or renamed join keys of one view.
-const MAX_JOINS: usize = 1024;
 /// The least bytes of a view in a request: two texts and two counts.
 const JOIN_LEAST_BYTES: usize = 8;
 /// The least bytes of a name.
@@ -59,7 +57,6 @@ impl<'a> HistoryRequest<'a> {
         max_frame_bytes: u32,
     ) -> Result<(), WireError> {
         let start = begin_frame(out, Kind::History, request_id);
-        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         let flags = flag(self.as_of_known, AS_OF_KNOWN) | flag(self.full_names, FULL_NAMES);
         out.extend_from_slice(&[flags, 0]);
         put_count(out, self.joins.len(), MAX_JOINS, "views of a training read")?;

@@ -16,6 +16,9 @@ pub const MAX_VIEWS_PER_PLAN: usize = 64;
 pub const MAX_COLUMNS_PER_PLAN: usize = 4096;
 /// Most `min_offset` tokens in one READ (one for each partition at most).
 pub const MAX_TOKENS: usize = 4096;
+/// Most views of one training read. A row's answer is one record, whose length has 32 bits: this many of the
+/// largest row values and defaults fit.
+pub const MAX_JOINS: usize = 1024;
 /// Most mapped shards in one MAP reply.
 pub const MAX_MAP_SHARDS: usize = 1024;
 

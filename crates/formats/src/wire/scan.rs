@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::cursor::{Cursor, put_short};
+use super::cursor::{Cursor, flag, put_short};
 use super::frame::{Frame, Kind, begin_frame, finish_frame};
 use super::malformed::WireError;
 
@@ -43,7 +43,6 @@ impl<'a> ScanRequest<'a> {
     ) -> Result<(), WireError> {
         let start = begin_frame(out, Kind::Scan, request_id);
         out.extend_from_slice(&self.plan_id.to_le_bytes());
-        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         let flags = flag(self.tombstones, TOMBSTONES) | flag(self.key.is_some(), ONE_KEY);
         out.extend_from_slice(&[flags, 0, 0, 0]);
         out.extend_from_slice(&self.page_bytes.to_le_bytes());

@@ -1,6 +1,6 @@
 //! SCANNED: a page of a view's history.
 
-use super::cursor::{Cursor, count16, count32, put_short};
+use super::cursor::{Cursor, count16, count32, flag, put_short};
 use super::frame::{Frame, FrameStart, Kind, begin_frame, finish_frame};
 use super::malformed::WireError;
 use super::write::{ROW_DENSE, ROW_HAS_EXPIRE, ROW_TOMBSTONE};
@@ -47,7 +47,6 @@ impl ScanEncoder {
         let key_bytes = count16(row.key.len(), "key bytes")?;
         let value: &[u8] = if row.tombstone { &[] } else { row.value };
         let value_bytes = count32(value.len(), "value bytes")?;
-        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         let flags = flag(row.tombstone, ROW_TOMBSTONE)
             | flag(row.dense && !row.tombstone, ROW_DENSE)
             | flag(row.expire_at != NO_TIME, ROW_HAS_EXPIRE);

@@ -164,7 +164,8 @@ pub(super) fn element_field(scalar: Scalar) -> arrow_schema::FieldRef {
     Arc::new(Field::new("element", scalar_type(scalar), false))
 }
 
-fn scalar_type(scalar: Scalar) -> DataType {
+/// The Arrow type of a scalar. JSON is text and a UUID 16 bytes: what they are is said elsewhere.
+pub fn scalar_type(scalar: Scalar) -> DataType {
     match scalar {
         Scalar::Bool => DataType::Boolean,
         Scalar::Int32 => DataType::Int32,

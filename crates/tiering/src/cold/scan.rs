@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::{
 };
 use thermae_formats::NO_TIME;
 use thermae_formats::hash::entity_hash;
-use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
+use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_TOMBSTONE, row_flags};
 use thermae_formats::version::Version;
 use thermae_formats::{KeyType, ViewId};
 
@@ -293,10 +293,9 @@ impl Batch {
         let [event, created, expire, sequence, _, deleted] = std::array::from_fn(integer);
         let expire_at = expire.unwrap_or(NO_TIME);
         let is_deleted = deleted.ok_or("no is_deleted")? == 1;
-        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         Ok(Row {
             entity_hash,
-            flags: flag(is_deleted, FLAG_TOMBSTONE) | flag(expire.is_some(), FLAG_HAS_EXPIRE),
+            flags: row_flags(is_deleted, false, expire.is_some()),
             sequence: sequence.and_then(|s| u64::try_from(s).ok()).ok_or("no sequence")?,
             event_time: event.ok_or("no event time")?,
             created_time: created.unwrap_or(NO_TIME),
