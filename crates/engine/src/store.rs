@@ -161,7 +161,7 @@ impl<E: Env> Store<E> {
                 dense,
                 created_time: row.created_time,
                 value,
-                ..empty_row(&schema, row.event_time, key)
+                ..RowWrite::delete(&schema, row.event_time, key)
             });
         }
         self.handle.write(batch)
@@ -182,7 +182,7 @@ impl<E: Env> Store<E> {
         let mut batch = WriteBatch::new(Ack::Durable, 0);
         for (at, key) in keys.iter().enumerate() {
             let key = store_key(&schema, key, at, &mut batch)?;
-            batch.rows.push(empty_row(&schema, event_time, key));
+            batch.rows.push(RowWrite::delete(&schema, event_time, key));
         }
         self.handle.write(batch)
     }
@@ -226,7 +226,9 @@ impl<E: Env> Store<E> {
         for schema in views.iter().map(|view| &view.latest) {
             for (at, key) in keys.iter().enumerate() {
                 let key = store_key(schema, key, at, &mut batch)?;
-                batch.rows.push(RowWrite { kind: WriteKind::Erase, ..empty_row(schema, 0, key) });
+                batch
+                    .rows
+                    .push(RowWrite { kind: WriteKind::Erase, ..RowWrite::delete(schema, 0, key) });
             }
         }
         self.handle.write(batch)
@@ -371,20 +373,4 @@ fn store_key(
     encode_key(&schema.definition.join_keys, key, &mut bytes)
         .map_err(|e| Error::Invalid(format!("row {at}: {e}")))?;
     Ok(batch.store(&bytes))
-}
-
-/// A tombstone, which is a row without values.
-fn empty_row(schema: &Schema, event_time: i64, key: std::ops::Range<u32>) -> RowWrite {
-    RowWrite {
-        kind: WriteKind::Delete,
-        view_id: schema.view_id,
-        schema_id: schema.id,
-        dense: false,
-        event_time,
-        created_time: NO_TIME,
-        expire_at: NO_TIME,
-        producer_sequence: 0,
-        key,
-        value: 0..0,
-    }
 }

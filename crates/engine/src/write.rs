@@ -3,7 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use thermae_formats::NO_TIME;
 use thermae_formats::catalogue::{SchemaId, ViewId};
+
+use crate::catalogue::Schema;
 
 /// When a write is acknowledged (DESIGN.md section 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,25 @@ pub struct RowWrite {
     pub key: Range<u32>,
     /// The encoded value; empty for a delete.
     pub value: Range<u32>,
+}
+
+impl RowWrite {
+    /// A delete at an event time, by no producer and without other times; with a value and another kind, any
+    /// row is made of it.
+    pub fn delete(schema: &Schema, event_time: i64, key: Range<u32>) -> Self {
+        RowWrite {
+            kind: WriteKind::Delete,
+            view_id: schema.view_id,
+            schema_id: schema.id,
+            dense: false,
+            event_time,
+            created_time: NO_TIME,
+            expire_at: NO_TIME,
+            producer_sequence: 0,
+            key,
+            value: 0..0,
+        }
+    }
 }
 
 /// Rows to write under one acknowledgement mode by one producer.

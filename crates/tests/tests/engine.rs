@@ -6,11 +6,9 @@ use thermae_engine::catalogue::Schema;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::service::NoService;
 use thermae_engine::store::{Row, Status, Store};
-use thermae_engine::{Ack, Error, Options, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
+use thermae_engine::{Ack, Error, Options, Outcome, Refusal, RowWrite, WriteBatch};
 use thermae_env::{Env, SimEnv, SimOp, available_cores, pin_thread};
-use thermae_formats::{
-    Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, ValueType,
-};
+use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value, ValueType};
 use thermae_tests::campaign::{Tiers, World};
 use thermae_tests::model::{Operation, Rng};
 
@@ -210,18 +208,7 @@ fn numbered(schema: &Schema, sequence: u64, is_refused: bool) -> WriteBatch {
     let mut batch = WriteBatch::new(Ack::Durable, 9);
     let key = batch.store(&7_i64.to_le_bytes());
     batch.is_refused = is_refused;
-    batch.rows.push(RowWrite {
-        kind: WriteKind::Delete,
-        view_id: schema.view_id,
-        schema_id: schema.id,
-        dense: false,
-        event_time: 10,
-        created_time: NO_TIME,
-        expire_at: NO_TIME,
-        producer_sequence: sequence,
-        key,
-        value: 0..0,
-    });
+    batch.rows.push(RowWrite { producer_sequence: sequence, ..RowWrite::delete(schema, 10, key) });
     batch
 }
 

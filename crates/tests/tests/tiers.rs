@@ -12,7 +12,7 @@ use thermae_engine::tiers::TierStats;
 use thermae_engine::{Ack, Key, Options, Outcome, RowWrite, WriteBatch, WriteKind};
 use thermae_env::{Env, SimEnv, SimOp};
 use thermae_formats::{
-    Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, encode_key,
+    Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value, encode_key,
 };
 use thermae_tests::model::Rng;
 
@@ -85,15 +85,9 @@ impl Small {
             let (key, value) = (batch.store(&key(id)), batch.store(&value));
             batch.rows.push(RowWrite {
                 kind: WriteKind::Put,
-                view_id: schema.view_id,
-                schema_id: schema.id,
                 dense,
-                event_time,
-                created_time: NO_TIME,
-                expire_at: NO_TIME,
-                producer_sequence: 0,
-                key,
                 value,
+                ..RowWrite::delete(schema, event_time, key)
             });
             let mut ticket = Some(self.stepped.handle.submit(batch).unwrap());
             self.turn_until(|_| match ticket.take().map(|ticket| ticket.poll()) {

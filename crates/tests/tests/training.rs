@@ -11,7 +11,7 @@ use thermae_engine::store::{Row, Status, Store};
 use thermae_engine::training::{MemorySpine, Progress, Request, ViewJoin};
 use thermae_engine::{Ack, Options, Outcome, RowWrite, WriteBatch, WriteKind};
 use thermae_formats::{
-    Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, encode_key,
+    Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value, encode_key,
 };
 use thermae_tests::model::Rng;
 
@@ -75,17 +75,13 @@ impl Writer {
                 ];
                 dense = schema.layout.encode(&values, &mut value).unwrap();
             }
+            let (key, value) = (batch.store(&key), batch.store(&value));
             let row = RowWrite {
                 kind: if is_delete { WriteKind::Delete } else { WriteKind::Put },
-                view_id: schema.view_id,
-                schema_id: schema.id,
                 dense,
-                event_time: self.now_us - late,
                 created_time: self.now_us,
-                expire_at: NO_TIME,
-                producer_sequence: 0,
-                key: batch.store(&key),
-                value: batch.store(&value),
+                value,
+                ..RowWrite::delete(&schema, self.now_us - late, key)
             };
             batch.rows.push(row);
         }

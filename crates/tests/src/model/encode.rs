@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use thermae_engine::{RowWrite, Schema, WriteBatch, WriteKind};
+use thermae_formats::encode_key;
 use thermae_formats::row::RowLayout;
-use thermae_formats::{NO_TIME, encode_key};
 
 use super::{Operation, entity_key};
 
@@ -22,18 +22,8 @@ pub fn encode(
     let encoded = encode_key(&schema.definition.join_keys, &[entity_key(view, entity)], &mut key);
     debug_assert!(encoded.is_ok());
     let mut value = Vec::new();
-    let mut row = RowWrite {
-        kind: WriteKind::Delete,
-        view_id: schema.view_id,
-        schema_id: schema.id,
-        dense: false,
-        event_time: 0,
-        created_time: NO_TIME,
-        expire_at: NO_TIME,
-        producer_sequence,
-        key: batch.store(&key),
-        value: 0..0,
-    };
+    let key = batch.store(&key);
+    let mut row = RowWrite { producer_sequence, ..RowWrite::delete(schema, 0, key) };
     match operation {
         Operation::Put { event_time, created_time, expire_at, values, .. } => {
             row.kind = WriteKind::Put;

@@ -15,7 +15,7 @@ use thermae_engine::{
 };
 use thermae_env::SimEnv;
 use thermae_formats::{
-    Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, encode_key,
+    Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value, encode_key,
 };
 use thermae_tiering::cold::plan::ArchivePolicy;
 use thermae_tiering::cold::{MemoryObjects, Objects};
@@ -98,15 +98,9 @@ impl Small {
             let (key, value) = (batch.store(&key), batch.store(&value));
             batch.rows.push(RowWrite {
                 kind: WriteKind::Put,
-                view_id: schema.view_id,
-                schema_id: schema.id,
                 dense,
-                event_time,
-                created_time: NO_TIME,
-                expire_at: NO_TIME,
-                producer_sequence: 0,
-                key,
                 value,
+                ..RowWrite::delete(schema, event_time, key)
             });
         }
         let mut ticket = Some(self.stepped.handle.submit(batch).unwrap());

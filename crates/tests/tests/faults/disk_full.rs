@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use thermae_engine::stats::ShardStats;
 use thermae_engine::store::{Row, Status, Store};
 use thermae_engine::{Ack, Error, Options, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
-use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value};
+use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value};
 use thermae_tests::model::Rng;
 
 use super::small_disk::{Ballast, small_disk};
@@ -52,15 +52,9 @@ fn put(store: &Store, id: i64) -> Outcome {
     let (key, value) = (batch.store(&id.to_le_bytes()), batch.store(&value));
     batch.rows.push(RowWrite {
         kind: WriteKind::Put,
-        view_id: schema.view_id,
-        schema_id: schema.id,
         dense,
-        event_time: row.event_time,
-        created_time: NO_TIME,
-        expire_at: NO_TIME,
-        producer_sequence: 0,
-        key,
         value,
+        ..RowWrite::delete(schema, row.event_time, key)
     });
     let mut ticket = store.handle().submit(batch).unwrap();
     let deadline = Instant::now() + PATIENCE;

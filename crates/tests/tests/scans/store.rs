@@ -229,15 +229,9 @@ fn write_noise(stepped: &mut Stepped<SimEnv, NoService>, rows: u64, rng: &mut Rn
         let value = batch.store(&value);
         batch.rows.push(RowWrite {
             kind: WriteKind::Put,
-            view_id: schema.view_id,
-            schema_id: schema.id,
             dense,
-            event_time: 1,
-            created_time: NO_TIME,
-            expire_at: NO_TIME,
-            producer_sequence: 0,
-            key,
             value,
+            ..RowWrite::delete(schema, 1, key)
         });
         let _ = stepped.handle.submit(batch).unwrap();
         (0..20).for_each(|_| assert!(stepped.shards[0].turn().unwrap()));
