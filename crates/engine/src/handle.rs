@@ -5,6 +5,7 @@ mod snapshots;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use thermae_env::Env;
 use thermae_formats::schema::FeatureView;
@@ -20,6 +21,9 @@ use crate::stats::Stats;
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
 pub use erases::{EraseTicket, ErasedShard};
 pub use snapshots::SnapshotTicket;
+
+/// How long a writer who waits for the outcome anyway waits for room before.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A cheap handle; clones share the store.
 pub struct Handle<E: Env> {
@@ -128,11 +132,25 @@ impl<E: Env> Handle<E> {
         self.shared.shelf.is_attached()
     }
 
-    /// Sends a batch to its owners. Blocks only while a mailbox is full.
+    /// Sends a batch to its owners. Blocks only while a mailbox is full: rows that find no room in memory are
+    /// refused as overloaded.
     ///
     /// # Errors
     /// The store is stopped.
     pub fn submit(&self, batch: WriteBatch) -> Result<WriteTicket, Error> {
+        self.submit_within(batch, Duration::ZERO)
+    }
+
+    /// Sends a batch to its owners, and first waits up to `patience` in each shard for room in memory; rows
+    /// that find none are refused as overloaded.
+    ///
+    /// # Errors
+    /// The store is stopped.
+    pub fn submit_within(
+        &self,
+        batch: WriteBatch,
+        patience: Duration,
+    ) -> Result<WriteTicket, Error> {
         let rows = batch.rows.len();
         let waiter = Arc::new(Waiter::default());
         let mut gather = Gather::new(rows, Outcome::InDoubt);
@@ -142,18 +160,18 @@ impl<E: Env> Handle<E> {
             return Ok(Ticket { waiter, gather });
         }
         let origin = Origin::Caller(Arc::clone(&waiter));
-        for (shard, part) in self.shared.split(batch, &origin) {
+        for (shard, part) in self.shared.split(batch, &origin, patience) {
             self.post(shard, Message::Write(part))?;
         }
         Ok(Ticket { waiter, gather })
     }
 
-    /// Writes a batch and waits for the outcome of every row, in order.
+    /// Writes a batch and waits for the outcome of every row, in order; for room, a second.
     ///
     /// # Errors
     /// The store is stopped.
     pub fn write(&self, batch: WriteBatch) -> Result<Vec<Outcome>, Error> {
-        Ok(self.submit(batch)?.wait())
+        Ok(self.submit_within(batch, WRITE_PATIENCE)?.wait())
     }
 
     /// Looks up many keys of one view in all tiers: hot rows on the calling thread, the others by
@@ -187,7 +205,9 @@ impl<E: Env> Handle<E> {
         let (reads, mut rest) = (self.reads(), Rest::default());
         reads.multi_get(view, keys, buf, |at, found| match found {
             Lookup::Found(row) => sink(at, Found::Row(&version_of(row))),
-            Lookup::Absent if !reads.may_lie_below(keys[at].entity_hash) => sink(at, Found::Absent),
+            Lookup::Absent if !reads.may_lie_below(view.id, keys[at].entity_hash) => {
+                sink(at, Found::Absent);
+            }
             Lookup::Absent | Lookup::Corrupt(_) | Lookup::Busy => {
                 rest.places.push(at);
                 rest.batch.push(view.id, keys[at].entity_hash, keys[at].bytes);

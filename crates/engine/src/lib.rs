@@ -12,6 +12,7 @@ pub mod archive;
 pub mod background;
 pub mod backup;
 mod bases;
+mod below;
 pub mod catalogue;
 mod checkpoint;
 #[cfg(feature = "cold")]

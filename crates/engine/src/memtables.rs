@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use thermae_formats::catalogue::ViewId;
 use thermae_formats::version::Version;
-use thermae_tiering::memtable::Memtable;
+use thermae_tiering::memtable::{Marks, Memtable};
 
 /// What a memtable takes for a row beside its key and value: the head of its entry, times and flags of its
 /// version, its slots in the index.
@@ -17,9 +17,10 @@ pub fn memtable_bytes(key_bytes: usize, value_bytes: usize) -> usize {
 }
 
 /// A shard's memtables. A key's newest version lies in the newest of them that has the key.
-#[derive(Default)]
 pub struct Memtables {
     active: Memtable,
+    /// Bytes at which one is frozen.
+    full_bytes: usize,
     /// Oldest first: the order in which they become tables.
     frozen: VecDeque<Arc<Memtable>>,
     /// A copy of the one that is written as it is now, if there is one and somebody reads it.
@@ -27,6 +28,16 @@ pub struct Memtables {
 }
 
 impl Memtables {
+    /// Without a row; each is frozen at about `full_bytes`.
+    pub fn new(full_bytes: usize) -> Self {
+        Self {
+            active: Memtable::of_about(full_bytes),
+            full_bytes,
+            frozen: VecDeque::new(),
+            copy: Weak::new(),
+        }
+    }
+
     /// The one that is written.
     pub fn active(&mut self) -> &mut Memtable {
         self.copy = Weak::new();
@@ -76,6 +87,11 @@ impl Memtables {
         std::iter::once(&self.active).chain(self.frozen.iter().map(|memtable| &**memtable))
     }
 
+    /// The marks of each.
+    pub fn marks(&self) -> impl Iterator<Item = Arc<Marks>> {
+        self.all().map(|memtable| Arc::clone(memtable.marks()))
+    }
+
     /// How many are on their way to disk.
     pub fn frozen(&self) -> usize {
         self.frozen.len()
@@ -88,7 +104,8 @@ impl Memtables {
 
     /// Ends the one that is written and begins another.
     pub fn freeze(&mut self) -> Arc<Memtable> {
-        let full = Arc::new(std::mem::take(self.active()));
+        let next = Memtable::of_about(self.full_bytes);
+        let full = Arc::new(std::mem::replace(self.active(), next));
         self.frozen.push_back(Arc::clone(&full));
         full
     }

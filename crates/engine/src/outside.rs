@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use thermae_env::{Env, Ring};
@@ -83,13 +84,18 @@ impl<E: Env> Shared<E> {
     }
 
     /// Splits a batch into parts by owner, each with the room that it takes there, or without if there is
-    /// none.
-    pub fn split(&self, batch: WriteBatch, origin: &Origin<Gathered>) -> Vec<(usize, Part)> {
+    /// none within `patience`. Rooms are taken in the order of the shards.
+    pub fn split(
+        &self,
+        batch: WriteBatch,
+        origin: &Origin<Gathered>,
+        patience: Duration,
+    ) -> Vec<(usize, Part)> {
         let hashes = batch.rows.iter().map(|row| self.reads.hash(batch.key(row)));
         let owners = self.by_owner(hashes);
         let room = |shard: usize, rows: &[u32]| match self.rooms.get(shard) {
             Some(room) if !batch.is_refused => {
-                room.take(bytes_on_their_way(&batch, rows)).map(Arc::new)
+                room.take_within(bytes_on_their_way(&batch, rows), patience).map(Arc::new)
             }
             _ => None,
         };
@@ -165,7 +171,7 @@ impl<E: Env> Outside<E> {
         }
         self.writes.insert(ticket, Gather::new(rows, Outcome::InDoubt));
         let origin = Origin::Shard { shard: self.shard, ticket };
-        for (owner, part) in self.shared.split(batch, &origin) {
+        for (owner, part) in self.shared.split(batch, &origin, Duration::ZERO) {
             self.post(owner, Message::Write(part));
         }
     }

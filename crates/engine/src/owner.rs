@@ -27,6 +27,7 @@ use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::{ScrubPace, Worker};
 
 use crate::background::{Background, Working};
+use crate::below::Below;
 use crate::catalogue::Catalogue;
 use crate::erase::PENDING_ERASES_MAX;
 use crate::flush;
@@ -81,6 +82,8 @@ pub struct Parts<E: Env> {
     pub strays: Vec<u64>,
     /// How its memory is divided.
     pub plan: MemoryPlan,
+    /// Of each shard, what readers are told of what lies below its hot table.
+    pub below: Arc<[Below]>,
 }
 
 /// The owning side of one shard.
@@ -93,6 +96,7 @@ pub struct Owner<E: Env> {
     env: E,
     manifests: Arc<ManifestStore<E>>,
     strays: Vec<u64>,
+    below: Arc<[Below]>,
     /// None until the shard's thread runs.
     working: Option<Working<E>>,
     plan: MemoryPlan,
@@ -134,8 +138,8 @@ pub struct Owner<E: Env> {
 
 impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
-        let Parts { env, state, log, tree, manifests, strays, plan } = parts;
-        Owner {
+        let Parts { env, state, log, tree, manifests, strays, plan, below } = parts;
+        let owner = Owner {
             flushed: Flushed::of(&state),
             state,
             log,
@@ -145,6 +149,7 @@ impl<E: Env> Owner<E> {
             env,
             manifests,
             strays,
+            below,
             working: None,
             room: Arc::new(Room::new(plan.queue_bytes)),
             plan,
@@ -167,7 +172,9 @@ impl<E: Env> Owner<E> {
             open_is_durable: false,
             is_failed: false,
             in_doubt_from: None,
-        }
+        };
+        owner.show_below();
+        owner
     }
 
     /// Sets a worker to work, which wakes this shard by `waker`.

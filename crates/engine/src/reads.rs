@@ -5,12 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thermae_formats::catalogue::SchemaId;
+use thermae_formats::catalogue::{SchemaId, ViewId};
 use thermae_formats::hash::{entity_hash, partition_of, row_hash, shard_of};
 use thermae_formats::version::Version;
 pub use thermae_formats::visibility::Visibility;
 pub use thermae_hot::{HotReader, Lookup, Probe, RowBuf, RowView};
 
+use crate::below::Below;
 use crate::catalogue::View;
 
 /// One key of a batch.
@@ -53,6 +54,7 @@ pub struct Reads {
     tables: Arc<[HotReader]>,
     descriptors: Arc<[OwnedFd]>,
     applied: Arc<[AtomicU64]>,
+    below: Arc<[Below]>,
     hash_seed: u64,
 }
 
@@ -63,7 +65,8 @@ impl Reads {
         applied: Arc<[AtomicU64]>,
         hash_seed: u64,
     ) -> Self {
-        Reads { tables: tables.into(), descriptors: descriptors.into(), applied, hash_seed }
+        let below = tables.iter().map(|_| Below::default()).collect();
+        Reads { tables: tables.into(), descriptors: descriptors.into(), applied, below, hash_seed }
     }
 
     /// Hash of an encoded entity key.
@@ -89,11 +92,18 @@ impl Reads {
         usize::from(shard_of(partition, self.tables.len() as u16))
     }
 
-    /// Whether a row of this entity that its hot table lacks may lie below it. Ask after the look-up:
-    /// a table says that it lacks rows before it lets the first one go.
-    pub fn may_lie_below(&self, entity_hash: u64) -> bool {
-        let table = self.tables.get(self.shard(self.partition(entity_hash)));
+    /// Whether a row that its hot table lacks may lie below it, in a memtable or a table. False is certain.
+    /// Ask after the look-up: a table says that it lacks rows before it lets the first one go.
+    pub fn may_lie_below(&self, view: ViewId, entity_hash: u64) -> bool {
+        let shard = self.shard(self.partition(entity_hash));
+        let (table, below) = (self.tables.get(shard), self.below.get(shard));
         table.is_some_and(|table| !table.is_complete())
+            && below.is_none_or(|below| below.may_hold(view, entity_hash))
+    }
+
+    /// What lies below the hot table of each shard.
+    pub(crate) fn below(&self) -> &Arc<[Below]> {
+        &self.below
     }
 
     /// Partitions of the store.

@@ -109,7 +109,6 @@ impl<E: Env> Rebuild<E> {
         self.applied = (0..about.partitions).map(|_| AtomicU64::new(0)).collect();
         let pinned = about.tables.iter().map(|table| memory::pinned_bytes(table.rows, table.bytes));
         self.plan = self.options.plan(pinned.sum::<u64>() / shards as u64);
-        let base_bytes = self.plan.base_bytes();
         for shard in 0..shards {
             let config = HotConfig {
                 bytes: self.plan.hot_bytes,
@@ -128,7 +127,7 @@ impl<E: Env> Rebuild<E> {
                 hot.map_err(|e| Error::Invalid(format!("hot table of shard {shard}: {e}")))?;
             let applied = Arc::clone(&self.applied);
             let hash_seed = about.hash_seed;
-            self.states.push(ShardState::new(shard, shards, hot, hash_seed, applied, base_bytes));
+            self.states.push(ShardState::new(shard, shards, hot, hash_seed, applied, &self.plan));
         }
         self.store_id = about.store_id;
         self.hash_seed = about.hash_seed;

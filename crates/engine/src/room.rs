@@ -1,8 +1,12 @@
 //! The room that writes on their way to the log take in one shard, from before they are sent to it until
 //! they are answered. What finds none is refused, before the shard or its mailbox holds a byte of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a waiting writer sleeps before it looks again by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The room of one shard. Whoever sends a write takes its part; it is given back by itself.
 #[derive(Debug)]
@@ -10,6 +14,10 @@ pub struct Room {
     taken_bytes: AtomicU64,
     limit_bytes: u64,
     retry_ms: AtomicU32,
+    /// Writers that wait for room, and what wakes one of them when some is given back.
+    waiting: AtomicU32,
+    turn: Mutex<()>,
+    given_back: Condvar,
 }
 
 /// A part of a room, taken until this is dropped.
@@ -22,7 +30,14 @@ pub struct Taken {
 impl Room {
     /// An empty room of `limit_bytes`.
     pub fn new(limit_bytes: u64) -> Self {
-        Self { taken_bytes: AtomicU64::new(0), limit_bytes, retry_ms: AtomicU32::new(0) }
+        Self {
+            taken_bytes: AtomicU64::new(0),
+            limit_bytes,
+            retry_ms: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            turn: Mutex::new(()),
+            given_back: Condvar::new(),
+        }
     }
 
     /// Takes `bytes`; `None` when there is not enough room. A write larger than the whole room gets in
@@ -42,6 +57,28 @@ impl Room {
             ) {
                 Ok(_) => return Some(Taken { room: Arc::clone(self), bytes }),
                 Err(now) => taken = now,
+            }
+        }
+    }
+
+    /// Takes `bytes`, if there is room for them within `patience`. A caller that takes of several rooms takes
+    /// them in one order, so that no two wait for each other.
+    pub fn take_within(self: &Arc<Self>, bytes: u64, patience: Duration) -> Option<Taken> {
+        let mut left = patience;
+        loop {
+            let taken = self.take(bytes);
+            if taken.is_some() || left.is_zero() {
+                return taken;
+            }
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever gives back takes no lock. So a call may be missed, which costs one look.
+            let woken = self.given_back.wait_timeout(turn, LOOK_AGAIN.min(left));
+            let (turn, time) = woken.unwrap_or_else(PoisonError::into_inner);
+            drop(turn);
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            if time.timed_out() {
+                left = left.saturating_sub(LOOK_AGAIN);
             }
         }
     }
@@ -77,6 +114,9 @@ impl Room {
 impl Drop for Taken {
     fn drop(&mut self) {
         self.room.taken_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.room.waiting.load(Ordering::Relaxed) > 0 {
+            self.room.given_back.notify_one();
+        }
     }
 }
 
@@ -96,6 +136,22 @@ mod tests {
         drop(first);
         drop(second);
         assert_eq!(room.taken_bytes(), 0);
+    }
+
+    #[test]
+    fn a_patient_writer_gets_what_is_given_back_and_no_more() {
+        let room = Arc::new(Room::new(300));
+        let first = room.take(200).expect("there is room");
+        assert!(room.take_within(200, Duration::from_millis(2)).is_none(), "nobody gave any back");
+        std::thread::scope(|scope| {
+            let patient: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| room.take_within(200, Duration::from_secs(60)).is_some()))
+                .collect();
+            drop(first);
+            assert!(patient.into_iter().all(|taken| taken.join().expect("it does not panic")));
+        });
+        assert_eq!(room.taken_bytes(), 0);
+        assert_eq!(room.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -75,7 +75,8 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         .map(|((state, log), tree)| {
             let (env, manifests) = (env.clone(), Arc::clone(&manifests));
             let strays = strays.clone();
-            Owner::new(Parts { env, state, log, tree, manifests, strays, plan }, &options)
+            let below = Arc::clone(reads.below());
+            Owner::new(Parts { env, state, log, tree, manifests, strays, plan, below }, &options)
         })
         .collect();
     Ok(Opened {

@@ -22,6 +22,7 @@ use crate::bases::Bases;
 use crate::catalogue::{Catalogue, View};
 use crate::digest::row_digest;
 use crate::fetch::Fetched;
+use crate::memory::MemoryPlan;
 use crate::memtables::Memtables;
 use crate::partition::Partition;
 use crate::reads;
@@ -122,15 +123,15 @@ pub struct Current {
 }
 
 impl ShardState {
-    /// An empty state that owns the partitions of `shard`; `base_bytes` are for rows that writes are judged
-    /// against.
+    /// An empty state that owns the partitions of `shard`, with memory for memtables and for rows that writes
+    /// are judged against by `plan`.
     pub fn new(
         shard: usize,
         shards: usize,
         hot: HotWriter,
         hash_seed: u64,
         applied: Arc<[AtomicU64]>,
-        base_bytes: usize,
+        plan: &MemoryPlan,
     ) -> Self {
         let owns = |partition| usize::from(hash::shard_of(partition, shards as u16)) == shard;
         let partitions =
@@ -138,8 +139,8 @@ impl ShardState {
         ShardState {
             hot,
             buf: RowBuf::default(),
-            memtables: Memtables::default(),
-            bases: Bases::new(base_bytes),
+            memtables: Memtables::new(plan.memtable_bytes as usize),
+            bases: Bases::new(plan.base_bytes()),
             erases: Arc::default(),
             partitions,
             applied,

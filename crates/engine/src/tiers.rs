@@ -233,7 +233,7 @@ impl TierStats {
     pub fn with_reads(mut self, reads: &WarmReadStats) -> Self {
         self.reads = TierReads {
             warm_hits: reads.hits,
-            misses_filtered: reads.misses_filtered,
+            misses_filtered: self.reads.misses_filtered + reads.misses_filtered,
             misses_read: reads.misses_read,
             failed: reads.failed,
             blocks_read: reads.reads,

@@ -6,10 +6,12 @@
 
 mod arena;
 mod index;
+mod marks;
 #[cfg(test)]
 mod tests;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use thermae_formats::ViewId;
 use thermae_formats::version::Version;
@@ -17,6 +19,7 @@ use thermae_formats::version::Version;
 use arena::Arena;
 pub use arena::Place;
 use index::Index;
+pub use marks::Marks;
 
 /// Bytes of an entry before its version: entity hash, view, standing.
 const HEAD_BYTES: usize = 13;
@@ -41,6 +44,8 @@ type Sorted = (ViewId, u64, Place);
 pub struct Memtable {
     arena: Arena,
     index: Index,
+    /// Shared with readers, and with clones: those are of no more rows.
+    marks: Arc<Marks>,
     latest_rows: usize,
     history_rows: usize,
     event_times: Option<(i64, i64)>,
@@ -55,9 +60,15 @@ impl Default for Memtable {
 impl Memtable {
     /// Without rows; some 8 KiB of index are taken.
     pub fn new() -> Self {
+        Self::of_about(0)
+    }
+
+    /// The same, with marks for about as many bytes as will be in it.
+    pub fn of_about(bytes: usize) -> Self {
         Self {
             arena: Arena::default(),
             index: Index::new(),
+            marks: Arc::new(Marks::for_memtable(bytes)),
             latest_rows: 0,
             history_rows: 0,
             event_times: None,
@@ -66,7 +77,7 @@ impl Memtable {
 
     /// Heap bytes, the index and what is allocated but not used yet included.
     pub fn bytes(&self) -> usize {
-        self.arena.bytes() + self.index.bytes()
+        self.arena.bytes() + self.index.bytes() + self.marks.bytes()
     }
 
     /// Versions that a flush will write: newest and superseded ones.
@@ -89,6 +100,11 @@ impl Memtable {
     pub fn newest(&self, row_hash: u64, key: &[u8], view: ViewId) -> Option<Version<'_>> {
         let place = self.index.get(row_hash, |place| is_row(&self.arena, place, view, key))?;
         Some(self.version(place).2)
+    }
+
+    /// Which rows it may have, as far as any thread can tell.
+    pub fn marks(&self) -> &Arc<Marks> {
+        &self.marks
     }
 
     /// Asks for the memory of the index where rows of these hashes are about to be noted, so that the
@@ -115,6 +131,7 @@ impl Memtable {
         keeps_history: bool,
     ) {
         let place = self.push(view, entity_hash, version, Standing::Newest);
+        self.marks.set(row_hash);
         let arena = &self.arena;
         let is_it = |other| is_row(arena, other, view, version.key);
         let Some(before) = self.index.set(row_hash, place, is_it) else {

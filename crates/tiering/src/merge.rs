@@ -45,6 +45,8 @@ pub enum Together {
 /// Sources merged, newest source first.
 pub struct Merge<S> {
     sources: Vec<S>,
+    /// View and entity hash of the row that each stands at ([`head`]): most rows are told apart by that.
+    heads: Vec<u128>,
     together: Together,
     /// Sources that stand at the present group, in their order.
     group: Vec<usize>,
@@ -53,7 +55,8 @@ pub struct Merge<S> {
 impl<S: Source> Merge<S> {
     /// Stands before the first group. Each source stands at its first row.
     pub fn new(sources: Vec<S>, together: Together) -> Self {
-        Self { sources, together, group: Vec::new() }
+        let heads = sources.iter().map(head).collect();
+        Self { sources, heads, together, group: Vec::new() }
     }
 
     /// Goes to the next group; `false` at the end.
@@ -61,25 +64,45 @@ impl<S: Source> Merge<S> {
     /// # Errors
     /// Those of a source; the merge is of no use afterwards.
     pub fn next_group(&mut self) -> Result<bool, S::Error> {
-        for at in std::mem::take(&mut self.group) {
+        for at in self.group.drain(..) {
             self.sources[at].advance()?;
+            self.heads[at] = head(&self.sources[at]);
+        }
+        let least = self.heads.iter().copied().min().unwrap_or(NO_ROW);
+        if least == NO_ROW {
+            return Ok(false);
         }
         for (at, source) in self.sources.iter().enumerate() {
-            let Some(row) = source.peek() else { continue };
-            let least = self.group.first().and_then(|first| self.sources[*first].peek());
-            match least.map_or(Ordering::Less, |least| compare(&row, &least, self.together)) {
-                Ordering::Less => self.group = vec![at],
-                Ordering::Equal => self.group.push(at),
-                Ordering::Greater => {}
+            if self.heads[at] != least {
+                continue;
+            }
+            let first = self.group.first().and_then(|first| self.sources[*first].peek());
+            let order = match (source.peek(), first) {
+                (Some(row), Some(first)) => compare(&row, &first, self.together),
+                _ => Ordering::Less,
+            };
+            if order.is_lt() {
+                self.group.clear();
+            }
+            if order.is_le() {
+                self.group.push(at);
             }
         }
-        Ok(!self.group.is_empty())
+        Ok(true)
     }
 
     /// The versions of the present group, the one of the newest source first.
     pub fn group(&self) -> impl Iterator<Item = Entry<'_>> {
         self.group.iter().filter_map(|at| self.sources[*at].peek())
     }
+}
+
+/// Behind every row: views are numbered in 32 bits.
+const NO_ROW: u128 = u128::MAX;
+
+/// View and entity hash of a source's row, as a number that sorts as they do.
+fn head(source: &impl Source) -> u128 {
+    source.peek().map_or(NO_ROW, |(view, hash, _)| u128::from(view.0) << 64 | u128::from(hash))
 }
 
 /// Table order, as far as it decides what belongs together.

@@ -23,6 +23,8 @@ pub const IN_FLIGHT: usize = 16;
 pub const PUBLISHED: Duration = Duration::from_millis(250);
 /// Tables that have not changed for this long rest.
 pub const REST: Duration = Duration::from_secs(2);
+/// A writer waits for room as long as this.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Merges that take longer do not end.
 const REST_MAX: Duration = Duration::from_secs(180);
 
@@ -68,7 +70,7 @@ pub fn load(store: &Store, folder: &Path, rows: &Rows, count: u64) -> anyhow::Re
     let mut sent = VecDeque::new();
     for first in (0..count).step_by(BATCH_ROWS as usize) {
         let ids = first..(first + BATCH_ROWS).min(count);
-        sent.push_back((ids.clone(), store.handle().submit(rows.batch(ids)?)?));
+        sent.push_back((ids.clone(), store.handle().submit_within(rows.batch(ids)?, PATIENCE)?));
         if sent.len() >= IN_FLIGHT {
             landed(store, rows, sent.pop_front())?;
         }

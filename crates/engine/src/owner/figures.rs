@@ -35,6 +35,7 @@ impl<E: Env> Owner<E> {
         let (oldest_event_time, newest_event_time) = memtables.event_times().unzip();
         let work = self.working.as_ref().map(|working| working.stats()).unwrap_or_default();
         let counters = &self.counters;
+        let told_absent = self.below.get(self.state.shard()).map_or(0, |below| below.told_absent());
         let stats = TierStats {
             hot: HotTier {
                 rows: hot.rows,
@@ -56,7 +57,8 @@ impl<E: Env> Owner<E> {
                 ..Movement::default()
             },
             reads: TierReads {
-                asked: counters.asked,
+                asked: counters.asked + told_absent,
+                misses_filtered: told_absent,
                 memory_hits: counters.asked_in_memory,
                 ..TierReads::default()
             },

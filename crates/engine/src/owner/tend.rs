@@ -97,11 +97,15 @@ impl<E: Env> Owner<E> {
                 self.set_tree(tree);
                 self.flushed.note_flushed();
                 self.state.memtables.release_oldest();
+                self.show_below();
                 if let Some(start) = self.manifests.durable_start(self.state.shard() as u16) {
                     self.log.free_before(&start);
                 }
             }
-            Step::Compacted { tree } => self.set_tree(tree),
+            Step::Compacted { tree } => {
+                self.set_tree(tree);
+                self.show_below();
+            }
             Step::Erased { round } => self.note_erased(round),
             Step::Damaged(damage) => self.warm.note_damage(damage),
             Step::Paused(pause) => self.worker_trouble = Some(pause.to_string()),
@@ -112,6 +116,13 @@ impl<E: Env> Owner<E> {
 
     fn set_tree(&mut self, tree: Tree<E>) {
         self.warm.set_tree(Arc::new(tree));
+    }
+
+    /// Tells readers what there is below the hot table from now on.
+    pub(super) fn show_below(&self) {
+        if let Some(below) = self.below.get(self.state.shard()) {
+            below.show(&self.state.memtables, self.warm.tree());
+        }
     }
 
     /// Freezes the memtable and has it flushed. False when it holds nothing.
@@ -129,6 +140,7 @@ impl<E: Env> Owner<E> {
         let log_start = self.log.start_covering(self.applied_batch());
         let store_id = self.manifests.current().store_id;
         let frozen = flush::freeze(&mut self.state, catalogue, store_id, log_start);
+        self.show_below();
         self.freeze_trouble = frozen.as_ref().err().map(ToString::to_string);
         if let (Ok(job), Some(working)) = (frozen, &mut self.working) {
             self.flushed.note_frozen(&self.state);

@@ -173,7 +173,7 @@ impl Fill<'_> {
     ) -> Result<(), WireError> {
         match found {
             Lookup::Found(hot) => self.version(part, row, &version_of(hot), builder, tally),
-            Lookup::Absent if !self.reads.may_lie_below(part.keys[row].entity_hash) => {
+            Lookup::Absent if !self.may_lie_below(part, row) => {
                 tally.misses += 1;
                 Ok(())
             }
@@ -182,6 +182,11 @@ impl Fill<'_> {
                 self.take_below(part, row, builder, tally)
             }
         }
+    }
+
+    /// Whether a row that the hot table lacks may lie in a lower tier.
+    fn may_lie_below(&self, part: Part<'_>, row: usize) -> bool {
+        self.reads.may_lie_below(part.view.view.id, part.keys[row].entity_hash)
     }
 
     #[cold]

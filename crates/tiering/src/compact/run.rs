@@ -88,12 +88,16 @@ impl<E: Env> Merging<E> {
                 self.merge = None;
                 break;
             }
-            let mut group: Vec<_> = merge.group().collect();
-            bytes += group.iter().map(|entry| entry.2.encoded_bytes()).sum::<usize>();
+            let mut group = merge.group();
+            let Some(newest) = group.next() else { continue };
+            // Most keys are in one table only: that allocates nothing.
+            let mut older: Vec<_> = group.collect();
+            let all = || std::iter::once(&newest).chain(&older);
+            bytes += all().map(|entry| entry.2.encoded_bytes()).sum::<usize>();
             let erases = &self.rules.erases;
-            let is_erased = |entry: &&Entry<'_>| erases.hides(entry.0, entry.1, &entry.2);
             if !erases.is_empty() {
-                self.erased_rows += group.iter().filter(is_erased).count() as u64;
+                let is_erased = |entry: &&Entry<'_>| erases.hides(entry.0, entry.1, &entry.2);
+                self.erased_rows += all().filter(is_erased).count() as u64;
             }
             let is_last_run = self.compaction.is_last_run;
             let fate = |entry: &Entry<'_>, is_newest| {
@@ -101,15 +105,14 @@ impl<E: Env> Merging<E> {
             };
             let superseded = match self.compaction.kind {
                 TableKind::Latest => {
-                    let newest = group.remove(0);
                     if fate(&newest, true) == Fate::Keep {
                         put(self.writers.latest(files, &mut made)?, &newest)?;
                     }
                     // A row that was reset may have made room for one of an earlier event time.
-                    group.sort_by_key(|entry| Reverse(entry.2.order()));
-                    &group[..]
+                    older.sort_by_key(|entry| Reverse(entry.2.order()));
+                    &older[..]
                 }
-                TableKind::History => &group[..1],
+                TableKind::History => std::slice::from_ref(&newest),
             };
             let stays = |entry: &&Entry<'_>| {
                 fate(entry, false) == Fate::ToHistory && !self.departures.may_leave(entry)

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thermae_env::{AlignedBuf, Env, File, OpenHow};
 use thermae_formats::ViewId;
@@ -34,7 +35,7 @@ pub struct Table<F> {
     pub(super) id: TableId,
     pub(super) entities: u64,
     pub(super) index: TableIndex,
-    filter: TableFilter,
+    filter: Arc<TableFilter>,
 }
 
 impl<F: File> Table<F> {
@@ -91,7 +92,7 @@ impl<F: File> Table<F> {
         let filter = TableFilter::parse(&section(&footer.filter)?, &footer)
             .map_err(|error| format(footer.filter.offset_bytes, error))?;
         let entities = footer.entities;
-        Ok(Self { about: *what, path, file, id, entities, index, filter })
+        Ok(Self { about: *what, path, file, id, entities, index, filter: Arc::new(filter) })
     }
 
     /// What the manifest says of it.
@@ -127,6 +128,11 @@ impl<F: File> Table<F> {
     /// Bytes of the filter in memory.
     pub fn filter_bytes(&self) -> u64 {
         self.filter.memory_bytes()
+    }
+
+    /// The filter that [`Self::may_hold`] asks, to be kept without the table.
+    pub fn filter(&self) -> &Arc<TableFilter> {
+        &self.filter
     }
 
     /// Whether it may hold a row of this view and entity hash. False is certain; true is wrong for
