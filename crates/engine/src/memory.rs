@@ -58,7 +58,7 @@ pub struct MemoryPlan {
     pub look_up_bytes: u64,
     /// Filters and indices of tables, those that a merge is making included.
     pub index_bytes: u64,
-    /// What the allocator loses, a memtable's last chunk, and what nobody has thought of.
+    /// What the allocator loses, a memtable's last chunk and its marks, and what nobody has thought of.
     pub slack_bytes: u64,
 }
 

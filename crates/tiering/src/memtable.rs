@@ -75,9 +75,10 @@ impl Memtable {
         }
     }
 
-    /// Heap bytes, the index and what is allocated but not used yet included.
+    /// Heap bytes, the index and what is allocated but not used yet included; without its marks, of which a copy
+    /// has none of its own.
     pub fn bytes(&self) -> usize {
-        self.arena.bytes() + self.index.bytes() + self.marks.bytes()
+        self.arena.bytes() + self.index.bytes()
     }
 
     /// Versions that a flush will write: newest and superseded ones.

@@ -27,11 +27,6 @@ impl Marks {
         Self { lines: (0..lines).map(|_| Default::default()).collect() }
     }
 
-    /// Bytes that they take.
-    pub fn bytes(&self) -> usize {
-        self.lines.len() * LINE_BYTES
-    }
-
     /// Marks a row. For one thread at a time.
     pub fn set(&self, row_hash: u64) {
         for (word, bit) in bits(row_hash) {
