@@ -12,7 +12,9 @@ use thermae_formats::manifest::SealedLog;
 
 use crate::anchor::Anchor;
 #[cfg(feature = "cold")]
-use crate::archive::{Archiver, ArchiverThread};
+use crate::archive::{ArchiveReader, Archiver, ArchiverThread, ReaderThreads};
+#[cfg(feature = "cold")]
+use crate::archived::{Asks, Way};
 use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::handle::Handle;
@@ -43,6 +45,8 @@ pub struct Opened<E: Env> {
     dir: PathBuf,
     /// What the directory knows of its archive.
     anchor: Option<Anchor>,
+    #[cfg(feature = "cold")]
+    archive_asks: Arc<Asks>,
 }
 
 /// Recovers `dir`, creating it when there is none: replays its logs into fresh hot tables and
@@ -68,6 +72,13 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     let strays = manifests.remove_unnamed().map_err(Error::from_log)?;
     let Options { memory_bytes, training_bytes, training_threads, .. } = options;
     let scratch = Scratch::open(env.clone(), dir, memory_bytes, training_bytes, training_threads)?;
+    #[cfg(feature = "cold")]
+    let archive_asks: Arc<Asks> = Arc::default();
+    #[cfg(feature = "cold")]
+    let way = options.archive.as_ref().map(|archive| Way {
+        asks: Arc::clone(&archive_asks),
+        deadline_ns: u64::try_from(archive.read_deadline_us).unwrap_or(0) * 1_000,
+    });
     let owners = states
         .into_iter()
         .zip(recovered.writers)
@@ -75,7 +86,18 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         .map(|((state, log), tree)| {
             let (env, manifests) = (env.clone(), Arc::clone(&manifests));
             let strays = strays.clone();
-            Owner::new(Parts { env, state, log, tree, manifests, strays, plan }, &options)
+            let parts = Parts {
+                env,
+                state,
+                log,
+                tree,
+                manifests,
+                strays,
+                plan,
+                #[cfg(feature = "cold")]
+                archive: way.clone(),
+            };
+            Owner::new(parts, &options)
         })
         .collect();
     Ok(Opened {
@@ -90,6 +112,8 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         lock: recovered.lock,
         dir: dir.to_owned(),
         anchor,
+        #[cfg(feature = "cold")]
+        archive_asks,
     })
 }
 
@@ -104,6 +128,9 @@ pub struct Stepped<E: Env, S: Service<E>> {
     /// To be stepped by its holder, where the store has an archive.
     #[cfg(feature = "cold")]
     pub archiver: Option<Archiver<E>>,
+    /// The same, for reads of what lies in the archive alone.
+    #[cfg(feature = "cold")]
+    pub archive_reader: Option<ArchiveReader<E>>,
 }
 
 impl<E: Env> Opened<E> {
@@ -136,6 +163,8 @@ impl<E: Env> Opened<E> {
             ),
             #[cfg(feature = "cold")]
             shelf: crate::cold::Shelf::default(),
+            #[cfg(feature = "cold")]
+            archive_asks: Arc::clone(&self.archive_asks),
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })
@@ -176,6 +205,9 @@ impl<E: Env> Opened<E> {
         let shared = self.share(rings.iter().map(Ring::waker).collect());
         #[cfg(feature = "cold")]
         let archiver = self.archiver(&shared);
+        #[cfg(feature = "cold")]
+        let archive_reader =
+            archiver.is_some().then(|| ArchiveReader::new(self.env.clone(), Arc::clone(&shared)));
         let mut shards = Vec::new();
         for (number, (owner, ring)) in self.owners.into_iter().zip(rings).enumerate() {
             let (service, env) = (make_service(number), self.env.clone());
@@ -188,6 +220,8 @@ impl<E: Env> Opened<E> {
             lock: self.lock,
             #[cfg(feature = "cold")]
             archiver,
+            #[cfg(feature = "cold")]
+            archive_reader,
         })
     }
 
@@ -234,6 +268,15 @@ impl<E: Env> Opened<E> {
             let _ = seat.send((owner, Arc::clone(&shared)));
         }
         #[cfg(feature = "cold")]
+        let archive_readers = match archiver.is_some() {
+            true => Some(ReaderThreads::start(&self.env, &shared)),
+            false => None,
+        };
+        #[cfg(feature = "cold")]
+        let archive_readers = archive_readers
+            .transpose()
+            .map_err(|e| Error::io("starting a thread that reads the archive", e))?;
+        #[cfg(feature = "cold")]
         let archiver = archiver
             .map(|archiver| ArchiverThread::start(archiver, self.env.clone()))
             .transpose()
@@ -241,6 +284,8 @@ impl<E: Env> Opened<E> {
         Ok(Engine {
             #[cfg(feature = "cold")]
             archiver,
+            #[cfg(feature = "cold")]
+            _archive_readers: archive_readers,
             handle: Handle::new(shared),
             threads,
             manifests: self.manifests,
@@ -297,6 +342,9 @@ fn pin_shard(number: usize) -> Result<(), Error> {
 pub struct Engine<E: Env> {
     #[cfg(feature = "cold")]
     archiver: Option<ArchiverThread>,
+    /// They go on until the shards have stopped, which wait for their answers.
+    #[cfg(feature = "cold")]
+    _archive_readers: Option<ReaderThreads>,
     handle: Handle<E>,
     threads: Vec<JoinHandle<Result<Option<SealedLog>, Error>>>,
     manifests: Arc<ManifestStore<E>>,

@@ -46,7 +46,7 @@ impl World {
                 .collect();
             let mut result = Ok(());
             let mut check = |at: usize, found: Found<'_, '_>| {
-                if let Found::Failed(why) = found {
+                if let Found::Failed(why) | Found::Unavailable(why) = found {
                     unreadable.push(format!("view {view} entity {at}: unreadable: {why}"));
                 } else if let (Ok(()), Err(error)) =
                     (&result, compare(&catalogue, found, want[at].as_ref()))
@@ -76,7 +76,7 @@ fn compare(
             return Err(format!("a row of sequence {} that nobody wrote", row.sequence));
         }
         (Found::Absent, Some(want)) => return Err(format!("missing: {want:?}")),
-        (Found::Failed(why), _) => return Err(why.to_string()),
+        (Found::Failed(why) | Found::Unavailable(why), _) => return Err(why.to_string()),
     };
     let Some(want) = want else { return Ok(()) };
     if row.order() != want.order || row.expire_at != want.expire_at {

@@ -68,7 +68,7 @@ impl World {
     fn run(&mut self, kind: TableKind, rows: &[Row]) -> Run<SimEnv> {
         let (store_id, file_id) = (STORE, self.next_file);
         self.next_file += 1;
-        let spec = TableSpec { store_id, file_id, kind, hash_seed: SEED };
+        let spec = TableSpec { store_id, file_id, kind, hash_seed: SEED, may_hold_stubs: true };
         let mut writer = TableWriter::create(&self.env, &self.dir, spec).unwrap();
         // Rows of other views lie before and behind.
         for view in [ViewId(2), VIEW, ViewId(4)] {

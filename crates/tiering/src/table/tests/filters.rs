@@ -24,7 +24,14 @@ fn every_part_admits_its_rows_and_few_others() {
     assert_eq!((parts.len(), entities), (8, 5_000));
     let (pages, bytes) = encode_filter(&parts);
     let id =
-        TableId { kind: TableKind::Latest, store_id: STORE, file_id: 1, salt: 2, hash_seed: SEED };
+        TableId {
+            kind: TableKind::Latest,
+            store_id: STORE,
+            file_id: 1,
+            salt: 2,
+            hash_seed: SEED,
+            may_hold_stubs: false,
+        };
     let filter = Section { offset_bytes: 12_288, bytes, checksum: id.checksum(&pages, 12_288) };
     let footer = TableFooter {
         id,
