@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use thermae_engine::cold::{ArchiveOptions, LocalObjects};
 use thermae_engine::store::{Row, Status, Store};
 use thermae_engine::training::{MemorySpine, Progress, Request, ViewJoin};
 use thermae_engine::{Ack, Options, Outcome, RowWrite, WriteBatch, WriteKind};
@@ -14,6 +15,7 @@ use thermae_formats::{
     Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value, encode_key,
 };
 use thermae_tests::model::Rng;
+use thermae_tiering::cold::plan::ArchivePolicy;
 
 const VIEW: &str = "test/scores";
 const ENTITIES: u64 = 60;
@@ -37,6 +39,16 @@ fn open(dir: &Path, cores: usize) -> Store {
     let flush_bytes = 16 << 10;
     let options = Options { cores, spin_us: 0, flush_bytes, ..Options::default() };
     Store::open_with(dir, options).unwrap()
+}
+
+/// The same with an archive, which takes rows as soon as they are in tables.
+fn open_archived(dir: &Path, cores: usize) -> Store {
+    let objects = Arc::new(LocalObjects::new(&dir.join("archive")).unwrap());
+    let policy = ArchivePolicy { lag_us: 0, merge_files: 4, ..ArchivePolicy::default() };
+    let archive = ArchiveOptions { policy, round_us: 1_000, ..ArchiveOptions::new(objects) };
+    let (flush_bytes, archive) = (16 << 10, Some(archive));
+    let options = Options { cores, spin_us: 0, flush_bytes, archive, ..Options::default() };
+    Store::open_with(&dir.join("data"), options).unwrap()
 }
 
 /// What an online read said of an entity at a time.
@@ -99,7 +111,7 @@ impl Writer {
         let keys: Vec<Vec<KeyValue>> = ids.iter().map(|id| vec![KeyValue::Int(*id)]).collect();
         let answers = store.get_at(&plan, &keys, self.now_us).unwrap();
         for (id, answer) in ids.into_iter().zip(answers) {
-            assert!(answer.status != Status::Corrupt);
+            assert!(!matches!(answer.status, Status::Corrupt | Status::Unavailable));
             self.log.push(Served { time_us: self.now_us, id, values: answer.values });
         }
     }
@@ -172,6 +184,44 @@ fn a_training_read_at_a_time_equals_what_was_served_then_through_flushes_and_res
     let nulls = writer.log.iter().filter(|served| served.values.iter().all(|v| *v == Value::Null));
     let (nulls, all) = (nulls.count(), writer.log.len());
     assert!(nulls > all / 20 && nulls < all / 2, "{nulls} of {all} were served as null");
+}
+
+#[test]
+fn it_equals_what_was_served_through_demotion_archiving_merges_and_restarts_with_late_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer { rng: Rng::new(11), now_us: 1_600_000_000_000_000, log: Vec::new() };
+    let (mut archived, mut from_cold) = (0, 0);
+    for (round, cores) in [1, 2, 1].into_iter().enumerate() {
+        let store = open_archived(dir.path(), cores);
+        if round == 0 {
+            let mut view = view();
+            // Years old by the clock: rows leave the hot table at once, and the tables when they are archived.
+            view.tiers.hot_for_us = 1_000_000;
+            view.tiers.warm_for_us = 1_000_000;
+            view.tiers.serve_from_cold = true;
+            store.apply(&[view]).unwrap();
+        }
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let mut batches = 0;
+        // So many, and on until rows were archived, left, and were served from there.
+        loop {
+            writer.write(&store);
+            writer.serve(&store);
+            batches += 1;
+            let stats = store.handle().stats();
+            let reads = stats.shards.iter().map(|shard| shard.tiers.reads.archive_hits);
+            let hits: u64 = reads.sum();
+            let rows = stats.archive.map_or(0, |archive| archive.archived_rows);
+            if batches >= 150 && hits > 0 && rows > 200 {
+                (archived, from_cold) = (archived + rows, from_cold + hits);
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{:?}", store.handle().stats());
+        }
+        assert_eq!(train(&store, &writer.log), writer.log, "round {round}");
+        store.close().unwrap();
+    }
+    assert!(archived > 600 && from_cold > 3, "{archived} archived, {from_cold} served from there");
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub struct ColdReport {
     pub refused: u64,
     /// Stores whose digests were compared with those of a plain store of the same writes.
     pub digests: u64,
+    /// Lives of stores.
+    pub lives: u64,
     /// Calls of the object store that failed.
     pub failed_calls: u64,
     /// Lives that ended in a crash in the middle of something.
@@ -75,6 +77,7 @@ impl ColdReport {
         self.unavailable += other.unavailable;
         self.refused += other.refused;
         self.digests += other.digests;
+        self.lives += other.lives;
         self.failed_calls += other.failed_calls;
         self.crashes += other.crashes;
     }
@@ -129,6 +132,7 @@ fn rounds(seed: u64) -> Result<ColdReport, String> {
         report.merges += figures.merges;
         report.served_from_cold += world.archive_reads().1;
         report.failed_calls += way.failed.load(Ordering::Relaxed);
+        report.lives += 1;
         report.crashes += u64::from(env.is_frozen());
         (histories, log_order) = world.into_past();
         env = if rng.one_in(2) { env.kill() } else { env.crash() };
