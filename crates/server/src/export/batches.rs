@@ -1,7 +1,7 @@
 //! Batches of Arrow columns to a file.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use arrow_array::{Array, RecordBatch};

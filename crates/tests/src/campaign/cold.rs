@@ -164,7 +164,8 @@ fn check_digests(
     for history in &world.histories {
         for writes in history.accepted.chunks(100) {
             let operations: Vec<_> = writes.iter().map(|write| write.operation.clone()).collect();
-            plain.send(&operations, None, Ack::Durable);
+            let sequences: Vec<_> = writes.iter().map(|write| write.producer_sequence).collect();
+            plain.send(&operations, Some(&sequences), Ack::Durable);
             plain.settle()?;
         }
     }
@@ -196,7 +197,7 @@ fn options(objects: Arc<dyn Objects>, rng: &mut Rng) -> ArchiveOptions {
         ..ArchivePolicy::default()
     };
     let round_us = rng.below(3_000) as i64;
-    let read_deadline_us = [300, 2_000_000][rng.below(2) as usize];
+    let read_deadline_us = [1_500_000, 5_000_000][rng.below(2) as usize];
     ArchiveOptions { policy, round_us, read_deadline_us, ..ArchiveOptions::new(objects) }
 }
 
@@ -272,9 +273,13 @@ fn compared(world: &mut World, report: &mut ColdReport) -> Result<bool, String> 
         }
         resent += 1;
         if resent > READS_MAX {
-            return Err("partial writes are refused for ever".to_owned());
+            return Err(format!("writes are refused for ever: {:?} {:?}", world.archive_reads(), world.archive_figures()));
         }
         report.refused += 1;
+        // Until whatever was silent may be asked again.
+        if !rested(world) {
+            return Ok(false);
+        }
     }
     for _ in 0..READS_MAX {
         let unreadable = match world.unreadable_rows() {
@@ -287,13 +292,16 @@ fn compared(world: &mut World, report: &mut ColdReport) -> Result<bool, String> 
         }
         report.unavailable += unreadable.len() as u64;
         // The archive is being found, or fails: both pass.
-        for _ in 0..REST_TURNS {
-            if !world.turn() {
-                return Ok(false);
-            }
+        if !rested(world) {
+            return Ok(false);
         }
     }
     Err(format!("rows are never served: {:?}", world.unreadable_rows()?))
+}
+
+/// Some turns; false when the machine stopped.
+fn rested(world: &mut World) -> bool {
+    (0..REST_TURNS).all(|_| world.turn())
 }
 
 /// A snapshot that shows what it must; none when the machine stopped first.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use thermae_engine::archive::{ArchiveReader, Archiver};
+use thermae_engine::archive::{ArchiveReader, Archiver, Step};
 use thermae_engine::background::Background;
 use thermae_engine::cold::{ArchiveFigures, ArchiveOptions};
 use thermae_engine::handle::WriteTicket;
@@ -163,7 +163,8 @@ impl World {
         if let Some(reader) = &mut self.archive_reader
             && self.turns.is_multiple_of(self.archive_every)
         {
-            reader.step();
+            // All that is asked: a shard that is idle lets much time pass in a turn.
+            while reader.step() == Step::Worked {}
         }
         !self.env.is_frozen()
     }

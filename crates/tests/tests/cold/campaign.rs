@@ -20,7 +20,7 @@ fn nothing_is_lost_or_doubled_while_machine_and_object_store_fail() {
     assert!(sum.failed_calls > 200 && sum.crashes > 10, "{sum:?}");
     assert!(sum.compared > 100 && sum.served_from_cold > 200 && sum.digests > 3, "{sum:?}");
     assert!(sum.unavailable > 0 && sum.refused > 0, "{sum:?}");
-    assert!(sum.left_in_warm < sum.shown / 2, "warm gives space back: {sum:?}");
+    assert!(sum.left_in_warm < sum.shown * 2 / 3, "warm gives space back: {sum:?}");
 }
 
 #[test]
