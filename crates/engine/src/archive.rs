@@ -17,4 +17,4 @@ mod thread;
 
 pub use archiver::{Archiver, Step};
 pub use reader::ArchiveReader;
-pub(crate) use thread::{ArchiverThread, ReaderThreads};
+pub(crate) use thread::ArchiveThreads;

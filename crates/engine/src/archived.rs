@@ -194,7 +194,8 @@ impl ArchiveReads {
         }
         let (token, deadline_ns) = (self.next_token, now_ns.saturating_add(way.deadline_ns));
         let shard = self.shard;
-        if way.asks.post(Ask { shard, token, view, entity_hash, key, order, deadline_ns }).is_err() {
+        if way.asks.post(Ask { shard, token, view, entity_hash, key, order, deadline_ns }).is_err()
+        {
             return Err((under_way, "too many rows are asked of the archive already"));
         }
         self.next_token += 1;

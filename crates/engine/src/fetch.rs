@@ -61,7 +61,7 @@ pub enum Fetched {
 impl Fetched {
     /// It is a row of which the tables have only a stub.
     pub(crate) fn is_stub(&self) -> bool {
-        matches!(self, Self::Row(row) if row.get().is_some_and(|row| row.is_stub()))
+        matches!(self, Self::Row(row) if row.is_stub())
     }
 }
 
@@ -82,6 +82,11 @@ impl OwnedVersion {
     /// Its bytes.
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The tables have only a stub of it.
+    pub(crate) fn is_stub(&self) -> bool {
+        self.get().is_some_and(|version| version.is_stub())
     }
 
     /// The version. It was encoded by [`Self::new`], so that it is always there.

@@ -12,7 +12,7 @@ use thermae_formats::manifest::SealedLog;
 
 use crate::anchor::Anchor;
 #[cfg(feature = "cold")]
-use crate::archive::{ArchiveReader, Archiver, ArchiverThread, ReaderThreads};
+use crate::archive::{ArchiveReader, ArchiveThreads, Archiver};
 #[cfg(feature = "cold")]
 use crate::archived::{Asks, Way};
 use crate::catalogue::Catalogue;
@@ -268,24 +268,13 @@ impl<E: Env> Opened<E> {
             let _ = seat.send((owner, Arc::clone(&shared)));
         }
         #[cfg(feature = "cold")]
-        let archive_readers = match archiver.is_some() {
-            true => Some(ReaderThreads::start(&self.env, &shared)),
-            false => None,
-        };
-        #[cfg(feature = "cold")]
-        let archive_readers = archive_readers
+        let archive = archiver
+            .map(|archiver| ArchiveThreads::start(archiver, &self.env, &shared))
             .transpose()
-            .map_err(|e| Error::io("starting a thread that reads the archive", e))?;
-        #[cfg(feature = "cold")]
-        let archiver = archiver
-            .map(|archiver| ArchiverThread::start(archiver, self.env.clone()))
-            .transpose()
-            .map_err(|e| Error::io("starting the archive's thread", e))?;
+            .map_err(|e| Error::io("starting the archive's threads", e))?;
         Ok(Engine {
             #[cfg(feature = "cold")]
-            archiver,
-            #[cfg(feature = "cold")]
-            _archive_readers: archive_readers,
+            archive,
             handle: Handle::new(shared),
             threads,
             manifests: self.manifests,
@@ -341,10 +330,7 @@ fn pin_shard(number: usize) -> Result<(), Error> {
 /// A running store.
 pub struct Engine<E: Env> {
     #[cfg(feature = "cold")]
-    archiver: Option<ArchiverThread>,
-    /// They go on until the shards have stopped, which wait for their answers.
-    #[cfg(feature = "cold")]
-    _archive_readers: Option<ReaderThreads>,
+    archive: Option<ArchiveThreads>,
     handle: Handle<E>,
     threads: Vec<JoinHandle<Result<Option<SealedLog>, Error>>>,
     manifests: Arc<ManifestStore<E>>,
@@ -390,7 +376,7 @@ impl<E: Env> Engine<E> {
 
     fn stop_threads(&mut self) -> Result<(), Error> {
         #[cfg(feature = "cold")]
-        drop(self.archiver.take());
+        self.archive.iter_mut().for_each(ArchiveThreads::stop_archiving);
         let shared = self.handle.shared();
         shared.stopping.store(true, Ordering::Release);
         for mailbox in &shared.mailboxes {

@@ -252,6 +252,19 @@ mod tests {
         assert_eq!(Version::split_first(&bytes), Err(VersionError::Field("stub")));
     }
 
+    /// Bytes that must not change within table format version 3.
+    #[test]
+    fn the_golden_stub_is_written_and_read() {
+        let golden = "08000300030\
+            0ffffffffffff0c000000fbffffffffffffff6b6579";
+        let row = samples()[0];
+        let value = row.stub_value();
+        let mut bytes = Vec::new();
+        row.stub(&value).encode(&mut bytes);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden);
+    }
+
     #[test]
     fn cut_bytes_and_impossible_fields_are_refused() {
         for version in &samples() {

@@ -222,9 +222,8 @@ impl<E: Env> ViewHistory<E> {
     fn note_stub(&mut self) {
         let Some((entity_hash, stub)) = self.sources.first() else { return };
         let known = self.stub.as_ref().filter(|known| known.is_of_key(entity_hash, &stub));
-        let is_known = known.is_some_and(|known| {
-            self.together == Together::Keys || known.order == stub.order()
-        });
+        let is_known = known
+            .is_some_and(|known| self.together == Together::Keys || known.order == stub.order());
         if is_known
             || self.is_passed(entity_hash, &stub)
             || self.retention.erases.hides(self.view, entity_hash, &stub)

@@ -37,10 +37,8 @@ pub fn departures<'a>(
         }
         leaves > 0 && leaves as f64 >= REWRITE_SHARE * all as f64
     };
-    let rewrite: BTreeSet<u64> = tables
-        .filter(|(_, kind, contents)| worth(*kind, contents))
-        .map(|(id, ..)| id)
-        .collect();
+    let rewrite: BTreeSet<u64> =
+        tables.filter(|(_, kind, contents)| worth(*kind, contents)).map(|(id, ..)| id).collect();
     Departures { partitions, views, rewrite }
 }
 
@@ -71,8 +69,7 @@ mod tests {
     #[test]
     fn a_table_is_rewritten_when_half_of_it_is_archived_and_past_warm_for() {
         let leaving = |serve_from_cold| {
-            let policy =
-                TierPolicy { warm_for_us: 100, serve_from_cold, ..TierPolicy::default() };
+            let policy = TierPolicy { warm_for_us: 100, serve_from_cold, ..TierPolicy::default() };
             let archived = [(0, 10), (1, 20)].into();
             vec![(ViewId(1), Departure { policy, now_us: 1_100, archived })]
         };

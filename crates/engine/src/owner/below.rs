@@ -77,7 +77,7 @@ impl<E: Env> Owner<E> {
             let key = part.batch.key(wanted);
             let row_hash = self.state.row_hash(wanted.entity_hash, view.id);
             match self.in_memory(view, row_hash, key) {
-                Some(Fetched::Row(stub)) if stub.get().is_some_and(|row| row.is_stub()) => {
+                Some(Fetched::Row(stub)) if stub.is_stub() => {
                     let asker = Asker::Read(part.origin.clone(), index);
                     let wanted = self.wanted(view.id, wanted.entity_hash, key);
                     self.ask_archive(asker, wanted, stub, outside);
@@ -136,30 +136,21 @@ impl<E: Env> Owner<E> {
                 next = self.warm.start(asker, wanted, ring);
                 continue;
             }
-            match (asker, newer) {
-                (Asker::Write { .. }, Some(_)) => {}
-                (Asker::Write { needs_value }, None) => {
+            let is_of_tables = newer.is_none();
+            match (asker, newer.unwrap_or(found)) {
+                (Asker::Write { .. }, _) if !is_of_tables => {}
+                (Asker::Write { needs_value }, found) => {
                     let is_stub = found.is_stub();
                     self.state.bases.put(wanted.view, wanted.row_hash, &wanted.key, found);
                     if let Some(view) = view.filter(|_| needs_value && is_stub) {
                         self.ask_for_write(view, wanted.entity_hash, &wanted.key);
                     }
                 }
-                (asker @ Asker::Read(..), Some(Fetched::Row(stub)))
-                    if stub.get().is_some_and(|row| row.is_stub()) =>
-                {
+                (asker, Fetched::Row(stub)) if stub.is_stub() => {
                     self.ask_archive(asker, wanted, stub, outside);
                 }
-                (asker @ Asker::Read(..), None) if found.is_stub() => {
-                    if let Fetched::Row(stub) = found {
-                        self.ask_archive(asker, wanted, stub, outside);
-                    }
-                }
-                (Asker::Read(origin, index), Some(newer)) => {
-                    outside.answer_fetch(&origin, vec![(index, newer)]);
-                }
-                (Asker::Read(origin, index), None) => {
-                    if let (Some(view), Fetched::Row(row)) = (view, &found) {
+                (Asker::Read(origin, index), found) => {
+                    if let (true, Some(view), Fetched::Row(row)) = (is_of_tables, view, &found) {
                         self.promote(catalogue, view, wanted.row_hash, row);
                     }
                     outside.answer_fetch(&origin, vec![(index, found)]);

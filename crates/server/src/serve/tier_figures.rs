@@ -91,7 +91,9 @@ const BY_SHARD: [ByShard; 27] = [
     ("archive_row_failures", "Newest rows damaged or missing in it", true, |t| {
         t.reads.archive_failed
     }),
-    ("archive_row_wait_ns", "Time that asks of the archive took", true, |t| t.reads.archive_wait_ns),
+    ("archive_row_wait_ns", "Time that asks of the archive took", true, |t| {
+        t.reads.archive_wait_ns
+    }),
 ];
 
 /// Every figure of the tiers, by shard and by tier.

@@ -17,11 +17,7 @@ fn start(folder: &Path, options: &[&str]) -> (Server, Client, Plan) {
     start_view(folder, options, false)
 }
 
-fn start_view(
-    folder: &Path,
-    options: &[&str],
-    serve_from_cold: bool,
-) -> (Server, Client, Plan) {
+fn start_view(folder: &Path, options: &[&str], serve_from_cold: bool) -> (Server, Client, Plan) {
     let server = Server::start_with(&folder.join("data"), options);
     let client = Client::connect(&server.address.parse().unwrap(), Config::default()).unwrap();
     let mut view = view();
@@ -140,9 +136,8 @@ fn newest_rows_of_a_view_that_opts_in_are_read_from_the_archive_and_unavailable_
     }
     assert!(client.write(&mut batch).unwrap().all_ok());
     let expected = newest(&client, &plan);
-    let is_given = |cell: &(CellStatus, String)| {
-        matches!(cell.0, CellStatus::Present | CellStatus::NullValue)
-    };
+    let is_given =
+        |cell: &(CellStatus, String)| matches!(cell.0, CellStatus::Present | CellStatus::NullValue);
     assert!(expected.iter().all(is_given), "{expected:?}");
     let history = rows(&client, &plan, &ScanOptions::default());
     // Served all the while: from memory, from tables, and at last from the archive.

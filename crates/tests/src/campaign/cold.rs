@@ -273,7 +273,11 @@ fn compared(world: &mut World, report: &mut ColdReport) -> Result<bool, String> 
         }
         resent += 1;
         if resent > READS_MAX {
-            return Err(format!("writes are refused for ever: {:?} {:?}", world.archive_reads(), world.archive_figures()));
+            return Err(format!(
+                "writes are refused for ever: {:?} {:?}",
+                world.archive_reads(),
+                world.archive_figures()
+            ));
         }
         report.refused += 1;
         // Until whatever was silent may be asked again.

@@ -20,7 +20,7 @@ pub struct FailingObjects {
     rng: Mutex<Rng>,
     /// One call in so many fails; 0: none.
     one_in: u64,
-    /// Of calls that follow each other so many, all fail, and then as many more as [`OUTAGE_EVERY`] may work; 0: none.
+    /// The first calls of each [`OUTAGE_EVERY`] that fail; 0: none.
     outage_calls: u64,
     calls: AtomicU64,
     /// Calls until the machine stops; `u64::MAX`: it does not for their sake.

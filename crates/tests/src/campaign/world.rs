@@ -122,7 +122,8 @@ impl World {
             ..Options::default()
         };
         let opened = thermae_engine::open(env.clone(), data, options)?;
-        let Stepped { shards, handle, lock, archiver, archive_reader } = opened.into_shards(|_| NoService)?;
+        let Stepped { shards, handle, lock, archiver, archive_reader } =
+            opened.into_shards(|_| NoService)?;
         let next = histories.iter().flat_map(|h| &h.accepted).map(|w| w.producer_sequence).max();
         Ok(World {
             env,

@@ -361,7 +361,11 @@ impl Source for Below {
 
 impl SeekSource for Below {
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), WarmError> {
-        while self.rows.get(self.at).is_some_and(|(row, _)| (row.0, &row.1[..]) < (entity_hash, key)) {
+        while self
+            .rows
+            .get(self.at)
+            .is_some_and(|(row, _)| (row.0, &row.1[..]) < (entity_hash, key))
+        {
             self.at += 1;
         }
         Ok(())
@@ -423,7 +427,8 @@ fn in_the_place_of_a_stub_its_row_of_the_tier_below_shows_and_that_it_lacks_one_
         for row in expected {
             let mut sought = open(below(&all), history, 0, &range).unwrap();
             sought.seek(row.0, &row.1).unwrap();
-            let rest: Vec<Row> = expected.iter().filter(|r| (r.0, r.1) >= (row.0, row.1)).copied().collect();
+            let rest: Vec<Row> =
+                expected.iter().filter(|r| (r.0, r.1) >= (row.0, row.1)).copied().collect();
             assert_eq!(read_all(&mut sought).0, rest, "{history:?}");
         }
         // One is missing below.
