@@ -14,6 +14,7 @@ pub const ID: TableId = TableId {
     file_id: 3,
     salt: 0x1234_5678_9abc_def0,
     hash_seed: 11,
+    may_hold_stubs: false,
 };
 /// Where a section or block lies.
 pub const OFFSET: u64 = 1 << 20;

@@ -16,6 +16,20 @@ pub struct Simulate {
     plant: bool,
 }
 
+/// How many simulated crashes of machines that archive.
+#[derive(clap::Args)]
+pub struct Cold {
+    /// Machines that stop in the middle of something.
+    #[arg(long, default_value_t = 10_000)]
+    crashes: u64,
+    /// The first seed, to repeat one.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Plant bugs, one after the other, to see that each is found.
+    #[arg(long)]
+    plant: bool,
+}
+
 /// How many real ones.
 #[derive(clap::Args)]
 pub struct Crash {
@@ -34,14 +48,23 @@ pub struct Stress {
 
 /// Runs the simulated campaign.
 pub fn simulate(options: &Simulate) -> anyhow::Result<()> {
-    let (seeds, first) = (options.seeds.to_string(), options.first.to_string());
-    let mut run =
-        vec!["run", "--quiet", "--release", "-p", "thermae-tests", "--example", "simulate"];
-    run.extend(["--", &seeds, &first]);
-    if options.plant {
+    simulated("simulate", "simulate", options.seeds, options.first, options.plant)
+}
+
+/// Runs the one over machine and object store.
+pub fn cold(options: &Cold) -> anyhow::Result<()> {
+    simulated("cold", "simulate_cold", options.crashes, options.first, options.plant)
+}
+
+/// Runs an example of the tests: `EXAMPLE COUNT FIRST [--plant]`.
+fn simulated(name: &str, example: &str, count: u64, first: u64, plant: bool) -> anyhow::Result<()> {
+    let (count, first) = (count.to_string(), first.to_string());
+    let mut run = vec!["run", "--quiet", "--release", "-p", "thermae-tests", "--example", example];
+    run.extend(["--", &count, &first]);
+    if plant {
         run.push("--plant");
     }
-    step("simulate", &run)
+    step(name, &run)
 }
 
 /// Runs the kill loop on the server as users build it.

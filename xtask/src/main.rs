@@ -26,6 +26,8 @@ enum Task {
     Test,
     /// Crash a simulated machine under the production shard code, seed by seed.
     Simulate(campaigns::Simulate),
+    /// The same for stores with an archive: machine and object store fail, histories and newest rows are compared.
+    Cold(campaigns::Cold),
     /// kill -9 the real server again and again and look for every acknowledged row.
     Crash(campaigns::Crash),
     /// Cut the power of the disk under the real server (needs root, loop devices, e2fsprogs, xfsprogs).
@@ -53,6 +55,7 @@ fn main() -> anyhow::Result<()> {
     match Tasks::parse().task {
         Task::Test => test::run(),
         Task::Simulate(options) => campaigns::simulate(&options),
+        Task::Cold(options) => campaigns::cold(&options),
         Task::Crash(options) => campaigns::crash(&options),
         Task::Powercut(options) => powercut::run(&options),
         Task::Damage(options) => damage::run(&options),

@@ -326,6 +326,8 @@ fn diff(old: &FeatureView, new: &FeatureView) -> Vec<String> {
     note("warm_for_us", old.tiers.warm_for_us.to_string(), new.tiers.warm_for_us.to_string());
     note("keep_for_us", old.tiers.keep_for_us.to_string(), new.tiers.keep_for_us.to_string());
     note("history", format!("{:?}", old.tiers.history), format!("{:?}", new.tiers.history));
+    let opts_in = |view: &FeatureView| view.tiers.serve_from_cold.to_string();
+    note("serve_from_cold", opts_in(old), opts_in(new));
     note("owner", format!("{:?}", old.owner), format!("{:?}", new.owner));
     if lines.is_empty() {
         lines.push("~ descriptions, tags, source or defaults".to_owned());

@@ -54,6 +54,15 @@ pub enum Fetched {
     Row(OwnedVersion),
     /// It could not be read, and why: a damaged or unreadable table, a shard that is gone.
     Failed(Arc<str>),
+    /// It lies in the archive, which does not answer, and why: it may be asked for again.
+    Unavailable(Arc<str>),
+}
+
+impl Fetched {
+    /// It is a row of which the tables have only a stub.
+    pub(crate) fn is_stub(&self) -> bool {
+        matches!(self, Self::Row(row) if row.is_stub())
+    }
 }
 
 /// The bytes of one version of a row.
@@ -73,6 +82,11 @@ impl OwnedVersion {
     /// Its bytes.
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The tables have only a stub of it.
+    pub(crate) fn is_stub(&self) -> bool {
+        self.get().is_some_and(|version| version.is_stub())
     }
 
     /// The version. It was encoded by [`Self::new`], so that it is always there.

@@ -45,6 +45,8 @@ pub enum Found<'a, 'b> {
     Absent,
     /// It cannot be read, and why.
     Failed(&'a str),
+    /// It lies in the archive, which does not answer at present, and why.
+    Unavailable(&'a str),
 }
 
 /// Keys that the hot tables cannot tell about.
@@ -66,6 +68,7 @@ impl Rest {
                 },
                 Fetched::Absent => sink(at, Found::Absent),
                 Fetched::Failed(why) => sink(at, Found::Failed(why)),
+                Fetched::Unavailable(why) => sink(at, Found::Unavailable(why)),
             }
         }
     }

@@ -9,6 +9,8 @@
 mod anchor;
 #[cfg(feature = "cold")]
 pub mod archive;
+#[cfg(feature = "cold")]
+mod archived;
 pub mod background;
 pub mod backup;
 mod bases;
@@ -18,7 +20,6 @@ mod checkpoint;
 #[cfg(feature = "cold")]
 pub mod cold;
 mod cut;
-mod digest;
 mod erase;
 pub mod error;
 pub mod fetch;

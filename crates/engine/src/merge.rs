@@ -4,7 +4,7 @@ use thermae_formats::catalogue::SchemaId;
 use thermae_formats::hot_layout::{FLAG_DENSE, FLAG_TOMBSTONE};
 use thermae_formats::row::RowLayout;
 use thermae_formats::schema::Feature;
-use thermae_formats::version::Version;
+use thermae_formats::version::{FLAG_STUB, Version};
 use thermae_formats::{NO_TIME, Value};
 use thermae_tiering::residency;
 
@@ -46,7 +46,18 @@ impl Base {
         }
     }
 
-    fn is_live(&self, now_us: i64) -> bool {
+    /// The tables have only its stub.
+    pub fn is_stub(&self) -> bool {
+        self.flags & FLAG_STUB != 0
+    }
+
+    /// Whether a partial row with these times would be late to it.
+    pub fn is_newer_than(&self, event_time: i64, created_time: i64) -> bool {
+        (self.event_time, self.created_time) > (event_time, created_time)
+    }
+
+    /// Whether its values count: it is no tombstone, and not past its own expiry.
+    pub fn is_live(&self, now_us: i64) -> bool {
         let expired = self.expire_at != NO_TIME && self.expire_at <= now_us;
         self.flags & FLAG_TOMBSTONE == 0 && !expired
     }
@@ -82,7 +93,7 @@ pub fn merge(
     now_us: i64,
 ) -> Result<Merged, Refusal> {
     if let Some(base) = base
-        && (base.event_time, base.created_time) > (row.event_time, row.created_time)
+        && base.is_newer_than(row.event_time, row.created_time)
     {
         return Err(Refusal::Late);
     }

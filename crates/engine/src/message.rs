@@ -166,6 +166,14 @@ pub enum Message<E: Env> {
     },
     /// Lets merges leave out what the archive has.
     Depart(Arc<Departures>),
+    /// What the archive has of a row that the receiving shard asked for.
+    #[cfg(feature = "cold")]
+    Archived {
+        /// The shard's token of the ask.
+        token: u64,
+        /// The row, or why there is none.
+        found: crate::fetch::Fetched,
+    },
     /// Asks about erases of partitions that the shard owns.
     Erases(EraseQuery),
     /// Stop after what is under way.

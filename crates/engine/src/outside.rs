@@ -50,6 +50,9 @@ pub struct Shared<E: Env> {
     /// The archive.
     #[cfg(feature = "cold")]
     pub shelf: crate::cold::Shelf,
+    /// Rows that shards ask of it.
+    #[cfg(feature = "cold")]
+    pub archive_asks: Arc<crate::archived::Asks>,
     /// The newest figures of each shard.
     pub stats: Vec<ArcSwap<ShardStats>>,
     /// Set once; nothing new is taken from then on.

@@ -5,6 +5,8 @@
 //! says that its batch is as safe as its acknowledgement promises, applied to the hot table and
 //! answered. Rows are applied in log order, so nothing that a reader saw can vanish.
 
+#[cfg(feature = "cold")]
+mod archived;
 mod below;
 mod cuts;
 mod define;
@@ -12,6 +14,8 @@ mod erasing;
 mod figures;
 mod log_row;
 mod tend;
+#[cfg(not(feature = "cold"))]
+mod unarchived;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -84,6 +88,9 @@ pub struct Parts<E: Env> {
     pub plan: MemoryPlan,
     /// Of each shard, what readers are told of what lies below its hot table.
     pub below: Arc<[Below]>,
+    /// The way to the archive, if it has one.
+    #[cfg(feature = "cold")]
+    pub archive: Option<crate::archived::Way>,
 }
 
 /// The owning side of one shard.
@@ -92,6 +99,8 @@ pub struct Owner<E: Env> {
     pub(crate) log: LogWriter<E>,
     pub(crate) counters: Counters,
     pub(crate) warm: LookUps<E>,
+    #[cfg(feature = "cold")]
+    pub(crate) archived: crate::archived::ArchiveReads,
     doorkeeper: Doorkeeper,
     env: E,
     manifests: Arc<ManifestStore<E>>,
@@ -138,8 +147,10 @@ pub struct Owner<E: Env> {
 
 impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
-        let Parts { env, state, log, tree, manifests, strays, plan, below } = parts;
+        let Parts { env, state, log, tree, manifests, strays, plan, below, .. } = parts;
         let owner = Owner {
+            #[cfg(feature = "cold")]
+            archived: crate::archived::ArchiveReads::new(state.shard(), parts.archive),
             flushed: Flushed::of(&state),
             state,
             log,
@@ -441,6 +452,8 @@ impl<E: Env> Owner<E> {
         }
         if self.pending.len() == 0 && self.queue.is_empty() {
             self.state.bases.clear();
+            #[cfg(feature = "cold")]
+            self.archived.forget_writes();
         }
         for (waiting, outcomes) in answers {
             outside.answer(&waiting.origin, outcomes);
@@ -480,6 +493,10 @@ impl<E: Env> Owner<E> {
 
     /// Rows wait for admission or for the log.
     pub(crate) fn is_idle(&self) -> bool {
+        #[cfg(feature = "cold")]
+        if !self.archived.is_empty() {
+            return false;
+        }
         self.queue.is_empty()
             && self.pending.len() == 0
             && self.applies.is_empty()

@@ -10,6 +10,8 @@ pub enum Bug {
     CutAtFirstBadChecksum,
     /// Rows leave the warm tier as if everything in tables were archived.
     LeaveBeforeArchived,
+    /// A partial write onto a row that lies in the archive alone is laid over nothing.
+    MergeOntoNothing,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -12,7 +12,9 @@ use thermae_formats::manifest::SealedLog;
 
 use crate::anchor::Anchor;
 #[cfg(feature = "cold")]
-use crate::archive::{Archiver, ArchiverThread};
+use crate::archive::{ArchiveReader, ArchiveThreads, Archiver};
+#[cfg(feature = "cold")]
+use crate::archived::{Asks, Way};
 use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::handle::Handle;
@@ -43,6 +45,8 @@ pub struct Opened<E: Env> {
     dir: PathBuf,
     /// What the directory knows of its archive.
     anchor: Option<Anchor>,
+    #[cfg(feature = "cold")]
+    archive_asks: Arc<Asks>,
 }
 
 /// Recovers `dir`, creating it when there is none: replays its logs into fresh hot tables and
@@ -68,6 +72,13 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     let strays = manifests.remove_unnamed().map_err(Error::from_log)?;
     let Options { memory_bytes, training_bytes, training_threads, .. } = options;
     let scratch = Scratch::open(env.clone(), dir, memory_bytes, training_bytes, training_threads)?;
+    #[cfg(feature = "cold")]
+    let archive_asks: Arc<Asks> = Arc::default();
+    #[cfg(feature = "cold")]
+    let way = options.archive.as_ref().map(|archive| Way {
+        asks: Arc::clone(&archive_asks),
+        deadline_ns: u64::try_from(archive.read_deadline_us).unwrap_or(0) * 1_000,
+    });
     let owners = states
         .into_iter()
         .zip(recovered.writers)
@@ -75,8 +86,19 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         .map(|((state, log), tree)| {
             let (env, manifests) = (env.clone(), Arc::clone(&manifests));
             let strays = strays.clone();
-            let below = Arc::clone(reads.below());
-            Owner::new(Parts { env, state, log, tree, manifests, strays, plan, below }, &options)
+            let parts = Parts {
+                env,
+                state,
+                log,
+                tree,
+                manifests,
+                strays,
+                plan,
+                below: Arc::clone(reads.below()),
+                #[cfg(feature = "cold")]
+                archive: way.clone(),
+            };
+            Owner::new(parts, &options)
         })
         .collect();
     Ok(Opened {
@@ -91,6 +113,8 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         lock: recovered.lock,
         dir: dir.to_owned(),
         anchor,
+        #[cfg(feature = "cold")]
+        archive_asks,
     })
 }
 
@@ -105,6 +129,9 @@ pub struct Stepped<E: Env, S: Service<E>> {
     /// To be stepped by its holder, where the store has an archive.
     #[cfg(feature = "cold")]
     pub archiver: Option<Archiver<E>>,
+    /// The same, for reads of what lies in the archive alone.
+    #[cfg(feature = "cold")]
+    pub archive_reader: Option<ArchiveReader<E>>,
 }
 
 impl<E: Env> Opened<E> {
@@ -137,6 +164,8 @@ impl<E: Env> Opened<E> {
             ),
             #[cfg(feature = "cold")]
             shelf: crate::cold::Shelf::default(),
+            #[cfg(feature = "cold")]
+            archive_asks: Arc::clone(&self.archive_asks),
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })
@@ -177,6 +206,9 @@ impl<E: Env> Opened<E> {
         let shared = self.share(rings.iter().map(Ring::waker).collect());
         #[cfg(feature = "cold")]
         let archiver = self.archiver(&shared);
+        #[cfg(feature = "cold")]
+        let archive_reader =
+            archiver.is_some().then(|| ArchiveReader::new(self.env.clone(), Arc::clone(&shared)));
         let mut shards = Vec::new();
         for (number, (owner, ring)) in self.owners.into_iter().zip(rings).enumerate() {
             let (service, env) = (make_service(number), self.env.clone());
@@ -189,6 +221,8 @@ impl<E: Env> Opened<E> {
             lock: self.lock,
             #[cfg(feature = "cold")]
             archiver,
+            #[cfg(feature = "cold")]
+            archive_reader,
         })
     }
 
@@ -235,13 +269,13 @@ impl<E: Env> Opened<E> {
             let _ = seat.send((owner, Arc::clone(&shared)));
         }
         #[cfg(feature = "cold")]
-        let archiver = archiver
-            .map(|archiver| ArchiverThread::start(archiver, self.env.clone()))
+        let archive = archiver
+            .map(|archiver| ArchiveThreads::start(archiver, &self.env, &shared))
             .transpose()
-            .map_err(|e| Error::io("starting the archive's thread", e))?;
+            .map_err(|e| Error::io("starting the archive's threads", e))?;
         Ok(Engine {
             #[cfg(feature = "cold")]
-            archiver,
+            archive,
             handle: Handle::new(shared),
             threads,
             manifests: self.manifests,
@@ -297,7 +331,7 @@ fn pin_shard(number: usize) -> Result<(), Error> {
 /// A running store.
 pub struct Engine<E: Env> {
     #[cfg(feature = "cold")]
-    archiver: Option<ArchiverThread>,
+    archive: Option<ArchiveThreads>,
     handle: Handle<E>,
     threads: Vec<JoinHandle<Result<Option<SealedLog>, Error>>>,
     manifests: Arc<ManifestStore<E>>,
@@ -343,7 +377,7 @@ impl<E: Env> Engine<E> {
 
     fn stop_threads(&mut self) -> Result<(), Error> {
         #[cfg(feature = "cold")]
-        drop(self.archiver.take());
+        self.archive.iter_mut().for_each(ArchiveThreads::stop_archiving);
         let shared = self.handle.shared();
         shared.stopping.store(true, Ordering::Release);
         for mailbox in &shared.mailboxes {

@@ -123,6 +123,8 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         let deadline = self.with_service(now_us, now_ns, |service, cx| service.on_turn(cx));
         self.outside.flush();
         self.deadline_ns = [log_deadline, deadline].into_iter().flatten().min();
+        #[cfg(feature = "cold")]
+        self.end_late_archived();
         if active {
             self.active_ns = now_ns;
         }
@@ -132,6 +134,14 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
             self.publish(now_us, now_ns);
         }
         Ok(self.advance(now_us, now_ns))
+    }
+
+    /// Answers those whom the archive has kept waiting too long, and wakes for the next of them.
+    #[cfg(feature = "cold")]
+    fn end_late_archived(&mut self) {
+        self.owner.end_late_archived(&mut self.outside);
+        let next = self.owner.archived.deadline_ns();
+        self.deadline_ns = [self.deadline_ns, next].into_iter().flatten().min();
     }
 
     /// Where the log ended, once the shard has stopped well.
@@ -207,6 +217,10 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                     self.owner.give_tables(&waiter, flush, &self.catalogue);
                 }
                 Message::Depart(departures) => self.owner.depart(departures),
+                #[cfg(feature = "cold")]
+                Message::Archived { token, found } => {
+                    self.owner.take_archived(token, found, &self.catalogue, &mut self.outside);
+                }
                 Message::Erases(query) => self.owner.take_erase_query(query),
                 Message::Stop => {
                     self.shared.stopping.store(true, Ordering::Release);

@@ -161,11 +161,15 @@ impl<E: Env> Snapshot<E> {
         let inner = &self.inner;
         let (watermarks, erases) = (Arc::clone(&inner.watermarks), Arc::clone(&inner.erases));
         let retention = Retention { policy, watermarks, erases };
-        let older = match policy.history {
-            History::Full => self.older(range)?,
-            History::Latest => Vec::new(),
-        };
+        // Without history only stubs need it, from when the view was another one.
+        let is_needed = policy.history == History::Full || self.may_hold_stubs();
+        let older = if is_needed { self.older(range)? } else { Vec::new() };
         ViewHistory::open_over(&self.inner.parts, older, range, retention).map_err(Error::from_warm)
+    }
+
+    fn may_hold_stubs(&self) -> bool {
+        let runs = self.inner.parts.iter().flat_map(|part| &part.tree.latest);
+        runs.into_iter().any(|run| run.table.may_hold_stubs())
     }
 
     /// Rows of the range that may have left the warm tier.

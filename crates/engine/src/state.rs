@@ -20,7 +20,6 @@ use thermae_tiering::residency;
 
 use crate::bases::Bases;
 use crate::catalogue::{Catalogue, View};
-use crate::digest::row_digest;
 use crate::fetch::Fetched;
 use crate::memory::MemoryPlan;
 use crate::memtables::Memtables;
@@ -226,7 +225,7 @@ impl ShardState {
         match self.bases.get(view.id, row_hash, key) {
             Some(Fetched::Row(row)) => look(row.get().map_or(Newest::Absent, Newest::Row)),
             Some(Fetched::Absent) => look(Newest::Absent),
-            Some(Fetched::Failed(why)) => look(Newest::Unreadable(why)),
+            Some(Fetched::Failed(why) | Fetched::Unavailable(why)) => look(Newest::Unreadable(why)),
             None => look(Newest::Below),
         }
     }
@@ -403,7 +402,7 @@ impl ShardState {
     ) {
         if let Some(Some(partition)) = self.partitions.get_mut(usize::from(partition)) {
             let old = current.as_ref().map(|current| current.digest);
-            partition.swap_row_digest(old, row_digest(version));
+            partition.swap_row_digest(old, version.digest());
             let (rows, bytes) = change_in_count(current.as_ref(), version);
             partition.count(place.view.id, rows, bytes);
         }
@@ -464,9 +463,9 @@ impl Current {
         Current {
             event_time: row.event_time,
             order: if is_reset { (i64::MIN, i64::MIN, 0) } else { row.order() },
-            digest: row_digest(row),
+            digest: row.digest(),
             is_live: !row.is_tombstone(),
-            bytes: padded_bytes(row.key, row.value),
+            bytes: padded_bytes(row),
         }
     }
 }
@@ -480,14 +479,14 @@ fn change_in_count(current: Option<&Current>, row: &Version<'_>) -> (i64, i64) {
     }
     if !row.is_tombstone() {
         rows += 1;
-        bytes += padded_bytes(row.key, row.value);
+        bytes += padded_bytes(row);
     }
     (rows, bytes)
 }
 
 /// Bytes of a key and value as the hot table holds them: in whole words.
-fn padded_bytes(key: &[u8], value: &[u8]) -> i64 {
-    (key.len() + value.len()).next_multiple_of(8) as i64
+fn padded_bytes(row: &Version<'_>) -> i64 {
+    (row.key.len() + row.value_bytes()).next_multiple_of(8) as i64
 }
 
 /// A record as a version of its row.

@@ -74,6 +74,8 @@ pub enum Status {
     OutsideMaxAge,
     /// The row is damaged wherever it lies: nothing is served.
     Corrupt,
+    /// The row lies in the archive, which does not answer at present: nothing is served, ask again later.
+    Unavailable,
 }
 
 /// The answer for one entity.
@@ -305,6 +307,7 @@ impl<E: Env> Store<E> {
                 Found::Row(row) => plan.answer(row, ttl_us, read_time),
                 Found::Absent => plan.nothing(Status::NotFound, NO_TIME),
                 Found::Failed(_) => plan.nothing(Status::Corrupt, NO_TIME),
+                Found::Unavailable(_) => plan.nothing(Status::Unavailable, NO_TIME),
             };
         })?;
         Ok(answers)

@@ -142,6 +142,16 @@ pub struct TierReads {
     pub blocks_read: u64,
     /// Look-ups for writes, which must be judged against the row that they replace.
     pub for_writes: u64,
+    /// Rows of `serve_from_cold` that were asked of the archive, for reads and for partial writes.
+    pub archive_asked: u64,
+    /// Rows that it gave.
+    pub archive_hits: u64,
+    /// Rows that it did not give in time, or could not be asked for.
+    pub archive_unavailable: u64,
+    /// Rows that are damaged there, or missing.
+    pub archive_failed: u64,
+    /// Time from the ask to its end, of all asks together, nanoseconds.
+    pub archive_wait_ns: u64,
 }
 
 /// Figures of the look-ups in tables, each counted once, since the store was opened.
@@ -225,6 +235,20 @@ impl TierStats {
             dropped_tables: work.dropped_tables,
             failures: work.failures,
             ..self.movement
+        };
+        self
+    }
+
+    /// Adds how the archive has answered.
+    #[cfg(feature = "cold")]
+    pub(crate) fn with_archive_reads(mut self, reads: &crate::archived::ArchiveReadStats) -> Self {
+        self.reads = TierReads {
+            archive_asked: reads.asked,
+            archive_hits: reads.hits,
+            archive_unavailable: reads.unavailable,
+            archive_failed: reads.failed,
+            archive_wait_ns: reads.waited_ns,
+            ..self.reads
         };
         self
     }

@@ -29,7 +29,10 @@ const SPARE_BYTES_MAX: usize = 8 << 10;
 #[derive(Clone, Debug)]
 pub enum Asker {
     /// A write, which must be judged against the row.
-    Write,
+    Write {
+        /// It is to be merged onto the row.
+        needs_value: bool,
+    },
     /// Somebody's read: the key of that index in the batch of that origin.
     Read(Origin<FetchedKeys>, u32),
 }
@@ -177,7 +180,7 @@ impl<E: Env> LookUps<E> {
 
     /// Begins a look-up; it is over at once when no table may have the row.
     pub fn start(&mut self, asker: Asker, wanted: Wanted, ring: &mut E::Ring) -> Option<Finished> {
-        if matches!(asker, Asker::Write) {
+        if matches!(asker, Asker::Write { .. }) {
             *self.for_writes.entry(wanted.row_hash).or_default() += 1;
         }
         let tree = Arc::clone(&self.tree);
@@ -269,8 +272,8 @@ impl<E: Env> LookUps<E> {
     fn count(&mut self, asker: &Asker, found: &Fetched, has_read: bool) {
         let stats = &mut self.stats;
         let count = match (asker, found) {
-            (_, Fetched::Failed(_)) => &mut stats.failed,
-            (Asker::Write, _) => &mut stats.for_writes,
+            (_, Fetched::Failed(_) | Fetched::Unavailable(_)) => &mut stats.failed,
+            (Asker::Write { .. }, _) => &mut stats.for_writes,
             (Asker::Read(..), Fetched::Row(_)) => &mut stats.hits,
             (Asker::Read(..), Fetched::Absent) if has_read => &mut stats.misses_read,
             (Asker::Read(..), Fetched::Absent) => &mut stats.misses_filtered,
@@ -281,7 +284,7 @@ impl<E: Env> LookUps<E> {
     fn finish(&mut self, look_up: LookUp<E>, found: Fetched) -> Finished {
         let LookUp { asker, wanted, tree, has_read, .. } = look_up;
         let is_outdated = !Arc::ptr_eq(&tree, &self.tree);
-        if matches!(asker, Asker::Write)
+        if matches!(asker, Asker::Write { .. })
             && let Some(waiting) = self.for_writes.get_mut(&wanted.row_hash)
         {
             *waiting -= 1;

@@ -208,6 +208,12 @@ pub enum Refusal {
     /// The base row of a partial write is damaged.
     #[error("the row to merge onto is damaged: write the whole row")]
     CorruptBase,
+    /// The base row of a partial write lies in the archive, which does not answer.
+    #[error(
+        "the row to merge onto lies in the archive, which does not answer: repeat this one later, or write the \
+         whole row"
+    )]
+    ArchiveUnavailable,
 }
 
 impl Refusal {
@@ -221,6 +227,7 @@ impl Refusal {
                 | Refusal::Overloaded { .. }
                 | Refusal::BlockedBehind
                 | Refusal::UnknownSchema
+                | Refusal::ArchiveUnavailable
         )
     }
 }

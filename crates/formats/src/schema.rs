@@ -108,6 +108,8 @@ pub struct TierPolicy {
     pub keep_for_us: i64,
     /// Which versions are kept.
     pub history: History,
+    /// Whether the newest version of a key, too, may leave warm for the archive, from where it is read then.
+    pub serve_from_cold: bool,
 }
 
 /// A feature view: what its rows are keyed by, what they hold, and for how long.
@@ -241,6 +243,14 @@ impl FeatureView {
             if duration_us < 0 {
                 return Err(self.policy(what, "is negative: write 0 for no limit"));
             }
+        }
+        if tiers.serve_from_cold && tiers.history == History::Latest {
+            let problem = "needs history = \"full\": a view without history is not archived";
+            return Err(self.policy("serve_from_cold", problem));
+        }
+        if tiers.serve_from_cold && tiers.warm_for_us == 0 {
+            let problem = "needs a warm_for: without one nothing leaves the warm tier";
+            return Err(self.policy("serve_from_cold", problem));
         }
         Ok(())
     }

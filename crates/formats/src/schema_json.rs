@@ -160,6 +160,8 @@ struct TierPolicyOut {
     warm_for_us: i64,
     keep_for_us: i64,
     history: History,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    serve_from_cold: bool,
 }
 
 #[derive(Deserialize)]
@@ -173,12 +175,15 @@ struct TierPolicyIn {
     keep_for_us: Option<i64>,
     #[serde(default)]
     history: History,
+    #[serde(default)]
+    serve_from_cold: bool,
 }
 
 impl Serialize for TierPolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { hot_for_us, warm_for_us, keep_for_us, history } = *self;
-        TierPolicyOut { hot_for_us, warm_for_us, keep_for_us, history }.serialize(serializer)
+        let Self { hot_for_us, warm_for_us, keep_for_us, history, serve_from_cold } = *self;
+        TierPolicyOut { hot_for_us, warm_for_us, keep_for_us, history, serve_from_cold }
+            .serialize(serializer)
     }
 }
 
@@ -191,6 +196,7 @@ impl<'de> Deserialize<'de> for TierPolicy {
             warm_for_us: read("warm_for", raw.warm_for, raw.warm_for_us)?,
             keep_for_us: read("keep_for", raw.keep_for, raw.keep_for_us)?,
             history: raw.history,
+            serve_from_cold: raw.serve_from_cold,
         })
     }
 }

@@ -24,7 +24,7 @@ pub use filter::{FilterPart, TableFilter, encode_filter};
 pub use footer::{Section, TableFooter};
 pub use id::TableId;
 pub use index::{TableIndex, ViewBlocks};
-pub use sizes::{FILTER_PART_BYTES, PAGE_BYTES, TABLE_VERSION, padded};
+pub use sizes::{FILTER_PART_BYTES, PAGE_BYTES, TABLE_VERSION, TABLE_VERSION_STUBS, padded};
 
 /// File name of a table in the directory of tables.
 pub fn table_name(file_id: u64) -> String {

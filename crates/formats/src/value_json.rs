@@ -3,7 +3,7 @@
 //! | type | written as | also read |
 //! | --- | --- | --- |
 //! | bool | `true` | |
-//! | int32, int64 | a number; a string beyond 2^53, which many readers would round | the other |
+//! | int32, int64 | a number with all of its digits, however many | a string |
 //! | float32, float64 | the shortest number; `"NaN"`, `"NaN(0x..)"`, `"inf"`, `"-inf"`, `"-0.0"` | integers, strings |
 //! | string, json | a string (json: its text) | json: any JSON value, as its compact text |
 //! | bytes, opaque | `"0x"` and hex | |
@@ -22,7 +22,7 @@ use crate::types::{Scalar, ValueType};
 use crate::value::Value;
 use crate::value_scalar::unreadable;
 
-/// Largest magnitude up to which every integer is a float64, hence safe in any JSON reader.
+/// Largest magnitude up to which every integer is a float64.
 const SAFE_INTEGER: u64 = 1 << 53;
 
 /// A value as JSON or TOML holds it, before its type is known. Unlike `serde_json::Value` it keeps the
@@ -113,8 +113,7 @@ impl Value {
             Self::Null => Json::Null,
             Self::Bool(v) => Json::Bool(*v),
             Self::Int32(v) => Json::from(*v),
-            Self::Int64(v) if v.unsigned_abs() <= SAFE_INTEGER => Json::from(*v),
-            Self::Int64(v) => Json::from(v.to_string()),
+            Self::Int64(v) => Json::from(*v),
             Self::Float32(v) => json_float32(*v),
             Self::Float64(v) => json_float64(*v),
             Self::String(v) | Self::Json(v) => Json::from(v.as_str()),

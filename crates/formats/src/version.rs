@@ -6,11 +6,17 @@ use thiserror::Error;
 use crate::bytes_at::{u16_at, u32_at, u64_at};
 use crate::hot_layout::{FLAG_DENSE, FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use crate::{NO_TIME, SchemaId};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Bytes before the optional times.
 pub const VERSION_FIXED_BYTES: usize = 24;
 /// Flag beside those of the row: a created time is there.
 pub(crate) const HAS_CREATED: u8 = 0x80;
+/// Row flag, in tables alone: a stub. The value lies in the archive, and here, in its place, what ordering,
+/// counts and digests need of it.
+pub const FLAG_STUB: u8 = 8;
+/// Bytes of a stub's value: the digest of the whole row, and the length of its value.
+pub const STUB_BYTES: usize = 12;
 
 /// A row as it was at one time. Times are microseconds UTC; `NO_TIME` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +71,55 @@ impl<'a> Version<'a> {
         self.flags & FLAG_DENSE != 0
     }
 
+    /// The value lies in the archive.
+    pub const fn is_stub(&self) -> bool {
+        self.flags & FLAG_STUB != 0
+    }
+
+    /// Bytes of the row's value, here or in the archive.
+    pub fn value_bytes(&self) -> usize {
+        if self.is_stub() { u32_at(self.value, 8) as usize } else { self.value.len() }
+    }
+
+    /// Hash of everything that the row is; a stub has that of the row that it stands for. The hot table pads
+    /// values with zero bytes, and a value's length follows from its bytes, so trailing zero bytes are left out.
+    pub fn digest(&self) -> u64 {
+        if self.is_stub() {
+            return u64_at(self.value, 0);
+        }
+        let end = self.value.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+        let parts = [
+            u64::from(self.schema_id.0) << 8 | u64::from(self.flags),
+            self.event_time as u64,
+            self.created_time as u64,
+            self.sequence,
+            self.expire_at as u64,
+            xxh3_64(self.key),
+            xxh3_64(self.value.get(..end).unwrap_or_default()),
+        ];
+        let mut bytes = [0u8; 56];
+        for (chunk, part) in bytes.chunks_exact_mut(8).zip(parts) {
+            chunk.copy_from_slice(&part.to_le_bytes());
+        }
+        xxh3_64_with_seed(&bytes, 0)
+    }
+
+    /// The value of its stub.
+    pub fn stub_value(&self) -> [u8; STUB_BYTES] {
+        let mut value = [0; STUB_BYTES];
+        value[..8].copy_from_slice(&self.digest().to_le_bytes());
+        value[8..].copy_from_slice(&(self.value_bytes() as u32).to_le_bytes());
+        value
+    }
+
+    /// Its stub, which has `value` of [`Self::stub_value`] in the place of its own.
+    pub const fn stub<'b>(&self, value: &'b [u8; STUB_BYTES]) -> Version<'b>
+    where
+        'a: 'b,
+    {
+        Version { flags: self.flags | FLAG_STUB, value, ..*self }
+    }
+
     /// Bytes that [`Self::encode`] appends.
     pub const fn encoded_bytes(&self) -> usize {
         let times = (self.created_time != NO_TIME) as usize + (self.expire_at != NO_TIME) as usize;
@@ -101,7 +156,7 @@ impl<'a> Version<'a> {
             return Err(VersionError::Short { needed: VERSION_FIXED_BYTES, found });
         }
         let flags = bytes[0];
-        if bytes[1] != 0 || flags & 0x78 != 0 {
+        if bytes[1] != 0 || flags & 0x70 != 0 {
             return Err(VersionError::Field("flags"));
         }
         let (has_created, has_expire) = (flags & HAS_CREATED != 0, flags & FLAG_HAS_EXPIRE != 0);
@@ -128,6 +183,9 @@ impl<'a> Version<'a> {
             || (has_expire && version.expire_at == NO_TIME)
         {
             return Err(VersionError::Field("time"));
+        }
+        if version.is_stub() && (version.is_tombstone() || value_bytes != STUB_BYTES) {
+            return Err(VersionError::Field("stub"));
         }
         if version.is_tombstone() && value_bytes > 0 {
             return Err(VersionError::Field("value"));
@@ -171,6 +229,40 @@ mod tests {
             rest = after;
         }
         assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_stub_has_the_order_digest_and_length_of_its_row_and_is_nothing_else() {
+        let [plain, timed, tombstone] = samples();
+        for row in [plain, timed] {
+            let value = row.stub_value();
+            let stub = row.stub(&value);
+            assert_eq!((stub.order(), stub.digest()), (row.order(), row.digest()));
+            assert_eq!((stub.value_bytes(), stub.expire_at), (row.value_bytes(), row.expire_at));
+            assert_eq!(stub.stub_value(), value, "the stub of a stub");
+            let mut bytes = Vec::new();
+            stub.encode(&mut bytes);
+            assert_eq!(Version::split_first(&bytes).unwrap(), (stub, &[][..]));
+            bytes[12] += 1;
+            bytes.push(0);
+            assert_eq!(Version::split_first(&bytes), Err(VersionError::Field("stub")));
+        }
+        let mut bytes = Vec::new();
+        Version { flags: FLAG_TOMBSTONE | FLAG_STUB, ..tombstone }.encode(&mut bytes);
+        assert_eq!(Version::split_first(&bytes), Err(VersionError::Field("stub")));
+    }
+
+    /// Bytes that must not change within table format version 3.
+    #[test]
+    fn the_golden_stub_is_written_and_read() {
+        let golden = "08000300030\
+            0ffffffffffff0c000000fbffffffffffffff6b6579";
+        let row = samples()[0];
+        let value = row.stub_value();
+        let mut bytes = Vec::new();
+        row.stub(&value).encode(&mut bytes);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden);
     }
 
     #[test]

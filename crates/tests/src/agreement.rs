@@ -182,7 +182,7 @@ fn decode(
 ) -> Result<Option<Vec<Value>>, String> {
     let row = match found {
         Found::Absent => return Ok(None),
-        Found::Failed(why) => return Err(why.to_owned()),
+        Found::Failed(why) | Found::Unavailable(why) => return Err(why.to_owned()),
         Found::Row(row) => row,
     };
     let standing = visibility(row.is_tombstone(), row.expire_at, row.event_time, 0, read_time);

@@ -13,5 +13,6 @@ pub mod numbered;
 pub mod over_map;
 pub mod over_wire;
 pub mod powercut;
+pub mod served;
 pub mod server_process;
 pub mod stress;

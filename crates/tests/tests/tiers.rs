@@ -147,7 +147,7 @@ impl Small {
         let (mut found, mut failed) = (0, Vec::new());
         let mut sink = |_: usize, row: Found<'_, '_>| match row {
             Found::Row(_) => found += 1,
-            Found::Failed(why) => failed.push(why.to_owned()),
+            Found::Failed(why) | Found::Unavailable(why) => failed.push(why.to_owned()),
             Found::Absent => {}
         };
         let mut rest = handle.read_hot(view, &keys, &mut RowBuf::default(), &mut sink);

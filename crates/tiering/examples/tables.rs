@@ -122,7 +122,8 @@ fn one_table(
 ) -> Result<Arc<Table<RealFile>>, AnyError> {
     let env = RealEnv::new();
     let file_id = random(&mut now_ns().to_bits());
-    let spec = TableSpec { store_id: STORE, file_id, kind: TableKind::Latest, hash_seed: SEED };
+    let kind = TableKind::Latest;
+    let spec = TableSpec { store_id: STORE, file_id, kind, hash_seed: SEED, may_hold_stubs: false };
     let start = now_ns();
     let mut writer = TableWriter::create_with(&env, folder, spec, packing)?;
     for row in rows {

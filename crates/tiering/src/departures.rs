@@ -17,7 +17,7 @@ pub struct Departures {
     pub partitions: u16,
     /// Views of which anything may leave.
     pub views: BTreeMap<ViewId, Departure>,
-    /// History tables of which much may leave: to be rewritten.
+    /// Tables of which much may leave: to be rewritten.
     pub rewrite: BTreeSet<u64>,
 }
 
@@ -33,9 +33,9 @@ pub struct Departure {
 }
 
 impl Departures {
-    /// Whether a superseded version may leave. The newest of a key never does: nothing reads it from the
-    /// archive yet.
-    pub fn may_leave(&self, entry: &Entry<'_>) -> bool {
+    /// Whether a version may leave: a superseded one, or, of a view that is served from cold, the newest of its
+    /// key, in the place of which a stub stays.
+    pub fn may_leave(&self, entry: &Entry<'_>, is_newest: bool) -> bool {
         let (view, entity_hash, version) = entry;
         let Some(departure) = self.views.get(view) else { return false };
         let partition = partition_of(*entity_hash, self.partitions);
@@ -43,10 +43,14 @@ impl Departures {
         let version = WarmVersion {
             sequence: version.sequence,
             event_time: version.event_time,
-            expire_at: version.expire_at,
-            is_newest: false,
+            is_newest,
             is_tombstone: version.is_tombstone(),
         };
-        may_leave_warm(&version, &departure.policy, 0, false, archived, departure.now_us)
+        may_leave_warm(&version, &departure.policy, archived, departure.now_us)
+    }
+
+    /// Whether the newest version of any key may leave.
+    pub fn leaves_stubs(&self) -> bool {
+        self.views.values().any(|departure| departure.policy.serve_from_cold)
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use thermae_formats::table::{TABLE_VERSION, TableError};
+use thermae_formats::table::{TABLE_VERSION, TABLE_VERSION_STUBS, TableError};
 use thiserror::Error;
 
 /// Why the warm tier could not do what it was asked.
@@ -45,9 +45,9 @@ pub enum WarmError {
     },
     /// A file was written by another build.
     #[error(
-        "{} has table format version {version}, this build knows {TABLE_VERSION}: open it with a {} build",
+        "{} has table format version {version}, this build knows {TABLE_VERSION} and {TABLE_VERSION_STUBS}: open it with a {} build",
         path.display(),
-        if *version > TABLE_VERSION { "later" } else { "former" }
+        if *version > TABLE_VERSION_STUBS { "later" } else { "former" }
     )]
     Version {
         /// The file.

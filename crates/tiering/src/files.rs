@@ -47,11 +47,12 @@ impl<C: Commit> Made<'_, C> {
         &mut self,
         files: &WarmFiles<E>,
         kind: TableKind,
+        may_hold_stubs: bool,
     ) -> Result<TableWriter<E>, WarmError> {
         let file_id = self.commit.next_file_id();
         self.files.push(Garbage::Table(file_id));
         let (store_id, hash_seed) = (files.store_id, files.hash_seed);
-        let spec = TableSpec { store_id, file_id, kind, hash_seed };
+        let spec = TableSpec { store_id, file_id, kind, hash_seed, may_hold_stubs };
         Ok(TableWriter::create(&files.env, &files.dir, spec)?.with_buffers(&files.buffers))
     }
 

@@ -123,7 +123,7 @@ impl<E: Env, L> Flush<E, L> {
         if places.is_empty() {
             return Ok(after(kind));
         }
-        let writer = made.table(files, kind)?;
+        let writer = made.table(files, kind, false)?;
         Ok(Stage::Rows(kind, Box::new(Rows { places, next: 0, writer })))
     }
 }
@@ -145,7 +145,8 @@ pub fn write_tables<E: Env>(
         (TableKind::History, memtable.history_sorted()),
     ];
     for (kind, places) in kinds.into_iter().filter(|(_, places)| !places.is_empty()) {
-        let spec = TableSpec { store_id, file_id: next_file_id(), kind, hash_seed };
+        let file_id = next_file_id();
+        let spec = TableSpec { store_id, file_id, kind, hash_seed, may_hold_stubs: false };
         let writer = TableWriter::create(&files.env, &files.dir, spec)?;
         let mut rows = Rows { places, next: 0, writer: writer.with_buffers(&files.buffers) };
         while rows.step(memtable)? > 0 {}

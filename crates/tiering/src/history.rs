@@ -9,6 +9,9 @@
 //! [`Version::order`]: a row past its own expiry makes room for one of an earlier event time. So where all
 //! versions show they are merged by their order alone, and where the newest alone shows, by the age of
 //! the sources alone.
+//!
+//! **A stub** stands for a version that lies in the archive. It does not show; the version does, out of the archive's
+//! rows. One that is not there is an error, unless it is past `keep_for`, which ends it in both tiers.
 
 mod memtable_rows;
 mod sources;
@@ -114,6 +117,12 @@ pub struct ViewHistory<E: Env> {
     sources: Sources<E>,
     /// The row that was passed last, if any was: equal ones in other sources do not show again.
     passed: Option<Passed>,
+    /// The newest version of a key whose stub was met last: its row in the archive is to come.
+    stub: Option<Passed>,
+    /// That row has not come yet.
+    owes: bool,
+    /// Event times of which the archive's rows are among the sources.
+    event_times: RangeInclusive<i64>,
     /// The first of the sources is the present row.
     stands: bool,
 }
@@ -122,6 +131,12 @@ struct Passed {
     entity_hash: u64,
     key: Vec<u8>,
     order: (i64, i64, u64),
+}
+
+impl Passed {
+    fn is_of_key(&self, entity_hash: u64, version: &Version<'_>) -> bool {
+        self.entity_hash == entity_hash && self.key == version.key
+    }
 }
 
 impl<E: Env> ViewHistory<E> {
@@ -137,8 +152,8 @@ impl<E: Env> ViewHistory<E> {
         Self::open_over(parts, Vec::new(), range, retention)
     }
 
-    /// The same, with rows that lie below the tables. They show only where all versions do: the newest of a
-    /// key never lies there alone.
+    /// The same, with rows that lie below the tables. Where the newest of a key alone shows, they do only for
+    /// stubs.
     ///
     /// # Errors
     /// As [`Self::open`], and those of `older`.
@@ -155,6 +170,9 @@ impl<E: Env> ViewHistory<E> {
             together,
             sources: Sources::open(parts, older, range, together)?,
             passed: None,
+            stub: None,
+            owes: false,
+            event_times: range.event_times.clone(),
             stands: false,
         };
         history.settle()?;
@@ -164,10 +182,12 @@ impl<E: Env> ViewHistory<E> {
     /// Goes forward from where it stands, or is, to a row that shows.
     fn settle(&mut self) -> Result<(), WarmError> {
         while !self.sources.is_empty() {
+            self.check_owed()?;
             // Without a row a source is where a failure left it: it goes on from there.
             if let Some((entity_hash, version)) = self.sources.first()
                 && !self.is_passed(entity_hash, &version)
                 && !self.retention.erases.hides(self.view, entity_hash, &version)
+                && !self.is_stub_or_below_one(entity_hash, &version)
             {
                 if self.retention.keeps(entity_hash, version.event_time) {
                     self.stands = true;
@@ -178,9 +198,66 @@ impl<E: Env> ViewHistory<E> {
                     self.pass();
                 }
             }
+            if self.sources.first().is_some_and(|(_, version)| version.is_stub()) {
+                self.note_stub();
+            }
             self.sources.advance_first()?;
         }
-        Ok(())
+        self.check_owed()
+    }
+
+    /// Whether this row does not show for a stub's sake: it is one, or the stub of its key is of a newer version
+    /// which alone shows; and of the archive's rows none shows without its stub then.
+    fn is_stub_or_below_one(&self, entity_hash: u64, version: &Version<'_>) -> bool {
+        let stub = self.stub.as_ref().filter(|stub| stub.is_of_key(entity_hash, version));
+        let is_hidden = match stub {
+            _ if self.together == Together::Versions => false,
+            Some(stub) => stub.order != version.order(),
+            None => self.sources.is_first_older(),
+        };
+        version.is_stub() || is_hidden
+    }
+
+    /// Remembers the stub that stands first, if it is one of a row that shows.
+    fn note_stub(&mut self) {
+        let Some((entity_hash, stub)) = self.sources.first() else { return };
+        let known = self.stub.as_ref().filter(|known| known.is_of_key(entity_hash, &stub));
+        let is_known = known
+            .is_some_and(|known| self.together == Together::Keys || known.order == stub.order());
+        if is_known
+            || self.is_passed(entity_hash, &stub)
+            || self.retention.erases.hides(self.view, entity_hash, &stub)
+        {
+            return;
+        }
+        self.owes = self.retention.keeps(entity_hash, stub.event_time)
+            && self.event_times.contains(&stub.event_time);
+        self.stub = Some(Passed { entity_hash, key: stub.key.to_vec(), order: stub.order() });
+    }
+
+    /// Whether the row that a stub stands for is still to come, or has.
+    fn check_owed(&mut self) -> Result<(), WarmError> {
+        let Some(stub) = self.stub.as_ref().filter(|_| self.owes) else { return Ok(()) };
+        match self.sources.first() {
+            Some((entity_hash, version)) if stub.is_of_key(entity_hash, &version) => {
+                let is_it = stub.order == version.order();
+                if is_it && !version.is_stub() {
+                    self.owes = false;
+                    return Ok(());
+                }
+                if is_it || self.together == Together::Keys {
+                    return Ok(());
+                }
+            }
+            // A source that failed and is tried again.
+            None if !self.sources.is_empty() => return Ok(()),
+            _ => {}
+        }
+        let what = format!(
+            "it lacks the row of view {} with sequence {}, of which the tables have only a stub",
+            self.view.0, stub.order.2
+        );
+        Err(WarmError::Archive { source: what.into(), is_damage: true })
     }
 
     /// Whether this row is one with the one that was passed last.
@@ -229,6 +306,8 @@ impl<E: Env> SeekSource for ViewHistory<E> {
             return Ok(());
         }
         self.stands = false;
+        let is_behind = |stub: &Passed| (stub.entity_hash, &stub.key[..]) < (entity_hash, key);
+        self.owes &= !self.stub.as_ref().is_some_and(is_behind);
         while is_before(self.sources.first()) {
             self.sources.seek_first(entity_hash, key)?;
         }

@@ -45,8 +45,6 @@ pub struct WarmVersion {
     pub sequence: u64,
     /// Its event time, in microseconds UTC.
     pub event_time: i64,
-    /// Its own end, or `NO_TIME`.
-    pub expire_at: i64,
     /// Whether it is the newest of its key.
     pub is_newest: bool,
     /// Whether it is a tombstone.
@@ -56,32 +54,24 @@ pub struct WarmVersion {
 /// Whether a version may leave warm, because the archive has it: its `warm_for` has passed, and the sequence lies
 /// before `archived` of its partition, which a file gets to only committed and verified.
 ///
-/// The newest version of a key stays while it can be served: until its `ttl` has passed (0 never does) or its own
-/// expiry. A newest tombstone stays as well, since what it deletes would come back without it; `keep_for` alone
-/// ends it.
+/// The newest version of a key stays, unless its view says `serve_from_cold`: it may be asked for at any time,
+/// past its `ttl` too, by a read that judges by an earlier time. A newest tombstone stays in any case, since
+/// what it deletes would come back without it; `keep_for` alone ends it.
 pub fn may_leave_warm(
     version: &WarmVersion,
     policy: &TierPolicy,
-    ttl_us: i64,
-    serves_from_cold: bool,
     archived: u64,
     now_us: i64,
 ) -> bool {
     let is_older =
-        |bound_us: i64| bound_us != 0 && version.event_time < now_us.saturating_sub(bound_us);
-    let may_move = is_older(policy.warm_for_us) && version.sequence < archived;
-    if !version.is_newest {
-        return may_move;
-    }
-    let expired = version.expire_at != NO_TIME && version.expire_at <= now_us;
-    let served = !is_older(ttl_us) && !expired;
-    may_move && !version.is_tombstone && (!served || serves_from_cold)
+        policy.warm_for_us != 0 && version.event_time < now_us.saturating_sub(policy.warm_for_us);
+    let may_move = is_older && version.sequence < archived;
+    may_move && (!version.is_newest || (policy.serve_from_cold && !version.is_tombstone))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use thermae_formats::schema::History;
 
     #[test]
     fn age_moves_a_row_down_and_each_bound_is_inclusive() {
@@ -89,7 +79,7 @@ mod tests {
             hot_for_us: 10,
             warm_for_us: 100,
             keep_for_us: 1_000,
-            history: History::Full,
+            ..TierPolicy::default()
         };
         let cases = [
             (0, Tier::Hot),
@@ -108,8 +98,7 @@ mod tests {
 
     #[test]
     fn no_limit_keeps_a_row_hot_for_ever() {
-        let policy =
-            TierPolicy { hot_for_us: 0, warm_for_us: 0, keep_for_us: 0, history: History::Full };
+        let policy = TierPolicy::default();
         assert_eq!(fastest_tier(i64::MIN + 1, i64::MAX, &policy), Tier::Hot);
     }
 
@@ -122,41 +111,29 @@ mod tests {
     }
 
     #[test]
-    fn a_version_leaves_warm_only_when_it_is_old_archived_and_not_to_be_served() {
-        let policy =
-            TierPolicy { warm_for_us: 100, history: History::Full, ..TierPolicy::default() };
-        let base = WarmVersion {
-            sequence: 9,
-            event_time: 1_000,
-            expire_at: NO_TIME,
-            is_newest: false,
-            is_tombstone: false,
-        };
+    fn a_version_leaves_warm_only_when_it_is_old_archived_and_not_to_be_served_from_there() {
+        let stays = TierPolicy { warm_for_us: 100, ..TierPolicy::default() };
+        let opts_in = TierPolicy { serve_from_cold: true, ..stays };
+        let base =
+            WarmVersion { sequence: 9, event_time: 1_000, is_newest: false, is_tombstone: false };
         let newest = WarmVersion { is_newest: true, ..base };
-        // Of version, ttl, serve_from_cold, archived, now: whether it may leave.
+        // Of version, policy, archived, now: whether it may leave.
         let cases = [
-            (base, 0, false, 10, 1_101, true),
-            (base, 0, false, 10, 1_100, false),
-            (base, 0, false, 9, 9_999, false),
-            (newest, 0, false, 10, 9_999, false),
-            (newest, 500, false, 10, 1_500, false),
-            (newest, 500, false, 10, 1_501, true),
-            (newest, 50, false, 10, 1_100, false),
-            (newest, 0, true, 10, 1_101, true),
-            (newest, 0, true, 9, 1_101, false),
-            (WarmVersion { expire_at: 1_200, ..newest }, 0, false, 10, 1_199, false),
-            (WarmVersion { expire_at: 1_200, ..newest }, 0, false, 10, 1_200, true),
-            (WarmVersion { is_tombstone: true, ..newest }, 50, true, 10, 9_999, false),
-            (WarmVersion { is_tombstone: true, ..base }, 0, false, 10, 9_999, true),
+            (base, stays, 10, 1_101, true),
+            (base, stays, 10, 1_100, false),
+            (base, stays, 9, 9_999, false),
+            (newest, stays, 10, 9_999, false),
+            (newest, opts_in, 10, 1_101, true),
+            (newest, opts_in, 10, 1_100, false),
+            (newest, opts_in, 9, 1_101, false),
+            (WarmVersion { is_tombstone: true, ..newest }, opts_in, 10, 9_999, false),
+            (WarmVersion { is_tombstone: true, ..base }, stays, 10, 9_999, true),
         ];
-        for (version, ttl_us, from_cold, archived, now_us, leaves) in cases {
-            let found = may_leave_warm(&version, &policy, ttl_us, from_cold, archived, now_us);
-            assert_eq!(
-                found, leaves,
-                "{version:?}, ttl {ttl_us}, archived {archived}, at {now_us}"
-            );
+        for (version, policy, archived, now_us, leaves) in cases {
+            let found = may_leave_warm(&version, &policy, archived, now_us);
+            assert_eq!(found, leaves, "{version:?}, archived {archived}, at {now_us}");
         }
-        let forever = TierPolicy { warm_for_us: 0, ..policy };
-        assert!(!may_leave_warm(&base, &forever, 0, false, 10, i64::MAX), "warm without limit");
+        let forever = TierPolicy { warm_for_us: 0, ..opts_in };
+        assert!(!may_leave_warm(&base, &forever, 10, i64::MAX), "warm without limit");
     }
 }

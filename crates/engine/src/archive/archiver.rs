@@ -429,8 +429,9 @@ impl<E: Env> Archiver<E> {
         if leaving.is_empty() {
             return Ok(());
         }
-        let history = round.history().filter_map(|id| Some((id, self.surveys.get(&id)?)));
-        let departures = departures(self.door.store.partitions, leaving, history);
+        let surveyed = |(id, kind)| Some((id, kind, self.surveys.get(&id)?));
+        let tables = round.kinds().filter_map(surveyed);
+        let departures = departures(self.door.store.partitions, leaving, tables);
         let Some(anchor) = &mut self.anchor else { return Ok(()) };
         for (view, departure) in &departures.views {
             let before = anchor.views.entry(*view).or_insert(i64::MIN);
@@ -460,6 +461,7 @@ impl<E: Env> Archiver<E> {
         self.figures.rows = all().map(|file| file.rows).sum();
         self.figures.bytes = all().map(|file| file.bytes).sum();
         self.figures.files = all().count() as u64;
+        self.figures.open_file_bytes = self.door.open_files.bytes() as u64;
         self.figures.tables = views.values().map(|tables| tables.commits().count() as u64).sum();
         let objects = Arc::clone(&self.door.objects);
         let attached = Some(Attached { objects, views });

@@ -53,7 +53,10 @@ impl<E: Env> Collect<E> {
                 self.rows = None;
                 return Ok(false);
             };
-            self.batch.push(entity_hash, &version);
+            // A stub is of a row that is archived.
+            if !version.is_stub() {
+                self.batch.push(entity_hash, &version);
+            }
             rows.advance(&mut self.scratch)?;
         }
         Ok(false)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use thermae_formats::ViewId;
+use thermae_formats::table::TableKind;
 use thermae_tiering::departures::{Departure, Departures};
 
 use super::survey::Contents;
@@ -13,27 +14,31 @@ const REWRITE_SHARE: f64 = 0.5;
 /// A view whose rows may leave: its policy and the archive's word.
 pub type Leaving = (ViewId, Departure);
 
-/// What may leave, and which of `history`, tables of superseded versions by number, are worth a rewrite.
+/// What may leave, and which of `tables`, by number and kind, are worth a rewrite. Of a table of newest versions
+/// only rows of views that are served from cold may leave.
 pub fn departures<'a>(
     partitions: u16,
     leaving: Vec<Leaving>,
-    history: impl Iterator<Item = (u64, &'a Contents)>,
+    tables: impl Iterator<Item = (u64, TableKind, &'a Contents)>,
 ) -> Departures {
     let views: BTreeMap<ViewId, Departure> = leaving.into_iter().collect();
-    let worth = |contents: &Contents| {
+    let worth = |kind: TableKind, contents: &Contents| {
         let all: u64 = contents.extents.values().map(|extent| extent.bytes).sum();
         let mut leaves = 0;
         for ((view, partition), extent) in &contents.extents {
-            let Some(departure) = views.get(view) else { continue };
+            let moves = |departure: &&Departure| {
+                kind == TableKind::History || departure.policy.serve_from_cold
+            };
+            let Some(departure) = views.get(view).filter(moves) else { continue };
             let archived = departure.archived.get(partition).copied().unwrap_or(0);
             if extent.sequences.1 < archived {
-                leaves += extent.bytes_before(before_us(departure));
+                leaves += extent.movable.bytes_before(before_us(departure));
             }
         }
         leaves > 0 && leaves as f64 >= REWRITE_SHARE * all as f64
     };
     let rewrite: BTreeSet<u64> =
-        history.filter(|(_, contents)| worth(contents)).map(|(id, _)| id).collect();
+        tables.filter(|(_, kind, contents)| worth(*kind, contents)).map(|(id, ..)| id).collect();
     Departures { partitions, views, rewrite }
 }
 
@@ -47,14 +52,15 @@ mod tests {
     use thermae_formats::schema::TierPolicy;
 
     use super::*;
-    use crate::archive::survey::Extent;
+    use crate::archive::survey::{Extent, Movable};
 
     /// View, partition, sequences, event times and bytes.
     type Rows = (u32, u16, (u64, u64), (i64, i64), u64);
 
     fn contents(of: &[Rows]) -> Contents {
         let extent = |(view, partition, sequences, event_times, bytes): &Rows| {
-            let extent = Extent { sequences: *sequences, event_times: *event_times, bytes: *bytes };
+            let movable = Movable { event_times: *event_times, bytes: *bytes };
+            let extent = Extent { sequences: *sequences, bytes: *bytes, movable };
             ((ViewId(*view), *partition), extent)
         };
         Contents { extents: of.iter().map(extent).collect() }
@@ -62,8 +68,8 @@ mod tests {
 
     #[test]
     fn a_table_is_rewritten_when_half_of_it_is_archived_and_past_warm_for() {
-        let policy = TierPolicy { warm_for_us: 100, ..TierPolicy::default() };
-        let leaving = || {
+        let leaving = |serve_from_cold| {
+            let policy = TierPolicy { warm_for_us: 100, serve_from_cold, ..TierPolicy::default() };
             let archived = [(0, 10), (1, 20)].into();
             vec![(ViewId(1), Departure { policy, now_us: 1_100, archived })]
         };
@@ -82,8 +88,15 @@ mod tests {
         ];
         for (at, (rows, is_rewritten)) in cases.into_iter().enumerate() {
             let table = contents(&rows);
-            let found = departures(4, leaving(), [(7, &table)].into_iter());
-            assert_eq!(found.rewrite.contains(&7), is_rewritten, "case {at}");
+            for (kind, opts_in, is_any) in [
+                (TableKind::History, false, true),
+                (TableKind::Latest, true, true),
+                (TableKind::Latest, false, false),
+            ] {
+                let found = departures(4, leaving(opts_in), [(7, kind, &table)].into_iter());
+                let is_named = found.rewrite.contains(&7);
+                assert_eq!(is_named, is_rewritten && is_any, "case {at} of {kind:?}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thermae_env::File;
 use thermae_formats::ViewId;
 use thermae_formats::hash::partition_of;
+use thermae_formats::table::TableKind;
 use thermae_tiering::WarmError;
 use thermae_tiering::table::{Table, TableScan};
 
@@ -19,10 +20,25 @@ const SCAN_BYTES: usize = 256 << 10;
 pub struct Extent {
     /// Least and greatest sequence.
     pub sequences: (u64, u64),
-    /// Least and greatest event time, microseconds UTC.
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those of them that a rewrite of the table may leave out or make stubs of, by their age.
+    pub movable: Movable,
+}
+
+/// Rows by their age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Movable {
+    /// Least and greatest event time, microseconds UTC; the greatest is the lesser one without rows.
     pub event_times: (i64, i64),
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl Default for Movable {
+    fn default() -> Self {
+        Self { event_times: (i64::MAX, i64::MIN), bytes: 0 }
+    }
 }
 
 /// What lies in a table.
@@ -41,6 +57,14 @@ impl Extent {
             return 0;
         }
         share(self.bytes, end - begin, greatest - least + 1).max(1)
+    }
+}
+
+impl Movable {
+    fn add(&mut self, event_time: i64, bytes: u64) {
+        let (oldest, newest) = self.event_times;
+        self.event_times = (oldest.min(event_time), newest.max(event_time));
+        self.bytes += bytes;
     }
 
     /// Bytes of rows of an event time before `before_us`, taken to lie evenly.
@@ -63,13 +87,15 @@ fn share(bytes: u64, part: u64, whole: u64) -> u64 {
 pub struct Survey<F> {
     scan: TableScan<F>,
     partitions: u16,
+    kind: TableKind,
     contents: Contents,
 }
 
 impl<F: File> Survey<F> {
     /// Before the first row.
     pub fn new(table: &Arc<Table<F>>, partitions: u16) -> Self {
-        Self { scan: table.scan_by(SCAN_BYTES), partitions, contents: Contents::default() }
+        let (scan, kind) = (table.scan_by(SCAN_BYTES), table.about().kind);
+        Self { scan, partitions, kind, contents: Contents::default() }
     }
 
     /// Looks at some rows; what lies in the table, when all were looked at.
@@ -81,18 +107,24 @@ impl<F: File> Survey<F> {
             let Some(row) = self.scan.next()? else {
                 return Ok(Some(std::mem::take(&mut self.contents)));
             };
-            let (sequence, event_time) = (row.version.sequence, row.version.event_time);
+            // What a stub stands for is in the archive.
+            if row.version.is_stub() {
+                continue;
+            }
+            let (sequence, bytes) = (row.version.sequence, row.version.encoded_bytes() as u64);
             let place = (row.view, partition_of(row.entity_hash, self.partitions));
             let extent = self.contents.extents.entry(place).or_insert(Extent {
                 sequences: (sequence, sequence),
-                event_times: (event_time, event_time),
                 bytes: 0,
+                movable: Movable::default(),
             });
-            extent.bytes += row.version.encoded_bytes() as u64;
+            extent.bytes += bytes;
             let (least, greatest) = extent.sequences;
             extent.sequences = (least.min(sequence), greatest.max(sequence));
-            let (oldest, newest) = extent.event_times;
-            extent.event_times = (oldest.min(event_time), newest.max(event_time));
+            // The newest of a key stays where it is a tombstone.
+            if self.kind == TableKind::History || !row.version.is_tombstone() {
+                extent.movable.add(row.version.event_time, bytes);
+            }
         }
         Ok(None)
     }
@@ -104,17 +136,19 @@ mod tests {
 
     #[test]
     fn bytes_of_a_part_are_estimated_evenly_and_never_none_where_there_is_a_row() {
-        let extent = Extent { sequences: (10, 19), event_times: (100, 200), bytes: 1_000 };
+        let movable = Movable { event_times: (100, 200), bytes: 1_000 };
+        let extent = Extent { sequences: (10, 19), bytes: 1_000, movable };
         assert_eq!(extent.bytes_between(0, 100), 1_000);
         assert_eq!(extent.bytes_between(15, 100), 500);
         assert_eq!(extent.bytes_between(0, 10), 0);
         assert_eq!(extent.bytes_between(20, 99), 0);
         let thin = Extent { bytes: 3, ..extent };
         assert_eq!(thin.bytes_between(19, 20), 1);
-        assert_eq!(extent.bytes_before(100), 0);
-        assert_eq!(extent.bytes_before(150), 500);
-        assert_eq!(extent.bytes_before(201), 1_000);
-        let one = Extent { event_times: (7, 7), ..extent };
+        assert_eq!(movable.bytes_before(100), 0);
+        assert_eq!(movable.bytes_before(150), 500);
+        assert_eq!(movable.bytes_before(201), 1_000);
+        let one = Movable { event_times: (7, 7), ..movable };
         assert_eq!((one.bytes_before(7), one.bytes_before(8)), (0, 1_000));
+        assert_eq!(Movable::default().bytes_before(i64::MAX), 0);
     }
 }

@@ -13,6 +13,8 @@ pub struct ArchiveFigures {
     pub files: u64,
     /// Tables: one for each run of schemas of a view.
     pub tables: u64,
+    /// Memory that footers, bloom filters and page indices of open files take, in bytes; as of the last change.
+    pub open_file_bytes: u64,
     /// Rows archived.
     pub archived_rows: u64,
     /// Batches committed.

@@ -19,15 +19,24 @@ pub struct ArchiveOptions {
     /// How often it looks for new rows, in microseconds. A row is archived two of these and the policy's lag
     /// after its write at the latest, as long as the object store keeps up.
     pub round_us: i64,
-    /// Memory for the tails of open files, in bytes.
+    /// Memory for the tails of open files (footers, bloom filters, page indices), in bytes.
     pub open_file_bytes: usize,
+    /// How long a read or a partial write waits for a row that lies in the archive alone, in microseconds; after
+    /// that it is told that the row is unavailable.
+    pub read_deadline_us: i64,
 }
 
 impl ArchiveOptions {
     /// An archive in `objects`, kept by the defaults.
     pub fn new(objects: Arc<dyn Objects>) -> Self {
         let policy = ArchivePolicy::default();
-        Self { objects, policy, round_us: 30_000_000, open_file_bytes: 64 << 20 }
+        Self {
+            objects,
+            policy,
+            round_us: 30_000_000,
+            open_file_bytes: 64 << 20,
+            read_deadline_us: 2_000_000,
+        }
     }
 
     /// The same within a part of `memory_bytes`, which the store is given: see [`Self::memory_bytes`].

@@ -55,6 +55,11 @@ impl Shelf {
         self.tables.store(Arc::new(tables));
     }
 
+    /// The tables as they are now.
+    pub(crate) fn tables(&self) -> Arc<Tables> {
+        self.tables.load_full()
+    }
+
     /// Whether the archive was found.
     pub fn is_attached(&self) -> bool {
         self.tables.load().attached.is_some()

@@ -13,7 +13,7 @@ use crate::outside::Outside;
 use crate::pending::PendingRow;
 use crate::state::{Current, Judged, Newest, Place, is_hot};
 use crate::warm::{Asker, Finished, Wanted};
-use crate::write::Refusal;
+use crate::write::{Refusal, WriteKind};
 
 use super::Owner;
 
@@ -77,6 +77,11 @@ impl<E: Env> Owner<E> {
             let key = part.batch.key(wanted);
             let row_hash = self.state.row_hash(wanted.entity_hash, view.id);
             match self.in_memory(view, row_hash, key) {
+                Some(Fetched::Row(stub)) if stub.is_stub() => {
+                    let asker = Asker::Read(part.origin.clone(), index);
+                    let wanted = self.wanted(view.id, wanted.entity_hash, key);
+                    self.ask_archive(asker, wanted, stub, outside);
+                }
                 Some(found) => {
                     self.counters.asked_in_memory += 1;
                     known.push((index, found));
@@ -131,16 +136,21 @@ impl<E: Env> Owner<E> {
                 next = self.warm.start(asker, wanted, ring);
                 continue;
             }
-            match (asker, newer) {
-                (Asker::Write, Some(_)) => {}
-                (Asker::Write, None) => {
+            let is_of_tables = newer.is_none();
+            match (asker, newer.unwrap_or(found)) {
+                (Asker::Write { .. }, _) if !is_of_tables => {}
+                (Asker::Write { needs_value }, found) => {
+                    let is_stub = found.is_stub();
                     self.state.bases.put(wanted.view, wanted.row_hash, &wanted.key, found);
+                    if let Some(view) = view.filter(|_| needs_value && is_stub) {
+                        self.ask_for_write(view, wanted.entity_hash, &wanted.key);
+                    }
                 }
-                (Asker::Read(origin, index), Some(newer)) => {
-                    outside.answer_fetch(&origin, vec![(index, newer)]);
+                (asker, Fetched::Row(stub)) if stub.is_stub() => {
+                    self.ask_archive(asker, wanted, stub, outside);
                 }
-                (Asker::Read(origin, index), None) => {
-                    if let (Some(view), Fetched::Row(row)) = (view, &found) {
+                (Asker::Read(origin, index), found) => {
+                    if let (true, Some(view), Fetched::Row(row)) = (is_of_tables, view, &found) {
                         self.promote(catalogue, view, wanted.row_hash, row);
                     }
                     outside.answer_fetch(&origin, vec![(index, found)]);
@@ -151,7 +161,13 @@ impl<E: Env> Owner<E> {
 
     /// Takes a row that somebody asked for into the hot table: while there is room, or when it was
     /// asked for before, not long ago.
-    fn promote(&mut self, catalogue: &Catalogue, view: &View, row_hash: u64, row: &OwnedVersion) {
+    pub(super) fn promote(
+        &mut self,
+        catalogue: &Catalogue,
+        view: &View,
+        row_hash: u64,
+        row: &OwnedVersion,
+    ) {
         let is_wanted_again = self.doorkeeper.touch(row_hash, self.now_ns);
         if let Some(version) = row.get()
             && is_hot(view, version.event_time, self.env.now_us())
@@ -162,7 +178,7 @@ impl<E: Env> Owner<E> {
     }
 
     /// The newest version of a row as far as memory can tell; `None` when only the tables can.
-    fn in_memory(&mut self, view: &View, row_hash: u64, key: &[u8]) -> Option<Fetched> {
+    pub(super) fn in_memory(&mut self, view: &View, row_hash: u64, key: &[u8]) -> Option<Fetched> {
         self.state.with_newest(view, row_hash, key, |newest| match newest {
             Newest::Row(version) => Some(Fetched::Row(OwnedVersion::new(&version))),
             Newest::Absent => Some(Fetched::Absent),
@@ -171,7 +187,7 @@ impl<E: Env> Owner<E> {
         })
     }
 
-    fn wanted(&self, view: ViewId, entity_hash: u64, key: &[u8]) -> Wanted {
+    pub(super) fn wanted(&self, view: ViewId, entity_hash: u64, key: &[u8]) -> Wanted {
         let row_hash = self.state.row_hash(entity_hash, view);
         Wanted { view, entity_hash, row_hash, key: key.into() }
     }
@@ -189,8 +205,12 @@ impl<E: Env> Owner<E> {
             let Some(view) = catalogue.view_by_id(row.view_id) else { continue };
             let key = part.batch.key(row);
             let entity_hash = self.state.entity_hash(key);
+            let needs_value = matches!(row.kind, WriteKind::Partial { .. });
             // A failure shows when the row's turn comes.
-            let _ = self.base(view, entity_hash, key, ring);
+            let known = self.base(view, entity_hash, key, needs_value, ring);
+            if needs_value && known.is_ok() {
+                self.ask_for_write(view, entity_hash, key);
+            }
         }
         part.asked_of = Some(self.warm.changes());
     }
@@ -205,13 +225,14 @@ impl<E: Env> Owner<E> {
         view: &View,
         entity_hash: u64,
         key: &[u8],
+        needs_value: bool,
         ring: &mut E::Ring,
     ) -> Result<(), Option<Refusal>> {
         let row_hash = self.state.row_hash(entity_hash, view.id);
         match self.in_memory_is(view, row_hash, key) {
             Standing::Known => Ok(()),
             Standing::Unreadable => Err(Some(self.corrupt_base(row_hash))),
-            Standing::Below => self.read_below(view, entity_hash, row_hash, key, ring),
+            Standing::Below => self.read_below(view, entity_hash, key, needs_value, ring),
         }
     }
 
@@ -229,19 +250,19 @@ impl<E: Env> Owner<E> {
         &mut self,
         view: &View,
         entity_hash: u64,
-        row_hash: u64,
         key: &[u8],
+        needs_value: bool,
         ring: &mut E::Ring,
     ) -> Result<(), Option<Refusal>> {
         if !self.warm.may_hold(view.id, entity_hash) {
             return Ok(());
         }
-        if self.warm.is_fetching(row_hash) {
+        let wanted = self.wanted(view.id, entity_hash, key);
+        if self.warm.is_fetching(wanted.row_hash) {
             return Err(None);
         }
-        let wanted = self.wanted(view.id, entity_hash, key);
         // Over at once where no table has a block for it.
-        self.warm.start(Asker::Write, wanted, ring).map(|_| ()).ok_or(None)
+        self.warm.start(Asker::Write { needs_value }, wanted, ring).map(|_| ()).ok_or(None)
     }
 
     /// Where a logged row belongs and what it is judged against; begins to read that where it is not in
@@ -264,7 +285,7 @@ impl<E: Env> Owner<E> {
             Judged::Known(current) => current,
             Judged::Unreadable => return Err(Some(self.corrupt_base(row_hash))),
             Judged::Below => {
-                self.read_below(view, entity_hash, row_hash, record.key, ring)?;
+                self.read_below(view, entity_hash, record.key, false, ring)?;
                 None
             }
         };

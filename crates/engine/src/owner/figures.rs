@@ -73,6 +73,8 @@ impl<E: Env> Owner<E> {
             trouble: self.trouble().map(str::to_owned),
             ..TierStats::default()
         };
+        #[cfg(feature = "cold")]
+        let stats = stats.with_archive_reads(&self.archived.stats());
         stats.with_trees(self.warm.figures()).with_work(&work).with_reads(&self.warm.stats())
     }
 }

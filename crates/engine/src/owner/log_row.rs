@@ -13,6 +13,7 @@ use crate::catalogue::{Catalogue, View};
 use crate::log::AppendError;
 use crate::merge::{self, Base};
 use crate::pending::{PendingRow, Waiting};
+use crate::planted::{Bug, is_planted};
 use crate::state::Newest;
 use crate::write::{Ack, Refusal, RowWrite, WriteKind};
 
@@ -34,13 +35,25 @@ impl<E: Env> Owner<E> {
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
         let is_asked = self.state.is_complete() || waiting.asked_of == Some(self.warm.changes());
         if matches!(row.kind, WriteKind::Partial { .. }) || !is_asked {
-            self.base(view, entity_hash, key, ring)?;
+            let needs_value = matches!(row.kind, WriteKind::Partial { .. });
+            self.base(view, entity_hash, key, needs_value, ring)?;
         }
         let watermark = self.state.logged_watermark(entity_hash);
         let merged = match &row.kind {
             WriteKind::Partial { features } => {
-                let (base, value) =
-                    (self.newest(view, row_hash, key, watermark)?, batch.value(row));
+                let mut base = self.newest(view, row_hash, key, watermark)?;
+                let needs_value = |base: &&Base| {
+                    base.is_stub()
+                        && base.is_live(now_us)
+                        && !base.is_newer_than(row.event_time, row.created_time)
+                };
+                if let Some(stub) = base.as_ref().filter(needs_value) {
+                    base = match is_planted(Bug::MergeOntoNothing) {
+                        true => None,
+                        false => Some(self.whole_base(stub, view, entity_hash, key)?),
+                    };
+                }
+                let value = batch.value(row);
                 Some(merge::merge(view, base.as_ref(), row, features, value, now_us)?)
             }
             _ => None,

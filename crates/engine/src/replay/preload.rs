@@ -24,8 +24,8 @@ impl<E: Env> Rebuild<E> {
     }
 }
 
-/// Loads the newest version of every row; false when not all could be: there is no room, or a block is
-/// damaged, which only those see who ask for its rows.
+/// Loads the newest version of every row; false when not all could be: there is no room, the value lies in the
+/// archive, or a block is damaged, which only those see who ask for its rows.
 fn load<E: Env>(
     state: &mut ShardState,
     tree: &Tree<E>,
@@ -43,15 +43,21 @@ fn load_all<E: Env>(
     catalogue: &Catalogue,
 ) -> Result<bool, WarmError> {
     let mut rows = tree.newest_rows()?;
+    let mut is_whole = true;
     while rows.next_group()? {
         let Some((view, entity_hash, version)) = rows.group().next() else { continue };
         let Some(view) = catalogue.view_by_id(view) else { continue };
         if state.is_erased(view.id, entity_hash, &version) {
             continue;
         }
+        // Its value is not here: the hot table cannot have it.
+        if version.is_stub() {
+            is_whole = false;
+            continue;
+        }
         if !state.preload(view, entity_hash, &version) {
             return Ok(false);
         }
     }
-    Ok(true)
+    Ok(is_whole)
 }

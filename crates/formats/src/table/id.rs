@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::TableKind;
 use super::error::{TableError, impossible};
 use super::page::{exactly, put};
-use super::sizes::{PAGE_BYTES, TABLE_VERSION};
+use super::sizes::{PAGE_BYTES, TABLE_VERSION, TABLE_VERSION_STUBS};
 use crate::bytes_at::{u16_at, u64_at};
 
 /// Bytes that header and footer begin with alike.
@@ -29,6 +29,8 @@ pub struct TableId {
     pub salt: u64,
     /// Seed of the entity hash that its rows are sorted by.
     pub hash_seed: u64,
+    /// It may hold stubs, which builds from before there were any must not take for rows.
+    pub may_hold_stubs: bool,
 }
 
 impl TableId {
@@ -69,7 +71,8 @@ impl TableId {
 
     pub(super) fn write(&self, page: &mut [u8; PAGE_BYTES], magic: [u8; 8]) {
         put(page, 0, &magic);
-        put(page, 8, &TABLE_VERSION.to_le_bytes());
+        let version = if self.may_hold_stubs { TABLE_VERSION_STUBS } else { TABLE_VERSION };
+        put(page, 8, &version.to_le_bytes());
         page[10] = self.kind as u8;
         put(page, 16, &self.store_id);
         put(page, 32, &self.file_id.to_le_bytes());
@@ -94,7 +97,7 @@ impl TableId {
         if version == 0 {
             return Err(impossible(part, "version", 8));
         }
-        if version != TABLE_VERSION {
+        if version != TABLE_VERSION && version != TABLE_VERSION_STUBS {
             return Err(TableError::Version(version));
         }
         let kind = TableKind::from_code(page[10]).ok_or(impossible(part, "kind", 10))?;
@@ -109,6 +112,7 @@ impl TableId {
             file_id: u64_at(page, 32),
             salt: u64_at(page, 40),
             hash_seed: u64_at(page, 48),
+            may_hold_stubs: version == TABLE_VERSION_STUBS,
         })
     }
 }

@@ -2,6 +2,8 @@
 
 /// Version of the table format.
 pub const TABLE_VERSION: u16 = 2;
+/// The same of a table that may hold stubs.
+pub const TABLE_VERSION_STUBS: u16 = 3;
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
 /// Bytes of one view in the index.

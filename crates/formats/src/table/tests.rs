@@ -11,6 +11,7 @@ const ID: TableId = TableId {
     file_id: 0x0102,
     salt: 0x1112_1314_1516_1718,
     hash_seed: 0x2122_2324_2526_2728,
+    may_hold_stubs: false,
 };
 
 fn version(key: &[u8]) -> Version<'_> {

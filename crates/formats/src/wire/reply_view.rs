@@ -21,10 +21,12 @@ pub enum RowStatus {
     OutsideMaxAge = 2,
     /// The row is there and could not be read (damaged): its values are withheld.
     Error = 3,
+    /// The row lies in the archive, which does not answer at present: ask again later.
+    Unavailable = 4,
 }
 
 impl RowStatus {
-    const LAST: Self = Self::Error;
+    const LAST: Self = Self::Unavailable;
 
     fn from_code(code: u8) -> Option<Self> {
         match code {
@@ -32,6 +34,7 @@ impl RowStatus {
             1 => Some(Self::Present),
             2 => Some(Self::OutsideMaxAge),
             3 => Some(Self::Error),
+            4 => Some(Self::Unavailable),
             _ => None,
         }
     }
@@ -50,6 +53,8 @@ pub enum CellStatus {
     OutsideMaxAge,
     /// The row could not be read.
     Error,
+    /// The row lies in the archive, which does not answer at present.
+    Unavailable,
 }
 
 /// An answer to READ, every offset of which has been checked.
@@ -343,6 +348,7 @@ impl<'a> ViewReply<'a> {
             RowStatus::NotFound => CellStatus::NotFound,
             RowStatus::OutsideMaxAge => CellStatus::OutsideMaxAge,
             RowStatus::Error => CellStatus::Error,
+            RowStatus::Unavailable => CellStatus::Unavailable,
             RowStatus::Present => match self.column(column) {
                 Some(column) if column.is_valid(row) => CellStatus::Present,
                 _ => CellStatus::NullValue,

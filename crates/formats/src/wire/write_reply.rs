@@ -82,6 +82,9 @@ reasons! {
     DiskFull = 33,
     /// The shard takes no writes after a failed write or sync.
     ReadOnly = 34,
+    /// The row that a partial write would be merged onto lies in the archive, which does not answer: repeat it
+    /// later, or write the whole row.
+    ArchiveUnavailable = 36,
 }
 
 /// What became of one written row.

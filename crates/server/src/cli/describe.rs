@@ -70,11 +70,12 @@ fn list(views: &[Described]) -> Table {
 fn one(view: &FeatureView) -> String {
     let mut head = Table::new(["feature view", &format!("{}/{}", view.project, view.name)]);
     let tiers = format!(
-        "hot_for {}, warm_for {}, keep_for {}, history {}",
+        "hot_for {}, warm_for {}, keep_for {}, history {}{}",
         limit(view.tiers.hot_for_us),
         limit(view.tiers.warm_for_us),
         limit(view.tiers.keep_for_us),
-        view.tiers.history.name()
+        view.tiers.history.name(),
+        if view.tiers.serve_from_cold { ", serve_from_cold" } else { "" }
     );
     let join_keys: Vec<String> =
         view.join_keys.iter().map(|k| format!("{} {}", k.name, k.key_type)).collect();

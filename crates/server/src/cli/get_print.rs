@@ -16,6 +16,7 @@ pub fn status_name(status: CellStatus) -> &'static str {
         CellStatus::NotFound => "NOT_FOUND",
         CellStatus::OutsideMaxAge => "OUTSIDE_MAX_AGE",
         CellStatus::Error => "ERROR",
+        CellStatus::Unavailable => "UNAVAILABLE",
     }
 }
 

@@ -91,12 +91,13 @@ struct Served {
     misses: u64,
     expired: u64,
     corrupt: u64,
+    unavailable: u64,
 }
 
 impl Served {
     /// Keys read.
     fn keys(&self) -> u64 {
-        self.hits + self.misses + self.expired + self.corrupt
+        self.hits + self.misses + self.expired + self.corrupt + self.unavailable
     }
 }
 
@@ -159,7 +160,7 @@ fn views(figures: &Figures) -> Table {
 }
 
 fn hit_rate(served: &Served) -> String {
-    let total = served.keys() - served.corrupt;
+    let total = served.keys() - served.corrupt - served.unavailable;
     if total == 0 {
         return "-".to_owned();
     }
@@ -223,6 +224,10 @@ fn notes(figures: &Figures) -> Vec<String> {
     }
     for (name, view) in figures.server.views.iter().filter(|(_, view)| view.corrupt > 0) {
         notes.push(format!("{name}: {} reads met a damaged row", thousands(view.corrupt)));
+    }
+    for (name, view) in figures.server.views.iter().filter(|(_, view)| view.unavailable > 0) {
+        let reads = thousands(view.unavailable);
+        notes.push(format!("{name}: {reads} reads of rows in the archive were not answered"));
     }
     for (limit, hits) in figures.server.limit_hits.iter().filter(|(_, hits)| **hits > 0) {
         notes.push(format!("the limit {limit} was hit {} times", thousands(*hits)));

@@ -68,6 +68,8 @@ pub struct Tiers {
     pub warm_for: Option<Spanned<String>>,
     pub keep_for: Option<Spanned<String>>,
     pub history: Option<Spanned<String>>,
+    #[serde(default)]
+    pub serve_from_cold: bool,
 }
 
 #[derive(Debug, Deserialize)]

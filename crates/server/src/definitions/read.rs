@@ -231,6 +231,7 @@ impl Reader<'_> {
             warm_for_us: or_unlimited(&tiers.warm_for)?,
             keep_for_us: or_unlimited(&tiers.keep_for)?,
             history,
+            serve_from_cold: tiers.serve_from_cold,
         })
     }
 }
@@ -304,6 +305,10 @@ features = [
             (("\"emb\"", "\"temp\""), ["line 18", "declared twice", "temp"]),
             (("\"emb\"", "\"origin\""), ["line 18", "origin", "join key"]),
             (("\"latest\"", "\"some\""), ["line 15", "neither", "latest"]),
+            (
+                ("\"latest\"", "\"latest\", serve_from_cold = true"),
+                ["line 11", "serve_from_cold", "history"],
+            ),
             (("format = 1", "format = 2"), ["line 1", "format 2", "reads format 1"]),
             (("format = 1\n", ""), ["line 1", "missing field", "format"]),
             (("[views.weather]", "[views.\"we ather\"]"), ["line 11", "we ather", "letters"]),

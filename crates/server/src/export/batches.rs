@@ -1,17 +1,17 @@
-//! Batches of Arrow columns to a file, values in CSV and NDJSON as an export writes them.
+//! Batches of Arrow columns to a file.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use serde_json::Map;
 use thermae_formats::{Scalar, Value, ValueType};
 
 use super::ExportError;
 use super::part::PartFile;
+use super::text::TextFile;
 use crate::ingest::coerce::{self, Allow};
 use crate::ingest::{Format, arrow_cell};
 
@@ -27,8 +27,7 @@ pub struct BatchFile {
 
 enum Sink {
     Parquet(Box<ArrowWriter<BufWriter<File>>>),
-    Csv(Vec<Shown>, Box<csv::Writer<BufWriter<File>>>),
-    Ndjson(Vec<Shown>, BufWriter<File>),
+    Text(Vec<Shown>, TextFile),
 }
 
 /// A column whose values are written as text.
@@ -48,6 +47,7 @@ impl BatchFile {
         let shown = if format == Format::Parquet { Vec::new() } else { shown()? };
         let (part, out) = PartFile::create(path)?;
         let failed = |source| ExportError::Io { path: path.to_owned(), source };
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let sink = match format {
             Format::Parquet => {
                 let failed = |source| ExportError::Parquet { path: path.to_owned(), source };
@@ -55,13 +55,8 @@ impl BatchFile {
                 let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties));
                 Sink::Parquet(Box::new(writer.map_err(failed)?))
             }
-            Format::Csv => {
-                let mut writer = csv::Writer::from_writer(out);
-                let names = schema.fields().iter().map(|field| field.name());
-                writer.write_record(names).map_err(io::Error::from).map_err(failed)?;
-                Sink::Csv(shown, Box::new(writer))
-            }
-            Format::Ndjson => Sink::Ndjson(shown, out),
+            Format::Csv => Sink::Text(shown, TextFile::csv(&names, out).map_err(failed)?),
+            Format::Ndjson => Sink::Text(shown, TextFile::ndjson(names, out)),
         };
         Ok(Self { part, sink, rows: 0 })
     }
@@ -81,30 +76,14 @@ impl BatchFile {
                     writer.flush().map_err(failed)?;
                 }
             }
-            Sink::Csv(shown, writer) => {
+            Sink::Text(shown, file) => {
+                let mut values = Vec::with_capacity(shown.len());
                 for row in 0..batch.num_rows() {
+                    values.clear();
                     for (column, array) in shown.iter().zip(batch.columns()) {
-                        let text = match column.value(array, row, self.rows + row as u64 + 1)? {
-                            Value::Null => String::new(),
-                            value => value.to_string(),
-                        };
-                        writer.write_field(text).map_err(io::Error::from).map_err(failed)?;
+                        values.push(column.value(array, row, self.rows + row as u64 + 1)?);
                     }
-                    let end = writer.write_record(None::<&[u8]>);
-                    end.map_err(io::Error::from).map_err(failed)?;
-                }
-            }
-            Sink::Ndjson(shown, out) => {
-                for row in 0..batch.num_rows() {
-                    let mut object = Map::new();
-                    for (column, array) in shown.iter().zip(batch.columns()) {
-                        let value = column.value(array, row, self.rows + row as u64 + 1)?;
-                        object.insert(column.name.clone(), value.to_json());
-                    }
-                    serde_json::to_writer(&mut *out, &object)
-                        .map_err(io::Error::from)
-                        .map_err(failed)?;
-                    out.write_all(b"\n").map_err(failed)?;
+                    file.push(&values).map_err(failed)?;
                 }
             }
         }
@@ -125,17 +104,15 @@ impl BatchFile {
         let Self { part, sink, .. } = self;
         let path = &part.path;
         let failed = |source| ExportError::Io { path: path.clone(), source };
-        let mut out = match sink {
-            Sink::Parquet(writer) => writer
-                .into_inner()
-                .map_err(|source| ExportError::Parquet { path: path.clone(), source })?,
-            Sink::Csv(_, writer) => {
-                writer.into_inner().map_err(|error| failed(error.into_error()))?
+        match sink {
+            Sink::Parquet(writer) => {
+                let finished = writer.into_inner();
+                let mut out = finished
+                    .map_err(|source| ExportError::Parquet { path: path.clone(), source })?;
+                out.flush().map_err(failed)?;
             }
-            Sink::Ndjson(_, out) => out,
-        };
-        out.flush().map_err(failed)?;
-        drop(out);
+            Sink::Text(_, file) => file.finish().map_err(failed)?,
+        }
         part.finish()
     }
 }

@@ -178,9 +178,8 @@ pub(super) fn batch(shape: &Shape, rows: &[ScannedRow]) -> Result<RecordBatch, A
         columns.push((Field::new(name, array.data_type().clone(), nullable), array));
     };
     for (at, key) in shape.keys.iter().enumerate() {
-        let of = |row: &ScannedRow| row.key.get(at).map(|value| value_of(value, key.key_type));
-        let values: Vec<_> = rows.iter().map(of).collect();
-        let values: Vec<_> = values.iter().map(Option::as_ref).collect();
+        let values: Vec<_> = rows.iter().map(|row| key_at(row, at, key.key_type)).collect();
+        let values: Vec<_> = values.iter().map(Some).collect();
         add(&key.name, array(&ValueType::Scalar(scalar_of(key.key_type)), &values), false);
     }
     for (at, feature) in shape.features.iter().enumerate() {
@@ -207,6 +206,11 @@ pub(super) fn batch(shape: &Shape, rows: &[ScannedRow]) -> Result<RecordBatch, A
     add(is_deleted, Arc::new(deleted.finish()), false);
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+}
+
+/// A join key's value in a row.
+pub(super) fn key_at(row: &ScannedRow, at: usize, key_type: KeyType) -> Value {
+    row.key.get(at).map_or(Value::Null, |key| value_of(key, key_type))
 }
 
 /// A feature's value in a row, if it has one.

@@ -10,8 +10,7 @@ mod parquet;
 mod part;
 mod text;
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thermae_client::{Plan, ScannedRow};
@@ -117,8 +116,8 @@ impl Export {
                 parquet::ParquetSink::new(shape, out)
                     .map_err(|source| ExportError::Parquet { path: path.to_owned(), source })?,
             ),
-            Format::Csv => Box::new(text::CsvSink::new(&shape, out).map_err(failed)?),
-            Format::Ndjson => Box::new(text::NdjsonSink::new(shape, out)),
+            Format::Csv => Box::new(text::TextSink::csv(shape, out).map_err(failed)?),
+            Format::Ndjson => Box::new(text::TextSink::ndjson(shape, out)),
         };
         Ok(Self { part, sink, rows: 0 })
     }
@@ -147,9 +146,4 @@ impl Export {
         sink.finish().map_err(|source| ExportError::Io { path: part.path.clone(), source })?;
         part.finish()
     }
-}
-
-/// Flushes a buffered file.
-fn flush(out: &mut BufWriter<File>) -> io::Result<()> {
-    out.flush()
 }

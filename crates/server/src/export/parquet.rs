@@ -1,7 +1,7 @@
 //! Parquet with a typed column each.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -57,6 +57,6 @@ impl Sink for ParquetSink {
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         self.write().map_err(io::Error::other)?;
         let mut out = self.writer.into_inner().map_err(io::Error::other)?;
-        super::flush(&mut out)
+        out.flush()
     }
 }

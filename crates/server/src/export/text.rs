@@ -1,97 +1,116 @@
-//! CSV and NDJSON: values as text that reads back to the same value. CSV cannot tell an empty string from
-//! null.
+//! CSV and NDJSON, for every command that writes them: values as text that reads back to the same value.
+//!
+//! CSV has a value as `thermae get` shows it, and cannot tell an empty string from null. NDJSON has it by the table of
+//! `thermae_formats::value_json`: an int64 is a number with all of its digits, never a float, also beyond 2^53.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
 use thermae_client::ScannedRow;
-use thermae_formats::time::format_timestamp_us;
-use thermae_formats::{KeyValue, NO_TIME, Value};
+use thermae_formats::{NO_TIME, Value};
 
-use super::{Shape, Sink, TIMES, columns::value_at};
+use super::columns::{key_at, value_at};
+use super::{Shape, Sink, TIMES};
 
-/// A line a row, names in the first.
-pub(super) struct CsvSink {
-    features: usize,
-    writer: csv::Writer<BufWriter<File>>,
+/// Names in the first line or in each, a row a line.
+pub(super) enum TextFile {
+    Csv(Box<csv::Writer<BufWriter<File>>>),
+    Ndjson { names: Vec<String>, out: BufWriter<File> },
 }
 
-impl CsvSink {
-    /// Writes the names.
-    pub fn new(shape: &Shape, out: BufWriter<File>) -> io::Result<Self> {
+impl TextFile {
+    /// Begins a CSV file.
+    pub fn csv(names: &[String], out: BufWriter<File>) -> io::Result<Self> {
         let mut writer = csv::Writer::from_writer(out);
-        let keys = shape.keys.iter().map(|key| key.name.as_str());
-        let features = shape.features.iter().map(|feature| feature.name.as_str());
-        writer.write_record(keys.chain(features).chain(TIMES))?;
-        Ok(Self { features: shape.features.len(), writer })
+        writer.write_record(names)?;
+        Ok(Self::Csv(Box::new(writer)))
+    }
+
+    /// Begins an NDJSON file.
+    pub const fn ndjson(names: Vec<String>, out: BufWriter<File>) -> Self {
+        Self::Ndjson { names, out }
+    }
+
+    /// Adds a row, a value for each name.
+    pub fn push(&mut self, values: &[Value]) -> io::Result<()> {
+        match self {
+            Self::Csv(writer) => {
+                for value in values {
+                    match value {
+                        Value::Null => writer.write_field("")?,
+                        value => writer.write_field(value.to_string())?,
+                    }
+                }
+                writer.write_record(None::<&[u8]>)?;
+                Ok(())
+            }
+            Self::Ndjson { names, out } => {
+                let values = values.iter().map(Value::to_json);
+                let object: Map<_, _> = names.iter().cloned().zip(values).collect();
+                serde_json::to_writer(&mut *out, &object)?;
+                out.write_all(b"\n")
+            }
+        }
+    }
+
+    /// Writes what is left.
+    pub fn finish(self) -> io::Result<()> {
+        let mut out = match self {
+            Self::Csv(writer) => writer.into_inner().map_err(|error| error.into_error())?,
+            Self::Ndjson { out, .. } => out,
+        };
+        out.flush()
     }
 }
 
-impl Sink for CsvSink {
+/// Scanned rows as text.
+pub(super) struct TextSink {
+    shape: Shape,
+    file: TextFile,
+    values: Vec<Value>,
+}
+
+impl TextSink {
+    /// Begins a CSV file.
+    pub fn csv(shape: Shape, out: BufWriter<File>) -> io::Result<Self> {
+        let file = TextFile::csv(&names(&shape), out)?;
+        Ok(Self { shape, file, values: Vec::new() })
+    }
+
+    /// Begins an NDJSON file.
+    pub fn ndjson(shape: Shape, out: BufWriter<File>) -> Self {
+        let file = TextFile::ndjson(names(&shape), out);
+        Self { shape, file, values: Vec::new() }
+    }
+}
+
+fn names(shape: &Shape) -> Vec<String> {
+    let keys = shape.keys.iter().map(|key| key.name.as_str());
+    let features = shape.features.iter().map(|feature| feature.name.as_str());
+    keys.chain(features).chain(TIMES).map(str::to_owned).collect()
+}
+
+impl Sink for TextSink {
     fn push(&mut self, row: ScannedRow) -> io::Result<()> {
-        let keys = row.key.iter().map(KeyValue::to_string);
-        let features = (0..self.features).map(|at| match value_at(&row, at) {
-            None | Some(Value::Null) => String::new(),
-            Some(value) => value.to_string(),
-        });
-        let times = [
-            format_timestamp_us(row.event_time),
-            created(&row).unwrap_or_default(),
-            row.sequence.to_string(),
-            row.values.is_none().to_string(),
-        ];
-        self.writer.write_record(keys.chain(features).chain(times))?;
-        Ok(())
+        let Self { shape, file, values } = self;
+        values.clear();
+        let keys = shape.keys.iter().enumerate();
+        values.extend(keys.map(|(at, key)| key_at(&row, at, key.key_type)));
+        let features = 0..shape.features.len();
+        values.extend(features.map(|at| value_at(&row, at).cloned().unwrap_or(Value::Null)));
+        let has_created = row.created_time != NO_TIME;
+        values.extend([
+            Value::Timestamp(row.event_time),
+            if has_created { Value::Timestamp(row.created_time) } else { Value::Null },
+            // Below 2^48.
+            Value::Int64(row.sequence as i64),
+            Value::Bool(row.values.is_none()),
+        ]);
+        file.push(values)
     }
 
     fn finish(self: Box<Self>) -> io::Result<()> {
-        let mut out = self.writer.into_inner().map_err(|error| error.into_error())?;
-        super::flush(&mut out)
-    }
-}
-
-fn created(row: &ScannedRow) -> Option<String> {
-    (row.created_time != NO_TIME).then(|| format_timestamp_us(row.created_time))
-}
-
-/// A JSON object a line.
-pub(super) struct NdjsonSink {
-    shape: Shape,
-    out: BufWriter<File>,
-}
-
-impl NdjsonSink {
-    /// Begins the file.
-    pub fn new(shape: Shape, out: BufWriter<File>) -> Self {
-        Self { shape, out }
-    }
-}
-
-impl Sink for NdjsonSink {
-    fn push(&mut self, row: ScannedRow) -> io::Result<()> {
-        let mut object = Map::new();
-        for (key, value) in self.shape.keys.iter().zip(&row.key) {
-            let value = match value {
-                KeyValue::Int(value) => Json::from(*value),
-                other => Json::from(other.to_string()),
-            };
-            object.insert(key.name.clone(), value);
-        }
-        for (at, feature) in self.shape.features.iter().enumerate() {
-            let value = value_at(&row, at).map_or(Json::Null, Value::to_json);
-            object.insert(feature.name.clone(), value);
-        }
-        let [event_time, created_time, sequence, is_deleted] = TIMES.map(str::to_owned);
-        object.insert(event_time, format_timestamp_us(row.event_time).into());
-        object.insert(created_time, created(&row).map_or(Json::Null, Json::from));
-        object.insert(sequence, row.sequence.into());
-        object.insert(is_deleted, row.values.is_none().into());
-        serde_json::to_writer(&mut self.out, &object)?;
-        self.out.write_all(b"\n")
-    }
-
-    fn finish(mut self: Box<Self>) -> io::Result<()> {
-        super::flush(&mut self.out)
+        self.file.finish()
     }
 }

@@ -207,13 +207,14 @@ impl Scrape {
         let views = self.source.counters.views();
         type Pick = fn(&ViewTotals) -> u64;
         let label = |name: &str| ("view", name.to_owned());
-        let results: [(&str, Pick); 4] = [
+        let results: [(&str, Pick); 5] = [
             ("hit", |v| v.hits),
             ("miss", |v| v.misses),
             ("expired", |v| v.expired),
             ("corrupt", |v| v.corrupt),
+            ("unavailable", |v| v.unavailable),
         ];
-        let mut rows: Vec<Row> = Vec::with_capacity(views.len() * 4);
+        let mut rows: Vec<Row> = Vec::with_capacity(views.len() * results.len());
         for (name, totals) in &views {
             for (result, pick) in results {
                 rows.push((vec![label(name), ("result", result.to_owned())], pick(totals)));

@@ -17,6 +17,8 @@ pub struct ViewCounters {
     pub expired: AtomicU64,
     /// Keys whose row failed its checksum.
     pub corrupt: AtomicU64,
+    /// Keys whose row lies in the archive, which did not answer.
+    pub unavailable: AtomicU64,
     /// Bytes of rows put (keys and values).
     pub bytes_in: AtomicU64,
     /// Bytes of answers built.
@@ -36,6 +38,8 @@ pub struct ViewTotals {
     pub expired: u64,
     /// See [`ViewCounters::corrupt`].
     pub corrupt: u64,
+    /// See [`ViewCounters::unavailable`].
+    pub unavailable: u64,
     /// See [`ViewCounters::bytes_in`].
     pub bytes_in: u64,
     /// See [`ViewCounters::bytes_out`].
@@ -175,6 +179,7 @@ impl AllCounters {
                 total.misses += view.misses.load(Relaxed);
                 total.expired += view.expired.load(Relaxed);
                 total.corrupt += view.corrupt.load(Relaxed);
+                total.unavailable += view.unavailable.load(Relaxed);
                 total.bytes_in += view.bytes_in.load(Relaxed);
                 total.bytes_out += view.bytes_out.load(Relaxed);
                 total.rows_written += view.rows_written.load(Relaxed);

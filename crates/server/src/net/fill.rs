@@ -66,6 +66,7 @@ struct Tally {
     misses: u64,
     expired: u64,
     corrupt: u64,
+    unavailable: u64,
 }
 
 /// Fills answers to one request.
@@ -206,6 +207,10 @@ impl Fill<'_> {
                     return self.version(part, row, &version, builder, tally);
                 }
             }
+            Some(Fetched::Unavailable(_)) => {
+                builder.set_status(part.at, row, RowStatus::Unavailable);
+                tally.unavailable += 1;
+            }
             Some(Fetched::Failed(_)) => {
                 builder.set_status(part.at, row, RowStatus::Error);
                 tally.corrupt += 1;
@@ -254,10 +259,11 @@ impl Tally {
     fn count(&self, view: &PlanView) {
         let counters = &view.counters;
         add(&counters.hits, self.hits);
-        if self.misses + self.expired + self.corrupt > 0 {
+        if self.misses + self.expired + self.corrupt + self.unavailable > 0 {
             add(&counters.misses, self.misses);
             add(&counters.expired, self.expired);
             add(&counters.corrupt, self.corrupt);
+            add(&counters.unavailable, self.unavailable);
         }
     }
 }

@@ -271,6 +271,7 @@ fn on_wire(outcome: Outcome) -> RowOutcome {
             Refusal::UnknownSchema => NotApplied::UnknownSchema,
             Refusal::RowTooLarge => NotApplied::RowTooLarge,
             Refusal::CorruptBase => NotApplied::CorruptBase,
+            Refusal::ArchiveUnavailable => NotApplied::ArchiveUnavailable,
             Refusal::TooManyProducers => NotApplied::TooManyProducers,
             Refusal::Unsupported => NotApplied::Unsupported,
         }),
@@ -295,6 +296,7 @@ mod tests {
             Refusal::Unsupported,
             Refusal::TooManyProducers,
             Refusal::CorruptBase,
+            Refusal::ArchiveUnavailable,
         ];
         for refusal in refusals {
             let outcome = on_wire(Outcome::NotApplied(refusal));

@@ -46,7 +46,7 @@ const BY_TIER: [ByTier; 4] = [
 /// A figure of a shard: name, help, whether it only grows, how to get it.
 type ByShard = (&'static str, &'static str, bool, Pick);
 
-const BY_SHARD: [ByShard; 22] = [
+const BY_SHARD: [ByShard; 27] = [
     ("hot_complete", "1 if the hot table has every newest row", false, |t| {
         u64::from(t.hot.is_complete)
     }),
@@ -83,6 +83,17 @@ const BY_SHARD: [ByShard; 22] = [
     ("warm_block_reads", "Blocks read from tables", true, |t| t.reads.blocks_read),
     ("warm_read_failures", "Look-ups of unreadable or damaged blocks", true, |t| t.reads.failed),
     ("warm_write_lookups", "Look-ups for writes", true, |t| t.reads.for_writes),
+    ("archive_rows_asked", "Newest rows asked of the archive", true, |t| t.reads.archive_asked),
+    ("archive_row_hits", "Newest rows that the archive gave", true, |t| t.reads.archive_hits),
+    ("archive_rows_unavailable", "Newest rows that it did not give in time", true, |t| {
+        t.reads.archive_unavailable
+    }),
+    ("archive_row_failures", "Newest rows damaged or missing in it", true, |t| {
+        t.reads.archive_failed
+    }),
+    ("archive_row_wait_ns", "Time that asks of the archive took", true, |t| {
+        t.reads.archive_wait_ns
+    }),
 ];
 
 /// Every figure of the tiers, by shard and by tier.

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use thermae_client::{Client, Config, Plan, ScanOptions, ViewFeatures, WriteBatch};
-use thermae_formats::NO_TIME;
+use thermae_client::{Client, Config, Plan, ReadOptions, ScanOptions, ViewFeatures, WriteBatch};
+use thermae_formats::wire::CellStatus;
+use thermae_formats::{NO_TIME, Value};
 
 use crate::export::{key, rows, values, view};
 use crate::process::Server;
@@ -13,10 +14,18 @@ use crate::process::Server;
 const LOOKS: usize = 10_000;
 
 fn start(folder: &Path, options: &[&str]) -> (Server, Client, Plan) {
+    start_view(folder, options, false)
+}
+
+fn start_view(folder: &Path, options: &[&str], serve_from_cold: bool) -> (Server, Client, Plan) {
     let server = Server::start_with(&folder.join("data"), options);
     let client = Client::connect(&server.address.parse().unwrap(), Config::default()).unwrap();
     let mut view = view();
     view.tiers.warm_for_us = 1_000_000;
+    if serve_from_cold {
+        // Rows of years ago are in no hot table.
+        (view.tiers.serve_from_cold, view.tiers.hot_for_us) = (true, 1_000_000);
+    }
     client.apply(&json!({ "views": [view] }).to_string()).unwrap();
     let wanted =
         ViewFeatures { project: "test", view: "everything", version: 0, features: Vec::new() };
@@ -93,5 +102,85 @@ fn what_has_left_the_tables_is_exported_as_it_was_written() {
     assert_ne!(refused.status.code(), Some(0));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("without the archive"), "{said}");
+    assert_eq!(server.stop(), 0);
+}
+
+/// Statuses and values of the newest rows of all 40 entities, the values as text.
+fn newest(client: &Client, plan: &Plan) -> Vec<(CellStatus, String)> {
+    let mut keys = plan.keys(0).unwrap();
+    for n in 0..40 {
+        keys.push(&key(n)).unwrap();
+    }
+    let answer = client.read(plan, &[&keys], &ReadOptions::default()).unwrap();
+    let columns = plan.columns(0).len();
+    let cell = |at: usize| {
+        let (row, column) = (at / columns, at % columns);
+        (answer.status(0, row, column), answer.value(0, row, column).unwrap().to_string())
+    };
+    (0..40 * columns).map(cell).collect()
+}
+
+#[test]
+fn newest_rows_of_a_view_that_opts_in_are_read_from_the_archive_and_unavailable_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, archive) = (folder.path().join("t.toml"), folder.path().join("archive"));
+    std::fs::write(&config, "archive_lag_s = 1").unwrap();
+    let config = config.to_str().unwrap();
+    let options = ["--cores", "2", "--archive", archive.to_str().unwrap(), "--config", config];
+    let (server, client, plan) = start_view(folder.path(), &options, true);
+    let handle = client.view("test", "everything").unwrap();
+    let mut batch = WriteBatch::put(&handle);
+    for n in 0..200 {
+        let event_time = 1_500_000_000_000_000 + 86_400_000_000 * i64::from(n / 40);
+        batch.push(&key(n), event_time, NO_TIME, &values(n)).unwrap();
+    }
+    assert!(client.write(&mut batch).unwrap().all_ok());
+    let expected = newest(&client, &plan);
+    let is_given =
+        |cell: &(CellStatus, String)| matches!(cell.0, CellStatus::Present | CellStatus::NullValue);
+    assert!(expected.iter().all(is_given), "{expected:?}");
+    let history = rows(&client, &plan, &ScanOptions::default());
+    // Served all the while: from memory, from tables, and at last from the archive.
+    let mut looks = 0;
+    while server.metric("thermae_archive_row_hits") < 40 {
+        assert_eq!(newest(&client, &plan), expected);
+        looks += 1;
+        assert!(looks < LOOKS, "never left: {:?}", server.run(&["stat", "--json"]));
+    }
+    assert_eq!(newest(&client, &plan), expected);
+    assert_eq!(rows(&client, &plan, &ScanOptions::default()), history);
+    let told = server.run(&["stat", "--tiers"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("rows asked"), "{told}");
+    let told = server.run(&["describe", "everything"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("serve_from_cold"), "{told}");
+    // A partial write is merged onto a row of the archive.
+    let mut partial = WriteBatch::partial(&handle, &["f3"]).unwrap();
+    partial.push(&key(7), 1_600_000_000_000_000, NO_TIME, &[Value::Float32(0.25)]).unwrap();
+    assert!(client.write(&mut partial).unwrap().all_ok());
+    let columns = plan.columns(0).len();
+    let mut merged = expected;
+    merged[7 * columns + 3] = (CellStatus::Present, Value::Float32(0.25).to_string());
+    assert_eq!(newest(&client, &plan), merged);
+    assert_eq!(server.stop(), 0);
+    // Opened again, with another number of shards.
+    let options = ["--cores", "1", "--archive", archive.to_str().unwrap(), "--config", config];
+    let (server, client, plan) = start_view(folder.path(), &options, true);
+    assert_eq!(newest(&client, &plan), merged);
+    assert_eq!(server.stop(), 0);
+    // Without the archive: what is here is served, the rest says why not, and writes go on.
+    let (server, client, plan) = start_view(folder.path(), &["--cores", "1"], true);
+    let found = newest(&client, &plan);
+    let missing = found.iter().filter(|cell| cell.0 == CellStatus::Unavailable).count();
+    assert_eq!(missing, 39 * columns, "{found:?}");
+    let handle = client.view("test", "everything").unwrap();
+    let mut partial = WriteBatch::partial(&handle, &["f3"]).unwrap();
+    partial.push(&key(8), 1_600_000_000_000_000, NO_TIME, &[Value::Float32(0.5)]).unwrap();
+    let refused = format!("{:?}", client.write(&mut partial).unwrap());
+    assert!(refused.contains("ArchiveUnavailable"), "{refused}");
+    let mut whole = WriteBatch::put(&handle);
+    whole.push(&key(9), 1_600_000_000_000_000, NO_TIME, &values(9)).unwrap();
+    assert!(client.write(&mut whole).unwrap().all_ok());
     assert_eq!(server.stop(), 0);
 }

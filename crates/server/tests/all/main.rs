@@ -16,4 +16,5 @@ mod peer;
 mod process;
 mod reads;
 mod scarce;
+mod ties;
 mod writes;

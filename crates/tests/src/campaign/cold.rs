@@ -21,6 +21,9 @@ use crate::model::{Operation, Rng, VIEWS};
 const ENTITIES: u64 = 16;
 /// Lives of the store in one run.
 const ROUNDS: u64 = 4;
+/// Most times that rows are read until the archive gives all of them, and turns between.
+const READS_MAX: usize = 400;
+const REST_TURNS: usize = 200;
 /// Most turns until the archive is attached, or a round of it is over.
 const TURNS_MAX: usize = 50_000;
 
@@ -41,6 +44,18 @@ pub struct ColdReport {
     pub left_in_warm: u64,
     /// Versions that histories showed at the ends of the lives.
     pub shown: u64,
+    /// Times that every newest row was read and compared with the model.
+    pub compared: u64,
+    /// Newest rows that the archive gave, for reads and for writes.
+    pub served_from_cold: u64,
+    /// Newest rows that it did not give when they were asked for, and did later.
+    pub unavailable: u64,
+    /// Times that writes were refused because it did not answer, and were sent again.
+    pub refused: u64,
+    /// Stores whose digests were compared with those of a plain store of the same writes.
+    pub digests: u64,
+    /// Lives of stores.
+    pub lives: u64,
     /// Calls of the object store that failed.
     pub failed_calls: u64,
     /// Lives that ended in a crash in the middle of something.
@@ -57,6 +72,12 @@ impl ColdReport {
         self.merges += other.merges;
         self.left_in_warm += other.left_in_warm;
         self.shown += other.shown;
+        self.compared += other.compared;
+        self.served_from_cold += other.served_from_cold;
+        self.unavailable += other.unavailable;
+        self.refused += other.refused;
+        self.digests += other.digests;
+        self.lives += other.lives;
         self.failed_calls += other.failed_calls;
         self.crashes += other.crashes;
     }
@@ -92,22 +113,68 @@ fn rounds(seed: u64) -> Result<ColdReport, String> {
         world.judge_log(&log_order).map_err(named)?;
         world.archive_every = 1 + rng.below(3);
         world.warm_for_us = [(); VIEWS.len()].map(|()| i64::from(!rng.one_in(3)));
+        for (view, policy) in policies.iter().enumerate() {
+            let may = world.warm_for_us[view] > 0 && policy.history == History::Full;
+            world.serve_from_cold[view] = may && !rng.one_in(4);
+        }
         if world.define()? {
             if rng.one_in(2) {
                 env.crash_after(40 + rng.below(300));
             }
             stir(&mut world, round, &mut rng, &mut report).map_err(named)?;
+            if round == ROUNDS - 1 && !env.is_frozen() {
+                check_digests(&mut world, seed, policies, &mut report).map_err(named)?;
+            }
         }
         let figures = world.archive_figures();
         report.archived += figures.archived_rows;
         report.batches += figures.batches;
         report.merges += figures.merges;
+        report.served_from_cold += world.archive_reads().1;
         report.failed_calls += way.failed.load(Ordering::Relaxed);
+        report.lives += 1;
         report.crashes += u64::from(env.is_frozen());
         (histories, log_order) = world.into_past();
         env = if rng.one_in(2) { env.kill() } else { env.crash() };
     }
     Ok(report)
+}
+
+/// Whether the store's digests are those of a plain store, without an archive, of the same writes: what left for the
+/// archive and came back is not seen in them.
+fn check_digests(
+    world: &mut World,
+    seed: u64,
+    policies: [TierPolicy; VIEWS.len()],
+    report: &mut ColdReport,
+) -> Result<(), String> {
+    if !world.settle()? || world.histories.iter().any(PartitionHistory::has_refused) {
+        return Ok(());
+    }
+    let found = match world.digests() {
+        Err(_) if world.env.is_frozen() => return Ok(()),
+        digests => digests?,
+    };
+    // The same randomness: the same partitions.
+    let none = vec![PartitionHistory::with_policies(policies); usize::from(PARTITIONS)];
+    let tiers = Tiers { flush_bytes: 64 << 10, preload_bytes: 0 };
+    let plain = World::open(SimEnv::new(seed), 1, tiers, none).map_err(|e| e.to_string());
+    let mut plain = plain?;
+    plain.define()?;
+    for history in &world.histories {
+        for writes in history.accepted.chunks(100) {
+            let operations: Vec<_> = writes.iter().map(|write| write.operation.clone()).collect();
+            let sequences: Vec<_> = writes.iter().map(|write| write.producer_sequence).collect();
+            plain.send(&operations, Some(&sequences), Ack::Durable);
+            plain.settle()?;
+        }
+    }
+    let expected = plain.digests()?;
+    if found != expected {
+        return Err(format!("digests {found:?}, of a plain store {expected:?}"));
+    }
+    report.digests += 1;
+    Ok(())
 }
 
 fn policy(rng: &mut Rng) -> TierPolicy {
@@ -130,7 +197,8 @@ fn options(objects: Arc<dyn Objects>, rng: &mut Rng) -> ArchiveOptions {
         ..ArchivePolicy::default()
     };
     let round_us = rng.below(3_000) as i64;
-    ArchiveOptions { policy, round_us, ..ArchiveOptions::new(objects) }
+    let read_deadline_us = [1_500_000, 5_000_000][rng.below(2) as usize];
+    ArchiveOptions { policy, round_us, read_deadline_us, ..ArchiveOptions::new(objects) }
 }
 
 fn stir(
@@ -161,6 +229,9 @@ fn stir(
             }
             report.snapshots += 1;
         }
+        if rng.one_in(4) && !compared(world, report)? {
+            return Ok(());
+        }
         if held.len() > 2 {
             let at = rng.below(held.len() as u64) as usize;
             match held.swap_remove(at).check(rng) {
@@ -178,12 +249,63 @@ fn stir(
             return Ok(());
         }
     }
+    if !compared(world, report)? {
+        return Ok(());
+    }
     let Some(last) = taken(world, rng)? else { return Ok(()) };
     if let Ok(rows) = last.check(rng) {
         report.shown += rows;
         report.left_in_warm += world.superseded_in_warm();
     }
     Ok(())
+}
+
+/// Reads every newest row and compares it with the model, again where the archive did not give one; false when the
+/// machine stopped first.
+fn compared(world: &mut World, report: &mut ColdReport) -> Result<bool, String> {
+    let mut resent = 0;
+    loop {
+        if !world.settle()? {
+            return Ok(false);
+        }
+        if !world.resend_refused() {
+            break;
+        }
+        resent += 1;
+        if resent > READS_MAX {
+            return Err(format!(
+                "writes are refused for ever: {:?} {:?}",
+                world.archive_reads(),
+                world.archive_figures()
+            ));
+        }
+        report.refused += 1;
+        // Until whatever was silent may be asked again.
+        if !rested(world) {
+            return Ok(false);
+        }
+    }
+    for _ in 0..READS_MAX {
+        let unreadable = match world.unreadable_rows() {
+            Err(_) if world.env.is_frozen() => return Ok(false),
+            found => found?,
+        };
+        if unreadable.is_empty() {
+            report.compared += 1;
+            return Ok(true);
+        }
+        report.unavailable += unreadable.len() as u64;
+        // The archive is being found, or fails: both pass.
+        if !rested(world) {
+            return Ok(false);
+        }
+    }
+    Err(format!("rows are never served: {:?}", world.unreadable_rows()?))
+}
+
+/// Some turns; false when the machine stopped.
+fn rested(world: &mut World) -> bool {
+    (0..REST_TURNS).all(|_| world.turn())
 }
 
 /// A snapshot that shows what it must; none when the machine stopped first.

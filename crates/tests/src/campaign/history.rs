@@ -93,6 +93,11 @@ impl PartitionHistory {
         }
     }
 
+    /// Whether a write was refused and not sent again.
+    pub fn has_refused(&self) -> bool {
+        self.accepted.iter().any(|write| write.refused)
+    }
+
     /// The least sequence number that must survive a crash.
     pub fn must_survive(&self) -> u64 {
         self.accepted.iter().rposition(|write| write.acknowledged).map_or(0, |at| at as u64 + 1)

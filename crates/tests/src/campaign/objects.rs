@@ -10,6 +10,9 @@ use thermae_tiering::cold::{Listed, MemoryObjects, ObjectError, Objects, PutNew}
 
 use crate::model::Rng;
 
+/// Calls from one outage to the next.
+const OUTAGE_EVERY: u64 = 150;
+
 /// One life of a machine's way to an object store that outlives it.
 pub struct FailingObjects {
     inner: Arc<MemoryObjects>,
@@ -17,6 +20,9 @@ pub struct FailingObjects {
     rng: Mutex<Rng>,
     /// One call in so many fails; 0: none.
     one_in: u64,
+    /// The first calls of each [`OUTAGE_EVERY`] that fail; 0: none.
+    outage_calls: u64,
+    calls: AtomicU64,
     /// Calls until the machine stops; `u64::MAX`: it does not for their sake.
     calls_left: AtomicU64,
     /// Calls that failed.
@@ -40,8 +46,17 @@ impl FailingObjects {
     pub fn new(inner: Arc<MemoryObjects>, env: SimEnv, rng: &mut Rng) -> Self {
         let one_in = [0, 8, 16, 60][rng.below(4) as usize];
         let calls_left = if rng.one_in(3) { rng.below(120) } else { u64::MAX };
-        let (rng, calls_left) = (Mutex::new(Rng::new(rng.next_u64())), AtomicU64::new(calls_left));
-        Self { inner, env, rng, one_in, calls_left, failed: AtomicU64::new(0) }
+        let outage_calls = if rng.one_in(3) { 10 + rng.below(30) } else { 0 };
+        Self {
+            inner,
+            env,
+            rng: Mutex::new(Rng::new(rng.next_u64())),
+            one_in,
+            outage_calls,
+            calls: AtomicU64::new(rng.below(OUTAGE_EVERY)),
+            calls_left: AtomicU64::new(calls_left),
+            failed: AtomicU64::new(0),
+        }
     }
 
     fn fate(&self) -> Result<Fate, ObjectError> {
@@ -53,6 +68,10 @@ impl FailingObjects {
         }
         if self.env.is_frozen() {
             return Err(ObjectError::Refused("the machine is dead".to_owned()));
+        }
+        if self.calls.fetch_add(1, Ordering::Relaxed) % OUTAGE_EVERY < self.outage_calls {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            return Ok(Fate::FailsBefore);
         }
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
         if self.one_in == 0 || !rng.one_in(self.one_in) {

@@ -7,7 +7,7 @@ use thermae_formats::{Value, encode_key};
 
 use super::run::ENTITIES;
 use super::world::World;
-use crate::model::{VIEWS, entity_key};
+use crate::model::{ModelRow, VIEWS, entity_key};
 
 impl World {
     /// Compares every row of the store, whatever tier it lies in, with the model.
@@ -44,10 +44,16 @@ impl World {
             let want: Vec<_> = (keys.iter().zip(0..))
                 .map(|(key, entity)| model(key).row(view, entity).cloned())
                 .collect();
+            let is_past = |(key, want): (&Key<'_>, &Option<ModelRow>)| {
+                want.as_ref().is_some_and(|want| model(key).may_be_gone(view, want))
+            };
+            let may_be_gone: Vec<bool> = keys.iter().zip(&want).map(is_past).collect();
             let mut result = Ok(());
             let mut check = |at: usize, found: Found<'_, '_>| {
-                if let Found::Failed(why) = found {
+                if let Found::Failed(why) | Found::Unavailable(why) = found {
                     unreadable.push(format!("view {view} entity {at}: unreadable: {why}"));
+                } else if matches!(found, Found::Absent) && may_be_gone[at] {
+                    // Past `keep_for`.
                 } else if let (Ok(()), Err(error)) =
                     (&result, compare(&catalogue, found, want[at].as_ref()))
                 {
@@ -67,7 +73,7 @@ impl World {
 fn compare(
     catalogue: &thermae_engine::Catalogue,
     found: Found<'_, '_>,
-    want: Option<&crate::model::ModelRow>,
+    want: Option<&ModelRow>,
 ) -> Result<(), String> {
     let row = match (found, want) {
         (Found::Absent, None) => return Ok(()),
@@ -76,7 +82,7 @@ fn compare(
             return Err(format!("a row of sequence {} that nobody wrote", row.sequence));
         }
         (Found::Absent, Some(want)) => return Err(format!("missing: {want:?}")),
-        (Found::Failed(why), _) => return Err(why.to_string()),
+        (Found::Failed(why) | Found::Unavailable(why), _) => return Err(why.to_string()),
     };
     let Some(want) = want else { return Ok(()) };
     if row.order() != want.order || row.expire_at != want.expire_at {

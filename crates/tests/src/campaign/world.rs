@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use thermae_engine::archive::Archiver;
+use thermae_engine::archive::{ArchiveReader, Archiver, Step};
 use thermae_engine::background::Background;
 use thermae_engine::cold::{ArchiveFigures, ArchiveOptions};
 use thermae_engine::handle::WriteTicket;
@@ -51,11 +51,14 @@ pub struct World {
     pub(super) handle: Handle<SimEnv>,
     _lock: <SimEnv as Env>::Lock,
     archiver: Option<Archiver<SimEnv>>,
+    archive_reader: Option<ArchiveReader<SimEnv>>,
     /// Turns from one step of the archiver to the next.
     pub archive_every: u64,
     turns: u64,
     /// `warm_for` of each view when it is defined, microseconds.
     pub warm_for_us: [i64; VIEWS.len()],
+    /// Whether each view is served from cold when it is defined.
+    pub serve_from_cold: [bool; VIEWS.len()],
     sent: Vec<Sent>,
     /// One history a partition.
     pub histories: Vec<PartitionHistory>,
@@ -119,7 +122,8 @@ impl World {
             ..Options::default()
         };
         let opened = thermae_engine::open(env.clone(), data, options)?;
-        let Stepped { shards, handle, lock, archiver } = opened.into_shards(|_| NoService)?;
+        let Stepped { shards, handle, lock, archiver, archive_reader } =
+            opened.into_shards(|_| NoService)?;
         let next = histories.iter().flat_map(|h| &h.accepted).map(|w| w.producer_sequence).max();
         Ok(World {
             env,
@@ -127,9 +131,11 @@ impl World {
             handle,
             _lock: lock,
             archiver,
+            archive_reader,
             archive_every: 1,
             turns: 0,
             warm_for_us: [0; VIEWS.len()],
+            serve_from_cold: [false; VIEWS.len()],
             sent: Vec::new(),
             histories,
             log_order: vec![Vec::new(); cores],
@@ -155,6 +161,12 @@ impl World {
         {
             archiver.step();
         }
+        if let Some(reader) = &mut self.archive_reader
+            && self.turns.is_multiple_of(self.archive_every)
+        {
+            // All that is asked: a shard that is idle lets much time pass in a turn.
+            while reader.step() == Step::Worked {}
+        }
         !self.env.is_frozen()
     }
 
@@ -167,6 +179,9 @@ impl World {
         }
         for (view, warm_for_us) in views.iter_mut().zip(self.warm_for_us) {
             view.tiers.warm_for_us = warm_for_us;
+        }
+        for (view, serve_from_cold) in views.iter_mut().zip(self.serve_from_cold) {
+            view.tiers.serve_from_cold = serve_from_cold;
         }
         // Its rows leave the hot table at once, so that they cross all tiers constantly.
         views[1].tiers.hot_for_us = 1;
@@ -215,6 +230,38 @@ impl World {
         if let Ok(ticket) = self.handle.submit(batch) {
             self.sent.push(Sent { ticket: Some(ticket), rows });
         }
+    }
+
+    /// Sends again what was refused for a passing cause, in the order and under the sequences that it had: what a
+    /// producer must do. False when there was nothing.
+    pub fn resend_refused(&mut self) -> bool {
+        let mut again = Vec::new();
+        for (partition, history) in (0..).zip(&mut self.histories) {
+            let refused = history.accepted.iter_mut().zip(1..).filter(|(write, _)| write.refused);
+            for (write, sequence) in refused {
+                write.refused = false;
+                let operation = write.operation.clone();
+                again.push((write.producer_sequence, partition, sequence, operation));
+            }
+        }
+        again.sort_unstable_by_key(|(producer_sequence, ..)| *producer_sequence);
+        let catalogue = self.handle.catalogue();
+        let mut batch = WriteBatch::new(Ack::Durable, PRODUCER);
+        let mut rows = Vec::new();
+        for (producer_sequence, partition, sequence, operation) in &again {
+            let Ok(view) = catalogue.resolve(VIEWS[operation.target().0]) else { continue };
+            let row = encode(&mut batch, &view.latest, operation, *producer_sequence);
+            batch.rows.push(row);
+            rows.push((*partition, Expected::Sequence(*sequence)));
+            // It comes to the log now.
+            let order = &mut self.log_order[self.handle.reads().shard(*partition)];
+            order.retain(|logged| *logged != (*partition, *sequence));
+            order.push((*partition, *sequence));
+        }
+        if let (false, Ok(ticket)) = (rows.is_empty(), self.handle.submit(batch)) {
+            self.sent.push(Sent { ticket: Some(ticket), rows });
+        }
+        !again.is_empty()
     }
 
     /// Checks the answers that have come in. Acknowledgements count as durable only when asked so.
@@ -348,6 +395,16 @@ impl World {
     /// Versions in tables of superseded ones.
     pub fn superseded_in_warm(&self) -> u64 {
         self.handle.stats().shards.iter().map(|shard| shard.tiers.history.rows).sum()
+    }
+
+    /// Newest rows that were asked of the archive, those that it gave, and those that it did not give in time.
+    pub fn archive_reads(&self) -> (u64, u64, u64) {
+        let stats = self.handle.stats();
+        let reads = stats.shards.iter().map(|shard| shard.tiers.reads);
+        reads.fold((0, 0, 0), |sum, reads| {
+            let unavailable = sum.2 + reads.archive_unavailable;
+            (sum.0 + reads.archive_asked, sum.1 + reads.archive_hits, unavailable)
+        })
     }
 
     /// Tables that the store knows to be damaged.

@@ -127,6 +127,11 @@ impl Model {
         self.rows.get(&(view, entity))
     }
 
+    /// Whether a row is past its view's `keep_for`: merges may have removed it, or not.
+    pub fn may_be_gone(&self, view: usize, row: &ModelRow) -> bool {
+        self.is_past(view, row.order.0)
+    }
+
     /// Every version of a view that its history must show, by entity and the newest first.
     pub fn history(&self, view: usize) -> Vec<(u64, &ModelRow)> {
         let mut all: Vec<_> = match self.policies[view].history {

@@ -155,6 +155,7 @@ fn columns(frame: &Frame<'_>, given: &Given) -> Json {
             RowStatus::Present => "PRESENT",
             RowStatus::OutsideMaxAge => "OUTSIDE_MAX_AGE",
             RowStatus::Error => "ERROR",
+            RowStatus::Unavailable => "UNAVAILABLE",
         };
         let mut one = json!({"status": (0..view.rows()).map(status).collect::<Vec<_>>()});
         if reply.flags().event_times {

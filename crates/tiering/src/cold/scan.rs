@@ -84,13 +84,40 @@ impl ColdScan {
         file: Arc<ColdFile>,
         is_wanted: impl Fn(usize) -> bool,
     ) -> Result<Self, ColdError> {
+        let mut scan = Self::before(objects, file, is_wanted);
+        scan.advance()?;
+        Ok(scan)
+    }
+
+    /// At a row before which each has a lesser entity hash than this one, without having read those; each feature
+    /// is read.
+    ///
+    /// # Errors
+    /// The rows there cannot be read.
+    pub fn from_hash(
+        objects: Arc<dyn Objects>,
+        file: Arc<ColdFile>,
+        entity_hash: u64,
+    ) -> Result<Self, ColdError> {
+        let mut scan = Self::before(objects, file, |_| true);
+        scan.next_row = scan.file.first_row_of(entity_hash);
+        scan.advance()?;
+        Ok(scan)
+    }
+
+    /// Before the first row.
+    fn before(
+        objects: Arc<dyn Objects>,
+        file: Arc<ColdFile>,
+        is_wanted: impl Fn(usize) -> bool,
+    ) -> Self {
         let columns = file.columns();
         let first = columns.features_at();
         let all = 0..columns.columns().len();
         let wanted: Vec<bool> = all.map(|at| at < first || is_wanted(at - first)).collect();
         let roots = (0..wanted.len()).filter(|at| wanted[*at]);
         let mask = ProjectionMask::roots(file.footer().parquet_schema(), roots);
-        let mut scan = Self {
+        Self {
             objects,
             file,
             wanted,
@@ -103,9 +130,7 @@ impl ColdScan {
             row: None,
             key: Vec::new(),
             value: Vec::new(),
-        };
-        scan.advance()?;
-        Ok(scan)
+        }
     }
 
     /// Has it fetch about `bytes` at a time at most, but never fewer rows than lie between two fences.

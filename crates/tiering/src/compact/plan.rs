@@ -72,7 +72,7 @@ pub struct TreeState<'a> {
     /// Every row of an earlier event time is past its view's `keep_for`; `None`: some view keeps for
     /// ever.
     pub expired_before: Option<i64>,
-    /// Tables of `history` much of which the archive has and `warm_for` has passed for.
+    /// Tables much of which the archive has and `warm_for` has passed for, and may leave.
     pub departing: &'a [u64],
     /// Bytes that may still be written to the disk.
     pub free_bytes: u64,
@@ -256,14 +256,7 @@ fn rewrite_oldest(state: &TreeState<'_>, policy: &CompactionPolicy) -> Option<Co
 /// A table alone, to be without what was erased. Not merged with its neighbours: what is left of it is not
 /// needed for that.
 fn rewrite_suspect(state: &TreeState<'_>) -> Option<Compaction> {
-    let is_due = |table: &&TableRef| {
-        state.suspects.contains(&table.file_id) && state.is_free(table) && state.is_sound(table)
-    };
-    let of_latest = state.latest.iter().find(is_due).map(|run| (TableKind::Latest, run));
-    let of_history = || Some((TableKind::History, state.history.iter().find(is_due)?));
-    let (kind, table) = of_latest.or_else(of_history)?;
-    let is_last_run = state.latest.last().is_some_and(|last| last.file_id == table.file_id);
-    Some(Compaction { kind, inputs: vec![*table], is_last_run })
+    rewrite_one_of(state, state.suspects)
 }
 
 /// History tables of one window: of about one size in a base window, any in a wider one, which they
@@ -282,14 +275,22 @@ fn merge_history(state: &TreeState<'_>, policy: &CompactionPolicy) -> Option<Com
     Some(Compaction { kind: TableKind::History, inputs, is_last_run: false })
 }
 
-/// A history table that gives space back when it is rewritten alone. Its number is named once: what it
-/// becomes is another table, which is named again only when much of that may go.
+/// A table that gives space back when it is rewritten alone. Its number is named once: what it becomes is
+/// another table, which is named again only when much of that may go.
 fn rewrite_departing(state: &TreeState<'_>) -> Option<Compaction> {
+    rewrite_one_of(state, state.departing)
+}
+
+/// One of `file_ids`, alone.
+fn rewrite_one_of(state: &TreeState<'_>, file_ids: &[u64]) -> Option<Compaction> {
     let goes = |table: &&TableRef| {
-        state.departing.contains(&table.file_id) && state.is_free(table) && state.is_sound(table)
+        file_ids.contains(&table.file_id) && state.is_free(table) && state.is_sound(table)
     };
-    let table = state.history.iter().find(goes)?;
-    Some(Compaction { kind: TableKind::History, inputs: vec![*table], is_last_run: false })
+    let of_latest = state.latest.iter().find(goes).map(|run| (TableKind::Latest, run));
+    let of_history = || Some((TableKind::History, state.history.iter().find(goes)?));
+    let (kind, table) = of_latest.or_else(of_history)?;
+    let is_last_run = state.latest.last().is_some_and(|last| last.file_id == table.file_id);
+    Some(Compaction { kind, inputs: vec![*table], is_last_run })
 }
 
 #[cfg(test)]

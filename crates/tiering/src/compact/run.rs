@@ -39,6 +39,8 @@ struct Writers<E: Env> {
     /// History, by the part of the inputs' window.
     history: [Option<TableWriter<E>>; MOST_PARTS],
     window: Window,
+    /// The newest versions may be stubs.
+    may_hold_stubs: bool,
 }
 
 impl<E: Env> Merging<E> {
@@ -57,12 +59,14 @@ impl<E: Env> Merging<E> {
             TableKind::History => Together::Versions,
         };
         let window = window_of(&compaction.inputs);
+        let may_hold_stubs = compaction.kind == TableKind::Latest
+            && (departures.leaves_stubs() || tables.iter().any(|table| table.may_hold_stubs()));
         Ok(Self {
             compaction,
             rules,
             departures,
             merge: Some(Merge::new(sources, together)),
-            writers: Writers { latest: None, history: Default::default(), window },
+            writers: Writers { latest: None, history: Default::default(), window, may_hold_stubs },
             outputs: Outputs::default(),
             made: Vec::new(),
             erased_rows: 0,
@@ -106,7 +110,13 @@ impl<E: Env> Merging<E> {
             let superseded = match self.compaction.kind {
                 TableKind::Latest => {
                     if fate(&newest, true) == Fate::Keep {
-                        put(self.writers.latest(files, &mut made)?, &newest)?;
+                        let writer = self.writers.latest(files, &mut made)?;
+                        if !newest.2.is_stub() && self.departures.may_leave(&newest, true) {
+                            let value = newest.2.stub_value();
+                            writer.add(newest.0, newest.1, &newest.2.stub(&value))?;
+                        } else {
+                            put(writer, &newest)?;
+                        }
                     }
                     // A row that was reset may have made room for one of an earlier event time.
                     older.sort_by_key(|entry| Reverse(entry.2.order()));
@@ -115,7 +125,10 @@ impl<E: Env> Merging<E> {
                 TableKind::History => std::slice::from_ref(&newest),
             };
             let stays = |entry: &&Entry<'_>| {
-                fate(entry, false) == Fate::ToHistory && !self.departures.may_leave(entry)
+                // What a stub stands for is in the archive already.
+                fate(entry, false) == Fate::ToHistory
+                    && !entry.2.is_stub()
+                    && !self.departures.may_leave(entry, false)
             };
             for entry in superseded.iter().filter(stays) {
                 put(self.writers.history(entry.2.event_time, files, &mut made)?, entry)?;
@@ -149,7 +162,7 @@ impl<E: Env> Writers<E> {
         files: &WarmFiles<E>,
         made: &mut Made<'_, C>,
     ) -> Result<&mut TableWriter<E>, WarmError> {
-        begun(&mut self.latest, TableKind::Latest, files, made)
+        begun(&mut self.latest, TableKind::Latest, self.may_hold_stubs, files, made)
     }
 
     fn history<C: Commit>(
@@ -159,7 +172,7 @@ impl<E: Env> Writers<E> {
         made: &mut Made<'_, C>,
     ) -> Result<&mut TableWriter<E>, WarmError> {
         let part = self.window.part_of(event_time);
-        begun(&mut self.history[part], TableKind::History, files, made)
+        begun(&mut self.history[part], TableKind::History, false, files, made)
     }
 }
 
@@ -167,12 +180,13 @@ impl<E: Env> Writers<E> {
 fn begun<'a, E: Env, C: Commit>(
     place: &'a mut Option<TableWriter<E>>,
     kind: TableKind,
+    may_hold_stubs: bool,
     files: &WarmFiles<E>,
     made: &mut Made<'_, C>,
 ) -> Result<&'a mut TableWriter<E>, WarmError> {
     match place {
         Some(writer) => Ok(writer),
-        None => Ok(place.insert(made.table(files, kind)?)),
+        None => Ok(place.insert(made.table(files, kind, may_hold_stubs)?)),
     }
 }
 

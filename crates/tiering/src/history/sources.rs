@@ -63,9 +63,7 @@ impl<E: Env> Sources<E> {
                 rows.extend(part.tree.history.iter().filter_map(table));
             }
         }
-        if is_full {
-            rows.extend(older.into_iter().map(Rows::Older));
-        }
+        rows.extend(older.into_iter().map(Rows::Older));
         let mut sources = Self { together, rows, heap: Vec::new(), scratch: Scratch::new() };
         for at in 0..sources.rows.len() {
             sources.rows[at].seek(*range.hashes.start(), &[], &mut sources.scratch)?;
@@ -89,6 +87,12 @@ impl<E: Env> Sources<E> {
     pub fn first(&self) -> Option<(u64, Version<'_>)> {
         let (_, at) = self.heap.first()?;
         self.rows.get(*at)?.peek()
+    }
+
+    /// Whether the first row lies in the tier below.
+    pub fn is_first_older(&self) -> bool {
+        let first = self.heap.first().and_then(|(_, at)| self.rows.get(*at));
+        matches!(first, Some(Rows::Older(_)))
     }
 
     /// Leaves the first row.

@@ -68,7 +68,7 @@ impl World {
     fn run(&mut self, kind: TableKind, rows: &[Row]) -> Run<SimEnv> {
         let (store_id, file_id) = (STORE, self.next_file);
         self.next_file += 1;
-        let spec = TableSpec { store_id, file_id, kind, hash_seed: SEED };
+        let spec = TableSpec { store_id, file_id, kind, hash_seed: SEED, may_hold_stubs: true };
         let mut writer = TableWriter::create(&self.env, &self.dir, spec).unwrap();
         // Rows of other views lie before and behind.
         for view in [ViewId(2), VIEW, ViewId(4)] {
@@ -336,5 +336,114 @@ fn a_row_that_was_reset_does_not_disturb_the_order_of_the_versions() {
         let range = HistoryRange::all(VIEW, 4096);
         let mut found = ViewHistory::open(std::slice::from_ref(&part), &range, retention).unwrap();
         assert_eq!(read_all(&mut found).0, expected, "{history:?}");
+    }
+}
+
+/// Rows of a tier below, in their order.
+struct Below {
+    rows: Vec<(Row, Vec<u8>)>,
+    at: usize,
+}
+
+impl Source for Below {
+    type Error = WarmError;
+
+    fn peek(&self) -> Option<Entry<'_>> {
+        let (row, value) = self.rows.get(self.at)?;
+        Some((VIEW, row.0, version(row, value)))
+    }
+
+    fn advance(&mut self) -> Result<(), WarmError> {
+        self.at += 1;
+        Ok(())
+    }
+}
+
+impl SeekSource for Below {
+    fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), WarmError> {
+        while self
+            .rows
+            .get(self.at)
+            .is_some_and(|(row, _)| (row.0, &row.1[..]) < (entity_hash, key))
+        {
+            self.at += 1;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn in_the_place_of_a_stub_its_row_of_the_tier_below_shows_and_that_it_lacks_one_is_an_error() {
+    let world = World::new(3);
+    let at = |key: u64, event_time| {
+        let key = key.to_le_bytes();
+        (entity_hash(&key, SEED), key, (event_time, NO_TIME, 1))
+    };
+    let mut newest: Vec<Row> = (0..40).map(|key| at(key, 20)).collect();
+    let mut older: Vec<Row> = (0..40).map(|key| at(key, 5)).collect();
+    sort(&mut newest);
+    sort(&mut older);
+    // Every second newest row is a stub.
+    let spec = TableSpec {
+        store_id: STORE,
+        file_id: 99,
+        kind: TableKind::Latest,
+        hash_seed: SEED,
+        may_hold_stubs: true,
+    };
+    let mut writer = TableWriter::create(&world.env, &world.dir, spec).unwrap();
+    for (number, row) in newest.iter().enumerate() {
+        let value = value(row);
+        let whole = version(row, &value);
+        let stub_value = whole.stub_value();
+        let stub = whole.stub(&stub_value);
+        writer.add(VIEW, row.0, if number % 2 == 0 { &stub } else { &whole }).unwrap();
+    }
+    let table_ref = writer.finish().unwrap();
+    let table = Table::open(&world.env, Path::new("/warm"), &STORE, &table_ref).unwrap();
+    let latest = vec![Run { table_ref, table: Arc::new(table) }];
+    let part =
+        ShardPart { memtables: Vec::new(), tree: Arc::new(Tree { latest, history: Vec::new() }) };
+    let below = |rows: &[Row]| {
+        let mut rows = rows.to_vec();
+        sort(&mut rows);
+        let rows = rows.into_iter().map(|row| (row, value(&row))).collect();
+        vec![Box::new(Below { rows, at: 0 }) as OlderRows]
+    };
+    let open = |below, history, keep_for_us, range: &HistoryRange| {
+        let policy = TierPolicy { history, keep_for_us, ..TierPolicy::default() };
+        let watermarks = vec![Some(100); PARTITIONS].into();
+        let retention = Retention { policy, watermarks, erases: Arc::default() };
+        ViewHistory::open_over(std::slice::from_ref(&part), below, range, retention)
+    };
+    let range = HistoryRange::all(VIEW, 4096);
+    let all: Vec<Row> = newest.iter().chain(&older).copied().collect();
+    let mut every = all.clone();
+    sort(&mut every);
+    for (history, expected) in [(History::Full, &every), (History::Latest, &newest)] {
+        let mut found = open(below(&all), history, 0, &range).unwrap();
+        assert_eq!(read_all(&mut found).0, *expected, "{history:?}");
+        // To each key, and to what lies behind it.
+        for row in expected {
+            let mut sought = open(below(&all), history, 0, &range).unwrap();
+            sought.seek(row.0, &row.1).unwrap();
+            let rest: Vec<Row> =
+                expected.iter().filter(|r| (r.0, r.1) >= (row.0, row.1)).copied().collect();
+            assert_eq!(read_all(&mut sought).0, rest, "{history:?}");
+        }
+        // One is missing below.
+        let without: Vec<Row> = all.iter().filter(|row| **row != newest[10]).copied().collect();
+        let lost = open(below(&without), history, 0, &range);
+        let error = lost.and_then(|mut lost| {
+            while lost.peek().is_some() {
+                lost.advance()?;
+            }
+            Ok(())
+        });
+        let error = error.unwrap_err();
+        assert!(error.is_damage() && error.to_string().contains("lacks"), "{history:?}: {error}");
+        // Past `keep_for` both tiers may have ended it, or one of them.
+        let mut past = open(below(&without), history, 50, &range).unwrap();
+        assert_eq!(read_all(&mut past).0, [], "{history:?}");
     }
 }

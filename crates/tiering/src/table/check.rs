@@ -132,6 +132,9 @@ impl<F: File> TableCheck<F> {
             if !self.blocks.table.may_hold(block.view, hash) {
                 return Err("the filter denies a row of the block".to_owned());
             }
+            if version.is_stub() && !self.blocks.table.may_hold_stubs() {
+                return Err("a stub in a table that has none by its header".to_owned());
+            }
             let ordered = self.order.check(block.view, hash, &version);
             ordered.map_err(|what| format!("a row of the block: {what}"))?;
             self.entities += u64::from(!self.order.is_same(block.view, hash));

@@ -100,6 +100,11 @@ impl<F: File> Table<F> {
         &self.about
     }
 
+    /// Whether stubs may be among its rows.
+    pub const fn may_hold_stubs(&self) -> bool {
+        self.id.may_hold_stubs
+    }
+
     /// Its file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -33,6 +33,8 @@ pub struct TableSpec {
     pub kind: TableKind,
     /// Seed of the entity hash that its rows are sorted by.
     pub hash_seed: u64,
+    /// Whether stubs may be among its rows.
+    pub may_hold_stubs: bool,
 }
 
 /// Streams a table into `ID.tbl.tmp`. Dropped before it is finished, it removes that file.
@@ -81,7 +83,7 @@ impl<E: Env> TableWriter<E> {
         spec: TableSpec,
         packing: Packing,
     ) -> Result<Self, WarmError> {
-        let TableSpec { store_id, file_id, kind, hash_seed } = spec;
+        let TableSpec { store_id, file_id, kind, hash_seed, may_hold_stubs } = spec;
         let path = table_path(warm_dir, file_id);
         let temporary = temporary_path(warm_dir, file_id);
         let failed = |what, source| WarmError::io(what, &temporary, 0, source);
@@ -98,7 +100,8 @@ impl<E: Env> TableWriter<E> {
             opened => opened,
         };
         let file = file.map_err(|source| failed("create", source))?;
-        let id = TableId { kind, store_id, file_id, salt: env.random_u64(), hash_seed };
+        let salt = env.random_u64();
+        let id = TableId { kind, store_id, file_id, salt, hash_seed, may_hold_stubs };
         let mut out = AlignedBuf::new();
         out.extend_from_slice(&id.header_page());
         Ok(Self {
@@ -148,6 +151,9 @@ impl<E: Env> TableWriter<E> {
         version: &Version<'_>,
     ) -> Result<(), WarmError> {
         self.order.check(view, entity_hash, version).map_err(|what| self.refused(what))?;
+        if version.is_stub() && !self.id.may_hold_stubs {
+            return Err(self.refused("a stub in a table that is to have none"));
+        }
         let joins = self.id.kind == TableKind::Latest && self.order.is_same(view, entity_hash);
         match self.order.last_view() {
             Some(last) if last != view => self.pack_rest()?,

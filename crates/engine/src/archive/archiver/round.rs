@@ -43,9 +43,8 @@ impl<E: Env> Round<E> {
         self.marks.values().filter_map(|mark| mark.watermark).min()
     }
 
-    /// Numbers of the tables of superseded versions.
-    pub fn history(&self) -> impl Iterator<Item = u64> {
-        let history = |run: &&Run<E>| run.table_ref.kind == TableKind::History;
-        self.tables.values().filter(history).map(|run| run.table_ref.file_id)
+    /// Number and kind of each table.
+    pub fn kinds(&self) -> impl Iterator<Item = (u64, TableKind)> {
+        self.tables.values().map(|run| (run.table_ref.file_id, run.table_ref.kind))
     }
 }

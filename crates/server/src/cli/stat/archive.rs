@@ -17,6 +17,7 @@ pub(super) struct Archive {
     failures: u64,
     lag_us: i64,
     waiting_bytes: u64,
+    open_file_bytes: u64,
     /// Why it does not get on.
     pub trouble: Option<String>,
 }
@@ -40,10 +41,11 @@ pub(super) fn fact(archive: Option<&Archive>) -> String {
         some => format!("{} wait for it, since {} s", bytes(some), archive.lag_us / 1_000_000),
     };
     format!(
-        "archive: {} files in {} tables; {waits}; {} failures",
+        "archive: {} files in {} tables; {waits}; {} failures; {} of open files in memory",
         thousands(archive.files),
         thousands(archive.tables),
-        thousands(archive.failures)
+        thousands(archive.failures),
+        bytes(archive.open_file_bytes),
     )
 }
 

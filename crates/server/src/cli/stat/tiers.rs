@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Figures, Served, archive};
-use crate::table::{Table, bytes, thousands};
+use crate::table::{Table, bytes, nanoseconds, thousands};
 
 /// What is shown of the tiers of one shard, or of all of them together.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -77,6 +77,11 @@ struct Reads {
     failed: u64,
     blocks_read: u64,
     for_writes: u64,
+    archive_asked: u64,
+    archive_hits: u64,
+    archive_unavailable: u64,
+    archive_failed: u64,
+    archive_wait_ns: u64,
 }
 
 /// The figures as text; ages are told as of `now_us`.
@@ -138,8 +143,8 @@ fn table(figures: &Figures, all: &Tiers, now_us: i64) -> Table {
     let moved = format!("{} tables dropped", thousands(movement.dropped_tables));
     tier("history", history.rows, history.bytes, "-".to_owned(), history.age(now_us), moved);
     if let Some(archive) = &figures.engine.archive {
-        let (none, moved) = ("-".to_owned(), archive.movement());
-        tier("cold", archive.rows, archive.bytes, none.clone(), none, moved);
+        let rate = percent(reads.archive_hits, reads.archive_asked);
+        tier("cold", archive.rows, archive.bytes, rate, "-".to_owned(), archive.movement());
     }
     table
 }
@@ -181,6 +186,16 @@ fn facts(all: &Tiers, incomplete: usize, shards: usize) -> Vec<String> {
     ];
     if reads.for_writes > 0 {
         facts.push(format!("writes looked {} rows up first", thousands(reads.for_writes)));
+    }
+    if reads.archive_asked > 0 {
+        facts.push(format!(
+            "archive: {} rows asked, {} given, {} unavailable, {} damaged; {} each on average",
+            thousands(reads.archive_asked),
+            thousands(reads.archive_hits),
+            thousands(reads.archive_unavailable),
+            thousands(reads.archive_failed),
+            nanoseconds(reads.archive_wait_ns / reads.archive_asked),
+        ));
     }
     if movement.failures > 0 {
         let failures = thousands(movement.failures);
@@ -288,6 +303,11 @@ impl Reads {
             failed: self.failed + other.failed,
             blocks_read: self.blocks_read + other.blocks_read,
             for_writes: self.for_writes + other.for_writes,
+            archive_asked: self.archive_asked + other.archive_asked,
+            archive_hits: self.archive_hits + other.archive_hits,
+            archive_unavailable: self.archive_unavailable + other.archive_unavailable,
+            archive_failed: self.archive_failed + other.archive_failed,
+            archive_wait_ns: self.archive_wait_ns + other.archive_wait_ns,
         }
     }
 }
@@ -321,7 +341,8 @@ mod tests {
         "movement":{"flushes":1200,"flushed_bytes":25769803776,"merges":1,"compacted_bytes":5368709120,
             "dropped_tables":0,"failures":2,"promotions":55,"demotions":70,"new_figure":1},
         "reads":{"asked":200,"memory_hits":50,"warm_hits":90,"misses_filtered":58,"misses_read":1,"failed":1,
-            "blocks_read":93,"for_writes":4},
+            "blocks_read":93,"for_writes":4,"archive_asked":1500,"archive_hits":1498,"archive_unavailable":2,
+            "archive_wait_ns":6000000000},
         "memory":{"queue_bytes":1048576,"queue_max_bytes":4194304,"index_max_bytes":5242880,
             "index_excess_bytes":2097152},
         "write_amplification":1.2,"space_amplification":1.5,
@@ -351,6 +372,7 @@ mod tests {
             "written 1.2 x what was flushed; latest takes 1.5 x its oldest table (worst shard)",
             "below hot: 200 keys asked, 93 blocks read; misses: 58 by filters, 1 after a read",
             "writes looked 4 rows up first",
+            "archive: 1,500 rows asked, 1,498 given, 2 unavailable, 0 damaged; 4.0 ms each on average",
             "2 pieces of background work failed and were tried again",
             "shard 1: compaction is paused: rewriting 5 bytes",
             "1 look-ups met a block that cannot be read or is damaged",

@@ -289,6 +289,10 @@ fn a_table_that_departs_is_rewritten_alone_when_nothing_else_is_wanted() {
     assert_eq!(departing(&[], &[], &[]), [0; 0]);
     assert_eq!(departing(&[2, 9], &[], &[]), [2]);
     assert_eq!(departing(&[2], &[2], &[]), [0; 0], "damaged");
+    let newest = [table(7, TableKind::Latest, 100, (0, 1))];
+    let state = TreeState { latest: &newest, departing: &[7, 2], ..world.state() };
+    let alone = Compaction { kind: TableKind::Latest, inputs: newest.to_vec(), is_last_run: true };
+    assert_eq!(plan(&state, &policy), Plan::Merge(alone));
     assert_eq!(departing(&[2], &[], &[2]), [0; 0], "at work");
 }
 

@@ -23,8 +23,14 @@ fn every_part_admits_its_rows_and_few_others() {
     let (parts, entities) = builder.finish();
     assert_eq!((parts.len(), entities), (8, 5_000));
     let (pages, bytes) = encode_filter(&parts);
-    let id =
-        TableId { kind: TableKind::Latest, store_id: STORE, file_id: 1, salt: 2, hash_seed: SEED };
+    let id = TableId {
+        kind: TableKind::Latest,
+        store_id: STORE,
+        file_id: 1,
+        salt: 2,
+        hash_seed: SEED,
+        may_hold_stubs: false,
+    };
     let filter = Section { offset_bytes: 12_288, bytes, checksum: id.checksum(&pages, 12_288) };
     let footer = TableFooter {
         id,

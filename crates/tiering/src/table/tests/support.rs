@@ -104,7 +104,7 @@ pub(super) fn sort(rows: &mut [OwnedRow]) {
 }
 
 pub(super) const fn spec(kind: TableKind, file_id: u64) -> TableSpec {
-    TableSpec { store_id: STORE, file_id, kind, hash_seed: SEED }
+    TableSpec { store_id: STORE, file_id, kind, hash_seed: SEED, may_hold_stubs: false }
 }
 
 pub(super) fn build<E: Env>(env: &E, dir: &Path, kind: TableKind, rows: &[OwnedRow]) -> TableRef {
