@@ -75,7 +75,7 @@ impl<E: Env> Owner<E> {
         let mut next = Catalogue::clone(catalogue);
         let (mut first, mut last) = (None, 0);
         for entry in &entries {
-            next = next.with_entry(entry)?;
+            next.add(entry)?;
             let payload = entry.to_json().map_err(|e| Error::Invalid(e.to_string()))?;
             match self.log.append(&catalogue_record(entry, next.generation(), &payload)) {
                 Ok(batch) => (first, last) = (first.or(Some(batch)), batch),

@@ -30,7 +30,7 @@ const DOORS: &[&str] = &[
     "crates/env/",
     "crates/client/",
     "crates/server/src/cli/",
-    "crates/server/src/definitions/",
+    "crates/features/src/definitions/",
     "crates/server/src/serve/",
     "crates/server/src/http/",
     "crates/server/src/ingest/",
