@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thermae_engine::{Cx, Schema, View};
 use thermae_env::{Env, Ring};
+use thermae_formats::FeatureView;
 use thermae_formats::wire::{
     ErrorCode, Frame, HelloReply, HelloRequest, Kind, MapReply, MapRequest, MapShard,
     PrepareRequest, VERSION_MAX, VERSION_MIN, ViewFeatures, decode_json, encode_json, encode_pong,
@@ -17,7 +18,7 @@ use super::failure::Failure;
 use super::histogram::Snapshot;
 use super::plans::{Plans, find};
 use super::registry;
-use super::registry_desk::RegistryRequest;
+use super::registry_desk::{RegistryRequest, Serving};
 
 /// Name and version of this program, as HELLO states them.
 pub const SERVER_NAME: &str = concat!("thermae/", env!("CARGO_PKG_VERSION"));
@@ -131,7 +132,7 @@ pub fn describe<E: Env>(
     };
     let mut described = Vec::with_capacity(chosen.len());
     for view in chosen {
-        described.push(view_json(view).map_err(internal)?);
+        described.push(view_json(view, core.shared.serving()?).map_err(internal)?);
     }
     let generation = cx.catalogue.generation();
     let answer = json!({ "generation": generation, "views": described });
@@ -139,13 +140,15 @@ pub fn describe<E: Env>(
 }
 
 /// A view as DESCRIBE tells it; its schemas only where there are several.
-fn view_json(view: &View) -> serde_json::Result<Value> {
+fn view_json(view: &View, serving: &dyn Serving) -> serde_json::Result<Value> {
     let schema = |schema: &Schema| -> serde_json::Result<Value> {
         let definition = serde_json::to_value(&schema.definition)?;
         Ok(json!({ "schema_id": schema.id.0, "definition": definition }))
     };
     let mut described = schema(&view.latest)?;
     described["view_id"] = view.id.0.into();
+    let FeatureView { project, name, version, .. } = &view.latest.definition;
+    described["serving"] = (serving.serving(project, name) == Some(*version)).into();
     if view.schemas.len() > 1 {
         let all = view.schemas.iter().map(|one| schema(one));
         described["schemas"] = all.collect::<serde_json::Result<Vec<_>>>()?.into();

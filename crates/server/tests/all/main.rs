@@ -15,5 +15,6 @@ mod life;
 mod peer;
 mod process;
 mod reads;
+mod registry;
 mod scarce;
 mod writes;
