@@ -10,9 +10,11 @@ pub mod error;
 pub mod lineage;
 pub mod model;
 pub mod registry;
+pub mod state;
 pub mod store;
 
 pub use definitions::{DefinitionError, Definitions};
 pub use error::{Error, Refusal};
-pub use registry::{Change, ChangeAction, Plan, Registry, State};
+pub use registry::{Change, ChangeAction, Plan, Registry};
+pub use state::State;
 pub use store::FeatureStore;

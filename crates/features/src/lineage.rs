@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::model::{Body, Kind, Lifecycle, Name, ObjectId, Pick};
-use crate::registry::State;
+use crate::state::State;
 
 /// A place that data pass through.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

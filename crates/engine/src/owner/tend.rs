@@ -146,8 +146,11 @@ impl<E: Env> Owner<E> {
 
     /// The first log batch with a record that waits to be applied.
     pub(super) fn first_unapplied_batch(&self) -> Option<u64> {
-        let waiting =
-            [self.pending.first_batch(), self.applies.front().map(|apply| apply.first_batch)];
+        let waiting = [
+            self.pending.first_batch(),
+            self.applies.front().map(|apply| apply.first_batch),
+            self.logging.as_ref().and_then(Logging::first_batch),
+        ];
         waiting.into_iter().flatten().min()
     }
 

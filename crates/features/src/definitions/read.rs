@@ -170,7 +170,7 @@ impl Reader<'_> {
         let (name, version) = self.name(key, version)?;
         let id = ObjectId::new(kind, self.parsed.project.get_ref(), name, version);
         let object = Object { id, about, body };
-        object.validate().map_err(|e| self.wrong(key.span(), e.to_string()))?;
+        object.validate().map_err(|e| self.wrong(key.span(), format!("{}: {e}", object.id)))?;
         Ok(object)
     }
 

@@ -2,7 +2,7 @@
 use thermae_formats::{FeatureView, History, Value};
 
 use super::read;
-use crate::model::SourceHint;
+use crate::model::{Lifecycle, Object, SourceHint};
 
 const GOOD: &str = r#"format = 1
 project = "p"
@@ -97,4 +97,98 @@ fn a_file_without_views_or_without_features_defines_nothing() {
     let text = "format = 1\nproject = \"p\"\n[views.v]\nttl = \"0\"\nfeatures = []\n";
     let error = read("f.toml", text).unwrap_err().to_string();
     assert!(error.contains("line 3") && error.contains("features"), "{error}");
+}
+
+const WHOLE: &str = r#"format = 1
+project = "p"
+owner = "ann"
+domain = "web"
+
+[entities.user]
+join_keys = [{ name = "uid", type = "int64" }]
+
+[sources.log]
+file = "log.parquet"
+event_time = "at"
+upstream = ["kafka:clicks"]
+
+[views."clicks@2"]
+entities = ["user"]
+ttl = "1d"
+source = "log"
+lifecycle = "staged"
+team = "core"
+features = [{ name = "n", type = "int64" }]
+
+[on_demand.rate]
+inputs = ["clicks@2:n"]
+features = [{ name = "r", type = "float64", expression = "n / 2" }]
+
+[services.rank]
+version = 3
+features = ["clicks@2:n", { view = "rate", as = "other", rename = { r = "s" } }]
+
+[models.ranker]
+services = ["rank@3"]
+"#;
+
+#[test]
+fn a_file_declares_objects_of_every_kind() {
+    let defined = read("f.toml", WHOLE).unwrap();
+    let ids: Vec<String> = defined.objects.iter().map(|object| object.id.to_string()).collect();
+    assert_eq!(
+        ids,
+        [
+            "entity p/user",
+            "source p/log",
+            "feature view p/clicks@2",
+            "on-demand view p/rate@1",
+            "feature service p/rank@3",
+            "model p/ranker@1"
+        ]
+    );
+    let about = &defined.objects[2].about;
+    let told = (about.owner.as_str(), about.domain.as_str(), about.team.as_str());
+    assert_eq!((told, about.lifecycle), (("ann", "web", "core"), Lifecycle::Staged));
+    // What `ingest` is told of a source by name is what it says.
+    let view = defined.views().next().unwrap();
+    assert_eq!(SourceHint::from_source(&view.source).event_time.as_deref(), Some("at"));
+    assert_eq!(defined.objects[2].source().map(String::as_str), Some("log"));
+    for object in &defined.objects {
+        let json = serde_json::to_string(object).unwrap();
+        assert_eq!(&serde_json::from_str::<Object>(&json).unwrap(), object, "{json}");
+    }
+}
+
+#[test]
+fn errors_of_every_kind_name_their_line() {
+    for (from, to, words) in [
+        ("\"staged\"", "\"stagged\"", ["line 18", "stagged", "deprecated"]),
+        (
+            "source = \"log\"",
+            "source = \"lag\"",
+            ["line 14", "\"lag\" is not declared", "[sources.lag]"],
+        ),
+        ("clicks@2\"]", "clicks@two\"]", ["line 14", "clicks@two", "NAME@VERSION"]),
+        ("ttl = \"1d\"", "ttl = \"1d\"\nversion = 3", ["line 14", "clicks@2", "NAME@VERSION"]),
+        ("[\"clicks@2:n\"]", "[\"clicks@0:n\"]", ["line 23", "clicks@0", "number from 1"]),
+        ("expression = ", "expresion = ", ["line 24", "expresion", "expression"]),
+        ("expression = \"n / 2\"", "expression = \" \"", ["line 22", "\"r\"", "expression"]),
+        ("as = \"other\"", "alias = \"other\"", ["line 28", "alias", "rename"]),
+        ("\"clicks@2:n\", {", "\"clicks@2:n,n\", {", ["line 28", "clicks@2", "twice"]),
+        ("version = 3", "version = 0", ["line 26", "version is 0", "begin at 1"]),
+        ("services = [\"rank@3\"]", "", ["line 30", "reads nothing", "services"]),
+        ("upstream = [", "at = \"x\"\nupstream = [", ["line 9", "at:", "x"]),
+        (
+            "int64\" }]\n\n[sources",
+            "int64\" }, { name = \"uid\", type = \"bytes\" }]\n\n[sources",
+            ["line 6", "uid", "twice"],
+        ),
+    ] {
+        assert!(WHOLE.contains(from), "{from:?}");
+        let error = read("f.toml", &WHOLE.replacen(from, to, 1)).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{from:?} -> {to:?}: {word:?} is not in: {error}");
+        }
+    }
 }

@@ -54,9 +54,7 @@ impl Reader<'_> {
             )
         };
         let object = Object::of_view(defined, source, about);
-        object
-            .validate()
-            .map_err(|e| self.wrong(place(key, view, &e.to_string()), e.to_string()))?;
+        object.validate().map_err(|e| self.wrong(place(key, view, &e), e))?;
         Ok(object)
     }
 

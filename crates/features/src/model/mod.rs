@@ -12,8 +12,6 @@ use serde::{Deserialize, Serialize};
 use thermae_formats::schema::check_name;
 use thermae_formats::{FeatureView, JoinKey};
 
-use crate::error::Error;
-
 pub use id::{Kind, Name, ObjectId};
 pub use on_demand::{OnDemandFeature, OnDemandView, RequestField};
 pub use pick::{Pick, PickTextError};
@@ -200,11 +198,7 @@ impl Object {
     ///
     /// # Errors
     /// What is wrong, and where.
-    pub fn validate(&self) -> Result<(), Error> {
-        self.check().map_err(|what| Error::Invalid(format!("{}: {what}", self.id)))
-    }
-
-    fn check(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), String> {
         let bad = |e: thermae_formats::SchemaError| e.to_string();
         check_name("project", &self.id.project).map_err(bad)?;
         check_name(self.id.kind.words(), &self.id.name).map_err(bad)?;

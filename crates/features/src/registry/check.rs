@@ -2,9 +2,9 @@
 
 use thermae_formats::JoinKey;
 
-use super::State;
 use crate::error::Refusal;
 use crate::model::{Body, Kind, Lifecycle, Name, Object, ObjectId, Pick};
+use crate::state::State;
 
 /// Everything that does not fit; of what is retired nothing is asked.
 pub(super) fn check(state: &State) -> Vec<Refusal> {

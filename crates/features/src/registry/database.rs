@@ -10,12 +10,11 @@ use std::sync::Arc;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use thermae_env::{Env, File, OpenHow};
 
-use super::State;
 use super::door::Door;
 use super::records::{FORMAT, Intent, LogEntry, decode, encode, object_key};
-use super::state::Switch;
 use crate::error::Error;
 use crate::model::Object;
+use crate::state::{State, Switch};
 
 /// The file, in the data directory.
 pub const FILE: &str = "registry.redb";

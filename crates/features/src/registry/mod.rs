@@ -17,7 +17,6 @@ mod database;
 mod door;
 mod plan;
 mod records;
-mod state;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -25,5 +24,4 @@ mod writer;
 pub use database::FILE;
 pub use plan::{Change, ChangeAction, MAX_OBJECTS, Plan};
 pub use records::LogEntry;
-pub use state::{Found, State, Switch};
 pub use writer::{Applied, ApplyOptions, Published, Registry, ViewStore};

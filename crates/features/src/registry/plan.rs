@@ -7,13 +7,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use thermae_formats::FeatureView;
 
-use super::State;
 use super::check::check;
 use super::compat::{self, Difference};
 use crate::definitions::Definitions;
 use crate::error::{Error, Refusal};
 use crate::lineage::{Lineage, Node};
 use crate::model::{Kind, Object, ObjectId};
+use crate::state::State;
 
 /// Most objects of a registry.
 pub const MAX_OBJECTS: usize = 100_000;
@@ -123,7 +123,7 @@ pub fn plan(state: &State, definitions: &Definitions) -> Result<Plan, Error> {
     let mut seen = BTreeSet::new();
     for object in &definitions.objects {
         if let Err(error) = object.validate() {
-            refusals.push(Refusal::wrong(&object.id, error.to_string()));
+            refusals.push(Refusal::wrong(&object.id, error));
             continue;
         }
         if !seen.insert(&object.id) {

@@ -3,10 +3,11 @@
 
 use thermae_formats::{Scalar, ValueType};
 
+use super::Plan;
 use super::plan::{ChangeAction, plan};
-use super::{Plan, State};
 use crate::definitions::read;
 use crate::error::{Error, Refusal};
+use crate::state::State;
 
 const BASE: &str = r#"format = 1
 project = "p"

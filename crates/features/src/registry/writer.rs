@@ -8,15 +8,14 @@ use thermae_engine::{Catalogue, Handle};
 use thermae_env::Env;
 use thermae_formats::FeatureView;
 
-use super::State;
 use super::check::check;
 use super::database::{Database, Held, LOG_ENTRIES_MAX, Write};
 use super::plan::{Change, ChangeAction, Plan, plan};
 use super::records::{Intent, LogEntry};
-use super::state::Switch;
 use crate::definitions::Definitions;
 use crate::error::{Error, Refusal};
 use crate::model::{About, Kind, Lifecycle, Name, Object, ObjectId};
+use crate::state::{State, Switch};
 
 /// Views that the engine is given at a time: so many fit into its open log batch whatever their size is.
 const VIEWS_AT_A_TIME: usize = 16;
@@ -74,6 +73,8 @@ pub struct Applied {
 struct Writer<E: Env> {
     database: Database<E>,
     held: Held,
+    /// Generation of the catalogue that the registry was held against last.
+    reconciled: Option<u64>,
 }
 
 /// A registry that is open.
@@ -94,7 +95,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
     pub fn open(env: E, dir: &Path, views: V) -> Result<Self, Error> {
         let (database, held) = Database::open(env.clone(), dir)?;
         let published = Published { state: held.state.clone(), catalogue: views.catalogue() };
-        let writer = Mutex::new(Writer { database, held });
+        let writer = Mutex::new(Writer { database, held, reconciled: None });
         let registry = Registry { env, views, writer, published: ArcSwap::from_pointee(published) };
         let mut writer = registry.lock();
         registry.settle(&mut writer)?;
@@ -153,7 +154,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
             self.finish(&mut writer, intent)?;
         } else {
             let write = Write { intent: Some(Some(&intent)), ..Write::default() };
-            let Writer { database, held } = &mut *writer;
+            let Writer { database, held, .. } = &mut *writer;
             database.write(held, &write).map_err(in_doubt)?;
             held.intent = Some(intent);
             self.settle(&mut writer)?;
@@ -232,7 +233,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
             switches: vec![(&key, &switch)],
             ..Write::default()
         };
-        let Writer { database, held } = &mut *writer;
+        let Writer { database, held, .. } = &mut *writer;
         database.write(held, &write).map_err(in_doubt)?;
         held.note(next, entry);
         self.publish(&writer);
@@ -258,7 +259,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
     pub fn set_watermark(&self, key: &str, at: u64) -> Result<(), Error> {
         let mut writer = self.lock();
         let write = Write { watermarks: vec![(key, at)], ..Write::default() };
-        let Writer { database, held } = &mut *writer;
+        let Writer { database, held, .. } = &mut *writer;
         database.write(held, &write)?;
         held.watermarks.insert(key.to_owned(), at);
         Ok(())
@@ -287,7 +288,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
                 | thermae_engine::Error::Incompatible { .. }),
             ) => {
                 let write = Write { intent: Some(None), ..Write::default() };
-                let Writer { database, held } = writer;
+                let Writer { database, held, .. } = writer;
                 database.write(held, &write)?;
                 held.intent = None;
                 Err(error.into())
@@ -302,7 +303,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
 
     /// Writes what the engine has, or what it need not have, and publishes it.
     fn finish(&self, writer: &mut Writer<E>, intent: Intent) -> Result<(), Error> {
-        let Writer { database, held } = &mut *writer;
+        let Writer { database, held, .. } = &mut *writer;
         let write = Write {
             version: Some((intent.version, &intent.entry)),
             objects: intent.objects.iter().collect(),
@@ -324,8 +325,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
     /// were defined beside the registry, or one of the two came from a backup.
     fn reconcile(&self, writer: &mut Writer<E>) -> Result<(), Error> {
         let catalogue = self.views.catalogue();
-        let is_known = self.published.load().catalogue.generation() == catalogue.generation();
-        if is_known && writer.held.state.version > 0 {
+        if writer.reconciled == Some(catalogue.generation()) {
             return Ok(());
         }
         let state = &writer.held.state;
@@ -345,8 +345,10 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
                 continue;
             }
             let about = known.map_or_else(About::default, |object| object.about.clone());
-            objects.push(Object::of_view(defined.clone(), None, about));
+            let source = known.and_then(|object| object.source().cloned());
+            objects.push(Object::of_view(defined.clone(), source, about));
         }
+        writer.reconciled = Some(catalogue.generation());
         if objects.is_empty() {
             return Ok(());
         }

@@ -9,8 +9,8 @@ use thermae_engine::{Catalogue, Handle, NoService, Options, Shard, background::B
 use thermae_env::{Env, SimEnv, SimOp};
 use thermae_features::definitions::read;
 use thermae_features::model::{Name, Object};
-use thermae_features::registry::{ApplyOptions, Registry, State, ViewStore};
-use thermae_features::{Definitions, Error};
+use thermae_features::registry::{ApplyOptions, Registry, ViewStore};
+use thermae_features::{Definitions, Error, State};
 use thermae_formats::FeatureView;
 
 const DIR: &str = "/data";

@@ -25,11 +25,12 @@ use crate::net::scan_pages::ScanPages;
 /// A server that serves. Dropping it stops it; [`Running::stop`] also says how that went.
 pub struct Running {
     backups: Backups,
+    // Before the engine: what it is at needs that.
+    registry: RegistryHelper<RealEnv>,
     // Before those below: their threads end when the connections are gone.
     engine: Engine<RealEnv>,
     pages: ScanPages,
     histories: HistoryReads,
-    registry: RegistryHelper<RealEnv>,
     http: Option<HttpServer>,
     health: Arc<Health>,
     tcp: Option<SocketAddr>,
@@ -234,11 +235,11 @@ impl Running {
             data: "while stopping".to_owned(),
             source: Box::new(error),
         };
+        drop(self.registry);
         let stopped = self.engine.stop().map_err(system);
         drop(self.pages);
         drop(self.backups);
         drop(self.histories);
-        drop(self.registry);
         let reads = handle.reads();
         let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
         let requests = self.shared.counters.sum(|shard| &shard.requests);

@@ -22,9 +22,9 @@ pub struct Switch {
 /// Everything that a registry holds, at one version.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    pub(super) version: u64,
-    pub(super) objects: BTreeMap<ObjectId, Arc<Object>>,
-    pub(super) switches: BTreeMap<(String, String), Switch>,
+    pub(crate) version: u64,
+    pub(crate) objects: BTreeMap<ObjectId, Arc<Object>>,
+    pub(crate) switches: BTreeMap<(String, String), Switch>,
 }
 
 /// Features of a view that a reader reads, found.
