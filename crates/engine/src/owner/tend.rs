@@ -14,6 +14,7 @@ use crate::cut::FROZEN_MAX;
 use crate::flush;
 
 use super::Owner;
+use super::define::Logging;
 
 /// Runs of tables beyond those that merges at work may hold, at which writers are slowed, and at which
 /// they are refused. The worker's own shares keep it from coming to that.

@@ -17,9 +17,6 @@ use crate::error::{Error, Refusal};
 use crate::model::{About, Kind, Lifecycle, Name, Object, ObjectId};
 use crate::state::{State, Switch};
 
-/// Views that the engine is given at a time: so many fit into its open log batch whatever their size is.
-const VIEWS_AT_A_TIME: usize = 16;
-
 /// Where feature views are defined: an engine.
 pub trait ViewStore {
     /// What is defined now.
@@ -280,7 +277,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
         let Some(intent) = writer.held.intent.clone() else { return Ok(()) };
         let views: Vec<FeatureView> =
             intent.objects.iter().filter_map(|object| object.as_view().cloned()).collect();
-        match self.define(&views) {
+        match self.views.define(&views) {
             Ok(()) => self.finish(writer, intent),
             // Not by anything that is in the registry: somebody defined a view beside it meanwhile.
             Err(
@@ -295,10 +292,6 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
             }
             Err(error) => Err(in_doubt(error)),
         }
-    }
-
-    fn define(&self, views: &[FeatureView]) -> Result<(), thermae_engine::Error> {
-        views.chunks(VIEWS_AT_A_TIME).try_for_each(|views| self.views.define(views))
     }
 
     /// Writes what the engine has, or what it need not have, and publishes it.
@@ -334,7 +327,7 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
         };
         let missing: Vec<FeatureView> = state.views().filter(is_missing).cloned().collect();
         if !missing.is_empty() {
-            self.define(&missing)?;
+            self.views.define(&missing)?;
         }
         let mut objects = Vec::new();
         for view in catalogue.views() {
