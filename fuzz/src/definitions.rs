@@ -1,7 +1,8 @@
 //! Definition files: TOML that a user wrote, as `thermae apply` reads it.
 
+use thermae_features::definitions::{DefinitionError, Definitions, read};
+use thermae_features::model::Object;
 use thermae_formats::{FeatureView, RowLayout};
-use thermae_server::definitions::{DefinitionError, Definitions, read};
 
 /// What the file is called in errors.
 const FILE: &str = "features.toml";
@@ -17,9 +18,15 @@ pub fn definitions(data: &[u8]) {
 }
 
 fn accepted(definitions: &Definitions) {
-    assert!(!definitions.views.is_empty(), "a file without views is refused");
-    for view in &definitions.views {
-        assert_eq!(view.project, definitions.project);
+    assert!(!definitions.objects.is_empty(), "a file that defines nothing is refused");
+    for object in &definitions.objects {
+        assert_eq!(object.id.project, definitions.project);
+        object.validate().expect("an accepted object is valid");
+        let json = serde_json::to_string(object).expect("an accepted object can be sent");
+        let read = serde_json::from_str::<Object>(&json).expect("what is sent is read");
+        assert_eq!(&read, object, "the server gets another object");
+    }
+    for view in definitions.views() {
         view.validate().expect("an accepted view is valid");
         RowLayout::new(&view.features).expect("an accepted view has a row layout");
         let json = view.to_json().expect("an accepted view can be sent");
@@ -66,8 +73,12 @@ features = [{ name = "a", type = "bool", default = true }]
 const EVERY_KEY: &str = r#"format = 1
 project = "shop"
 owner = "team"
+domain = "sales"
+team = "ranking"
 [entities.user]
 description = "who buys"
+owner = "people"
+lifecycle = "deprecated"
 join_keys = [{ name = "uid", type = "uuid" }]
 [entities.item]
 join_keys = [{ name = "shelf", type = "int32" }, { name = "item", type = "string" }]
@@ -91,6 +102,36 @@ features = [
   { name = "h", type = "vector<float32, 2>", default = [0.5, -0.0] },
   { name = "i", type = "opaque<map>" },
 ]
+[sources.clicks]
+file = "c.ndjson"
+event_time = "when"
+created_time = "made"
+at = "2013-01-01"
+map = { id = "uid" }
+upstream = ["kafka:clicks"]
+[views."clicks@3"]
+ttl = "0"
+source = "clicks"
+domain = "web"
+team = "tracking"
+lifecycle = "staged"
+features = [{ name = "n", type = "int64" }]
+[on_demand.rates]
+version = 2
+inputs = ["scores:a", { view = "clicks@3", features = ["n"] }]
+request = [{ name = "hour", type = "int64" }]
+features = [{ name = "rate", type = "float64", expression = "a / n", description = "of an hour" }]
+[services.ranking]
+version = 4
+tags = { tier = "gold" }
+features = [
+  "scores:a,b",
+  { view = "shop/scores", features = ["c"], as = "there", join_keys = { uid = "seller" }, rename = { c = "city" } },
+]
+[models.ranker]
+version = 5
+services = ["ranking@4"]
+features = ["clicks@3:n"]
 "#;
 
 #[cfg(test)]

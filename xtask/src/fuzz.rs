@@ -41,7 +41,7 @@ fn run_all(options: &Options) -> anyhow::Result<Vec<String>> {
     Ok(targets)
 }
 
-/// Only one target needs the server in its binary; the others build in a fraction of the time without.
+/// Only one target needs the engine in its binary; the others build in a fraction of the time without.
 fn features_of(target: &str) -> &'static str {
     if target == "definitions" { "libfuzzer,definitions" } else { "libfuzzer" }
 }

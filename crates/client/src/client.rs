@@ -358,12 +358,22 @@ impl Client {
         self.json(Kind::Describe, &serde_json::Value::from(fields).to_string())
     }
 
-    /// Defines views: `{"views": [definition..], "dry_run": false}` (docs/protocol.md).
+    /// Applies definitions, `{"objects": [object..], "views": [definition..], "dry_run": false}`, or switches a view,
+    /// `{"switch": "view@2"}` (docs/protocol.md).
     ///
     /// # Errors
     /// The server's refusal, which names what is incompatible; a lost connection.
     pub fn apply(&self, json: &str) -> Result<String, Error> {
         self.json(Kind::Apply, json)
+    }
+
+    /// Asks the registry: `{"lineage": ""}`, `{"impact": "view:feature"}`, `{"objects": "service"}` or
+    /// `{"log": 10}` (docs/protocol.md); the answer is JSON.
+    ///
+    /// # Errors
+    /// The server's refusal, a lost connection.
+    pub fn registry(&self, json: &str) -> Result<String, Error> {
+        self.json(Kind::Describe, &format!("{{\"registry\":{json}}}"))
     }
 
     /// Figures of engine and server, as JSON.

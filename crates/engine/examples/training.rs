@@ -99,9 +99,10 @@ fn catalogue() -> Result<Catalogue, Box<dyn Error>> {
     let features = (0..FEATURES).map(|at| Feature::new(format!("f{at}"), Scalar::Float32));
     let key = vec![JoinKey::new("id", KeyType::Int64)];
     let view = FeatureView::new("p", "v", key, features.collect());
-    let catalogue = Catalogue::default();
+    let mut catalogue = Catalogue::default();
     let (entries, _) = catalogue.plan(&[view])?;
-    Ok(entries.iter().try_fold(catalogue, |catalogue, entry| catalogue.with_entry(entry))?)
+    entries.iter().try_for_each(|entry| catalogue.add(entry))?;
+    Ok(catalogue)
 }
 
 fn spine(rows: i64) -> Result<MemorySpine, Box<dyn Error>> {

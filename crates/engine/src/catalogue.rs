@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use thermae_formats::catalogue::{CatalogueEntry, SchemaId, ViewId};
 use thermae_formats::row::RowLayout;
+use thermae_formats::schema_change::differences;
 use thermae_formats::{Change, FeatureView, KeyType};
 
 use crate::error::Error;
@@ -124,6 +125,12 @@ impl Catalogue {
         self.view_by_id(*id)
     }
 
+    /// The view of one version of a name.
+    pub fn view_at(&self, project: &str, name: &str, version: u32) -> Option<&Arc<View>> {
+        let id = self.by_name.get(&(project.to_owned(), name.to_owned(), version))?;
+        self.view_by_id(*id)
+    }
+
     /// Resolves `name`, `project/name` or either with `@version`. A bare name must be unique
     /// among projects.
     ///
@@ -143,12 +150,17 @@ impl Catalogue {
             Some((project, name)) => (Some(project), name),
             None => (None, path),
         };
+        if let Some(project) = project {
+            let found = match version {
+                Some(version) => self.view_at(project, name, version),
+                None => self.view(project, name),
+            };
+            return found.ok_or_else(|| self.unknown(text));
+        }
         let mut found: Vec<_> = self
             .by_name
             .iter()
-            .filter(|((p, n, v), _)| {
-                n == name && project.is_none_or(|q| q == p) && version.is_none_or(|w| w == *v)
-            })
+            .filter(|((_, n, v), _)| n == name && version.is_none_or(|w| w == *v))
             .collect();
         if let (Some(((first, ..), _)), Some(((last, ..), _))) = (found.first(), found.last())
             && first != last
@@ -225,7 +237,7 @@ impl Catalogue {
                 action: action.clone(),
             });
             if action != Action::Unchanged {
-                next = next.with_entry(&entry)?;
+                next.add(&entry)?;
                 entries.push(entry);
             }
         }
@@ -254,83 +266,51 @@ impl Catalogue {
             .map_err(|source| Error::Incompatible { view: view.clone(), source })?;
         Ok(match change {
             Change::None => (entry(current.latest.id, current.id), Action::Unchanged),
-            Change::Policy => {
-                (entry(current.latest.id, current.id), Action::Updated(diff(old, definition)))
-            }
+            Change::Policy => (
+                entry(current.latest.id, current.id),
+                Action::Updated(differences(old, definition)),
+            ),
             Change::Compatible => {
-                (entry(fresh()?, current.id), Action::Updated(diff(old, definition)))
+                (entry(fresh()?, current.id), Action::Updated(differences(old, definition)))
             }
         })
     }
 
-    /// The catalogue after one entry, as planned or as read back from the log.
+    /// Adds one entry, as planned or as read back from the log.
     ///
     /// # Errors
-    /// `Invalid` when the entry does not follow from this catalogue.
-    pub fn with_entry(&self, entry: &CatalogueEntry) -> Result<Catalogue, Error> {
+    /// `Invalid` when the entry does not follow from this catalogue; nothing is added then.
+    pub fn add(&mut self, entry: &CatalogueEntry) -> Result<(), Error> {
         let schema = Arc::new(Schema::compile(entry)?);
-        let mut next = self.clone();
         let (schema_at, view_at) = (usize::from(entry.schema_id.0), entry.view_id.0 as usize);
-        if schema_at > next.schemas.len() || view_at > next.views.len() {
+        if schema_at > self.schemas.len() || view_at > self.views.len() {
             return Err(Error::Invalid(format!(
                 "catalogue entry for schema {schema_at} of view {view_at} skips ids"
             )));
         }
-        match next.schemas.get_mut(schema_at) {
+        match self.schemas.get_mut(schema_at) {
             Some(known) if known.view_id == entry.view_id => *known = Arc::clone(&schema),
             Some(_) => {
                 return Err(Error::Invalid(format!("schema {schema_at} belongs to another view")));
             }
-            None => next.schemas.push(Arc::clone(&schema)),
+            None => self.schemas.push(Arc::clone(&schema)),
         }
-        let before = next.views.get(view_at).map(|view| view.schemas.clone()).unwrap_or_default();
+        let before = self.views.get(view_at).map(|view| view.schemas.clone()).unwrap_or_default();
         let view = Arc::new(View::with(before, schema));
-        match next.views.get_mut(view_at) {
+        match self.views.get_mut(view_at) {
             Some(known) => *known = view,
-            None => next.views.push(view),
+            None => self.views.push(view),
         }
         let view = &entry.view;
         let name = (view.project.clone(), view.name.clone(), view.version);
-        next.by_name.insert(name, entry.view_id);
-        next.generation += 1;
+        self.by_name.insert(name, entry.view_id);
+        self.generation += 1;
         let has_limit = |view: &Arc<View>| view.latest.definition.tiers.hot_for_us > 0;
-        next.limits_hot = next.views.iter().any(has_limit);
-        Ok(next)
+        self.limits_hot = self.views.iter().any(has_limit);
+        Ok(())
     }
 }
 
 fn qualified(view: &FeatureView) -> String {
     format!("{}/{}@{}", view.project, view.name, view.version)
-}
-
-/// The differences that a person wants to see, one line each.
-fn diff(old: &FeatureView, new: &FeatureView) -> Vec<String> {
-    let mut lines = Vec::new();
-    for feature in &new.features {
-        match old.features.iter().find(|known| known.name == feature.name) {
-            None => lines.push(format!("+ feature {} {}", feature.name, feature.value_type)),
-            Some(known) if known.value_type != feature.value_type => lines.push(format!(
-                "~ feature {} {} -> {}",
-                feature.name, known.value_type, feature.value_type
-            )),
-            Some(_) => {}
-        }
-    }
-    let mut note = |what: &str, old: String, new: String| {
-        if old != new {
-            lines.push(format!("~ {what} {old} -> {new}"));
-        }
-    };
-    note("ttl_us", old.ttl_us.to_string(), new.ttl_us.to_string());
-    note("hot_for_us", old.tiers.hot_for_us.to_string(), new.tiers.hot_for_us.to_string());
-    note("warm_for_us", old.tiers.warm_for_us.to_string(), new.tiers.warm_for_us.to_string());
-    note("keep_for_us", old.tiers.keep_for_us.to_string(), new.tiers.keep_for_us.to_string());
-    note("history", format!("{:?}", old.tiers.history), format!("{:?}", new.tiers.history));
-    let opts_in = |view: &FeatureView| view.tiers.serve_from_cold.to_string();
-    note("serve_from_cold", opts_in(old), opts_in(new));
-    note("owner", format!("{:?}", old.owner), format!("{:?}", new.owner));
-    if lines.is_empty() {
-        lines.push("~ descriptions, tags, source or defaults".to_owned());
-    }
-    lines
 }

@@ -71,7 +71,7 @@ pub fn catalogue(checkpoint: &Checkpoint) -> Result<Catalogue, Error> {
         let invalid = |what: String| Error::Invalid(format!("a schema in a checkpoint: {what}"));
         let view = FeatureView::from_json(&schema.json).map_err(|e| invalid(e.to_string()))?;
         let (schema_id, view_id) = (schema.schema_id, schema.view_id);
-        catalogue = catalogue.with_entry(&CatalogueEntry { schema_id, view_id, view })?;
+        catalogue.add(&CatalogueEntry { schema_id, view_id, view })?;
     }
     Ok(catalogue.at_generation(checkpoint.generation))
 }

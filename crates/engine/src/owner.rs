@@ -49,7 +49,7 @@ use crate::planted::{Bug, is_planted};
 use crate::room::Room;
 use crate::state::{Current, Effect, Place, ShardState};
 use crate::warm::LookUps;
-use define::{ApplyOrigin, PendingApply};
+use define::{ApplyOrigin, Logging, PendingApply};
 use erasing::Erasing;
 use figures::Counters;
 use tend::{Brake, Leave};
@@ -134,6 +134,7 @@ pub struct Owner<E: Env> {
     queue_at: usize,
     pending: Pending,
     applies: VecDeque<PendingApply>,
+    logging: Option<Logging>,
     apply_queue: VecDeque<(Vec<FeatureView>, ApplyOrigin)>,
     /// A turn ended with rows that could have been admitted or applied.
     has_more: bool,
@@ -178,6 +179,7 @@ impl<E: Env> Owner<E> {
             queue_at: 0,
             pending: Pending::default(),
             applies: VecDeque::new(),
+            logging: None,
             apply_queue: VecDeque::new(),
             has_more: false,
             open_is_durable: false,
@@ -500,6 +502,7 @@ impl<E: Env> Owner<E> {
         self.queue.is_empty()
             && self.pending.len() == 0
             && self.applies.is_empty()
+            && self.logging.is_none()
             && self.apply_queue.is_empty()
             && self.fetches.is_empty()
             && self.cuts.is_empty()

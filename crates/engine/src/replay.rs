@@ -152,7 +152,7 @@ impl<E: Env> Rebuild<E> {
         }
         let entry = CatalogueEntry::from_json(record.value)
             .map_err(|e| Error::Invalid(format!("catalogue record in the log: {e}")))?;
-        self.catalogue = self.catalogue.with_entry(&entry)?;
+        self.catalogue.add(&entry)?;
         self.note_change(0);
         Ok(())
     }

@@ -25,7 +25,7 @@ use thermae_formats::projection::Projection;
 use thermae_formats::schema::FeatureView;
 use thermae_formats::version::Version;
 use thermae_formats::visibility::{Visibility, visibility};
-use thermae_formats::{KeyValue, NO_TIME, Value};
+use thermae_formats::{KeyValue, NO_TIME, Value, ValueType};
 use thermae_hot::RowBuf;
 
 use crate::catalogue::{Applied, Schema, View};
@@ -149,22 +149,8 @@ impl<E: Env> Store<E> {
         let catalogue = self.handle.catalogue();
         let schema = Arc::clone(&catalogue.resolve(view)?.latest);
         let mut batch = WriteBatch::new(Ack::Durable, 0);
-        let mut bytes = Vec::new();
-        for (at, row) in rows.iter().enumerate() {
-            let key = store_key(&schema, &row.key, at, &mut batch)?;
-            bytes.clear();
-            let dense = schema
-                .layout
-                .encode(&row.values, &mut bytes)
-                .map_err(|e| Error::Invalid(format!("row {at} of {view}: {e}")))?;
-            let value = batch.store(&bytes);
-            batch.rows.push(RowWrite {
-                kind: WriteKind::Put,
-                dense,
-                created_time: row.created_time,
-                value,
-                ..RowWrite::delete(&schema, row.event_time, key)
-            });
+        for row in rows {
+            batch.push(&schema, row, 0)?;
         }
         self.handle.write(batch)
     }
@@ -255,9 +241,7 @@ impl<E: Env> Store<E> {
     /// # Errors
     /// No such view or feature.
     pub fn plan(&self, view: &str, features: &[&str]) -> Result<Plan, Error> {
-        let view = Arc::clone(self.handle.catalogue().resolve(view)?);
-        let projection = scan::project(&view, features)?;
-        Ok(Plan { projection: Arc::new(projection), view })
+        Plan::compile(self.handle.catalogue().resolve(view)?, features)
     }
 
     /// Reads many entities as of now: one answer a key, in order. Hot rows are read
@@ -282,35 +266,8 @@ impl<E: Env> Store<E> {
     ) -> Result<Vec<Answer>, Error> {
         let catalogue = self.handle.catalogue();
         let view = catalogue.view_by_id(plan.view.id).unwrap_or(&plan.view);
-        let mut packed = Vec::new();
-        let mut ends = Vec::with_capacity(keys.len());
-        for (at, key) in keys.iter().enumerate() {
-            encode_key(&view.latest.definition.join_keys, key, &mut packed)
-                .map_err(|e| Error::Invalid(format!("key {at}: {e}")))?;
-            ends.push(packed.len());
-        }
-        let reads = self.handle.reads();
-        let mut start = 0;
-        let keys: Vec<Key<'_>> = ends
-            .iter()
-            .map(|&end| {
-                let bytes = packed.get(start..end).unwrap_or_default();
-                start = end;
-                Key { entity_hash: reads.hash(bytes), bytes }
-            })
-            .collect();
-        let ttl_us = view.latest.definition.ttl_us;
-        let mut answers = vec![plan.nothing(Status::NotFound, NO_TIME); keys.len()];
-        self.handle.read(view, &keys, &mut RowBuf::default(), |at, found| {
-            let Some(answer) = answers.get_mut(at) else { return };
-            *answer = match found {
-                Found::Row(row) => plan.answer(row, ttl_us, read_time),
-                Found::Absent => plan.nothing(Status::NotFound, NO_TIME),
-                Found::Failed(_) => plan.nothing(Status::Corrupt, NO_TIME),
-                Found::Unavailable(_) => plan.nothing(Status::Unavailable, NO_TIME),
-            };
-        })?;
-        Ok(answers)
+        let plan = Plan { view: Arc::clone(view), projection: Arc::clone(&plan.projection) };
+        self.handle.get(&plan, keys, read_time)
     }
 
     /// Scans the history of a view: every version that it keeps of every entity, in the order of entity
@@ -346,7 +303,97 @@ impl<E: Env> Store<E> {
     }
 }
 
+impl<E: Env> Handle<E> {
+    /// Reads many entities with TTL judged at `read_time`, microseconds UTC, by the policy of the plan's time:
+    /// one answer a key, in order. Hot rows are read on this thread; others by their owners, who are waited for.
+    ///
+    /// # Errors
+    /// A key that does not fit the view.
+    pub fn get(
+        &self,
+        plan: &Plan,
+        keys: &[Vec<KeyValue>],
+        read_time: i64,
+    ) -> Result<Vec<Answer>, Error> {
+        let view = &plan.view;
+        let mut packed = Vec::new();
+        let mut ends = Vec::with_capacity(keys.len());
+        for (at, key) in keys.iter().enumerate() {
+            encode_key(&view.latest.definition.join_keys, key, &mut packed)
+                .map_err(|e| Error::Invalid(format!("key {at}: {e}")))?;
+            ends.push(packed.len());
+        }
+        let reads = self.reads();
+        let mut start = 0;
+        let keys: Vec<Key<'_>> = ends
+            .iter()
+            .map(|&end| {
+                let bytes = packed.get(start..end).unwrap_or_default();
+                start = end;
+                Key { entity_hash: reads.hash(bytes), bytes }
+            })
+            .collect();
+        let ttl_us = view.latest.definition.ttl_us;
+        let mut answers = vec![plan.nothing(Status::NotFound, NO_TIME); keys.len()];
+        self.read(view, &keys, &mut RowBuf::default(), |at, found| {
+            let Some(answer) = answers.get_mut(at) else { return };
+            *answer = match found {
+                Found::Row(row) => plan.answer(row, ttl_us, read_time),
+                Found::Absent => plan.nothing(Status::NotFound, NO_TIME),
+                Found::Failed(_) => plan.nothing(Status::Corrupt, NO_TIME),
+                Found::Unavailable(_) => plan.nothing(Status::Unavailable, NO_TIME),
+            };
+        })?;
+        Ok(answers)
+    }
+}
+
+impl WriteBatch {
+    /// Appends a whole row of a view, as its producer's `producer_sequence`.
+    ///
+    /// # Errors
+    /// A key or a value that does not fit the view; nothing is appended then.
+    pub fn push(
+        &mut self,
+        schema: &Schema,
+        row: &Row,
+        producer_sequence: u64,
+    ) -> Result<(), Error> {
+        let at = self.rows.len();
+        let mut bytes = Vec::new();
+        let dense = schema
+            .layout
+            .encode(&row.values, &mut bytes)
+            .map_err(|e| Error::Invalid(format!("row {at} of {}: {e}", schema.definition.name)))?;
+        let key = store_key(schema, &row.key, at, self)?;
+        let value = self.store(&bytes);
+        self.rows.push(RowWrite {
+            kind: WriteKind::Put,
+            dense,
+            created_time: row.created_time,
+            producer_sequence,
+            value,
+            ..RowWrite::delete(schema, row.event_time, key)
+        });
+        Ok(())
+    }
+}
+
 impl Plan {
+    /// Compiles features of a view.
+    ///
+    /// # Errors
+    /// No such feature.
+    pub fn compile(view: &Arc<View>, features: &[&str]) -> Result<Self, Error> {
+        let projection = Arc::new(scan::project(view, features)?);
+        Ok(Plan { projection, view: Arc::clone(view) })
+    }
+
+    /// Type of each column.
+    pub fn value_types(&self) -> impl Iterator<Item = &ValueType> {
+        (0..self.projection.len()).filter_map(|column| self.projection.value_type(column))
+    }
+
     fn nothing(&self, status: Status, event_time: i64) -> Answer {
         Answer { status, event_time, values: vec![Value::Null; self.projection.len()] }
     }

@@ -95,4 +95,11 @@ impl File for RealFile {
         }
         Ok(())
     }
+
+    fn truncate(&self, len_bytes: u64) -> io::Result<()> {
+        if len_bytes >= self.len_bytes()? {
+            return Ok(());
+        }
+        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.fd, len_bytes))?)
+    }
 }

@@ -119,6 +119,8 @@ pub trait File: Clone + Send + Sync + 'static {
     /// past its present end, so that later writes need neither allocation nor metadata. Not yet
     /// durable: call [`File::sync_data`].
     fn allocate(&self, len_bytes: u64) -> io::Result<()>;
+    /// Makes the file at most `len_bytes` long. Not yet durable: call [`File::sync_data`].
+    fn truncate(&self, len_bytes: u64) -> io::Result<()>;
 }
 
 /// Wakes a ring from another thread.

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use thermae_env::{
-    AlignedBuf, BLOCK_BYTES, Env, Event, File, Mode, OpenHow, RealEnv, Ring, UringRing, Wait,
+    AlignedBuf, BLOCK_BYTES, Env, Event, File, Mode, OpenHow, RealEnv, Ring, SimEnv, UringRing,
+    Wait,
 };
 
 fn blocks(byte: u8, count: usize) -> AlignedBuf {
@@ -77,6 +78,29 @@ fn allocation_is_real_and_zero() {
     let content = std::fs::read(&path).unwrap();
     assert!(content[..BLOCK_BYTES].iter().all(|&b| b == 7));
     assert!(content[BLOCK_BYTES..].iter().all(|&b| b == 0));
+}
+
+#[test]
+fn a_file_is_cut_and_what_grows_again_is_zero() {
+    let temp = tempfile::tempdir().unwrap();
+    cut_and_grow(&RealEnv::new(), temp.path());
+    let simulated = SimEnv::new(1);
+    simulated.create_dir_all(Path::new("/d")).unwrap();
+    cut_and_grow(&simulated, Path::new("/d"));
+}
+
+fn cut_and_grow<E: Env>(env: &E, dir: &Path) {
+    let file = env.open(&dir.join("file"), OpenHow::CREATE).unwrap();
+    file.write_all_at(&blocks(7, 3), 0).unwrap();
+    let (cut, more) = (BLOCK_BYTES as u64 + 100, 3 * BLOCK_BYTES as u64);
+    file.truncate(cut).unwrap();
+    file.truncate(more).unwrap();
+    assert_eq!(file.len_bytes().unwrap(), cut);
+    file.allocate(more).unwrap();
+    let mut found = vec![1; more as usize];
+    assert_eq!(file.read_at(&mut found, 0).unwrap(), found.len());
+    let (kept, grown) = found.split_at(cut as usize);
+    assert!(kept.iter().all(|&b| b == 7) && grown.iter().all(|&b| b == 0));
 }
 
 #[test]

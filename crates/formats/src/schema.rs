@@ -294,7 +294,11 @@ fn check_default(feature: &Feature, default: &Value) -> Result<(), SchemaError> 
     Ok(())
 }
 
-fn check_name(what: &'static str, name: &str) -> Result<(), SchemaError> {
+/// Checks a name of anything that definitions name: 1 to [`MAX_NAME_CHARS`] letters, digits or `_`.
+///
+/// # Errors
+/// The name, as `what`.
+pub fn check_name(what: &'static str, name: &str) -> Result<(), SchemaError> {
     let good = !name.is_empty()
         && name.len() <= MAX_NAME_CHARS
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

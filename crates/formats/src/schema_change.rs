@@ -2,6 +2,7 @@
 
 use crate::error::SchemaError;
 use crate::schema::{Feature, FeatureView};
+use crate::time::format_duration_us;
 
 /// What a new definition changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,4 +82,56 @@ impl FeatureView {
     fn incompatible(&self, what: String) -> SchemaError {
         SchemaError::Incompatible { view: self.name.clone(), what }
     }
+}
+
+/// The differences that a person wants to see, one line each.
+pub fn differences(old: &FeatureView, new: &FeatureView) -> Vec<String> {
+    let mut lines = Vec::new();
+    for feature in &new.features {
+        match old.features.iter().find(|known| known.name == feature.name) {
+            None => lines.push(format!("+ feature {} {}", feature.name, feature.value_type)),
+            Some(known) if known.value_type != feature.value_type => lines.push(format!(
+                "~ feature {} {} -> {}",
+                feature.name, known.value_type, feature.value_type
+            )),
+            Some(known) if known.description != feature.description => {
+                lines.push(format!("~ description of feature {}", feature.name));
+            }
+            Some(known) if known.tags != feature.tags => {
+                lines.push(format!("~ tags of feature {}", feature.name));
+            }
+            Some(_) => {}
+        }
+    }
+    if !new.features.iter().map(|f| &f.name).eq(old.features.iter().map(|f| &f.name))
+        && new.features.len() == old.features.len()
+    {
+        lines.push("~ order of the features".to_owned());
+    }
+    let mut note = |what: &str, old: String, new: String| {
+        if old != new {
+            lines.push(format!("~ {what} {old} -> {new}"));
+        }
+    };
+    let limit = |duration_us| match duration_us {
+        0 => "unlimited".to_owned(),
+        limited => format_duration_us(limited),
+    };
+    let tags = |view: &FeatureView| {
+        let tags: Vec<String> = view.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        format!("{:?}", tags.join(" "))
+    };
+    note("ttl", limit(old.ttl_us), limit(new.ttl_us));
+    note("hot_for", limit(old.tiers.hot_for_us), limit(new.tiers.hot_for_us));
+    note("warm_for", limit(old.tiers.warm_for_us), limit(new.tiers.warm_for_us));
+    note("keep_for", limit(old.tiers.keep_for_us), limit(new.tiers.keep_for_us));
+    note("history", old.tiers.history.name().to_owned(), new.tiers.history.name().to_owned());
+    let opts_in = |view: &FeatureView| view.tiers.serve_from_cold.to_string();
+    note("serve_from_cold", opts_in(old), opts_in(new));
+    note("entities", old.entities.join(", "), new.entities.join(", "));
+    note("source", old.source.clone(), new.source.clone());
+    note("owner", format!("{:?}", old.owner), format!("{:?}", new.owner));
+    note("description", format!("{:?}", old.description), format!("{:?}", new.description));
+    note("tags", tags(old), tags(new));
+    lines
 }

@@ -287,3 +287,25 @@ fn a_refusal_takes_its_turn_behind_what_its_producer_sent_before() {
     assert_eq!(send(&[(8, false)]), [Outcome::NotApplied(Refusal::BlockedBehind)]);
     assert!(is_new(&send(&[(7, false)])[0]) && is_new(&send(&[(8, false)])[0]));
 }
+
+#[test]
+fn definitions_that_fill_several_log_batches_are_applied_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        || Options { memory_bytes: 8 << 20, segment_bytes: 4 << 20, ..Options::default() };
+    // Some 2 MiB of definitions: a batch of the log holds one.
+    let view = |n: usize| {
+        let feature =
+            Feature { description: "x".repeat(50_000), ..Feature::new("f", Scalar::Bool) };
+        FeatureView::new("test", format!("v{n}"), Vec::new(), vec![feature])
+    };
+    let views: Vec<FeatureView> = (0..40).map(view).collect();
+    let store = Store::open_with(dir.path(), options()).unwrap();
+    let applied = store.apply(&views).unwrap();
+    assert_eq!(applied.iter().map(|one| one.view_id).collect::<Vec<_>>(), Vec::from_iter(0..40));
+    store.close().unwrap();
+    let store = Store::open_with(dir.path(), options()).unwrap();
+    let catalogue = store.handle().catalogue();
+    let stored: Vec<_> = catalogue.views().map(|view| &view.latest.definition).collect();
+    assert!(stored.into_iter().eq(&views));
+}

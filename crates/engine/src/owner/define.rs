@@ -22,13 +22,34 @@ const CATALOGUE_PARTITION: u16 = u16::MAX;
 /// Who waits for definitions to be applied.
 pub(super) type ApplyOrigin = Origin<Result<Vec<Applied>, Error>>;
 
+/// Definitions of which some entries are in the log, and the rest is to follow: one batch of it need not hold
+/// them all.
+pub(super) struct Logging {
+    entries: Vec<CatalogueEntry>,
+    /// The first that is not in the log.
+    at: usize,
+    /// Log batches of the first entry and of the last that is in it.
+    batches: Option<(u64, u64)>,
+    /// What those make of the catalogue.
+    next: Catalogue,
+    applied: Vec<Applied>,
+    origin: ApplyOrigin,
+}
+
+impl Logging {
+    /// The first log batch of them.
+    pub(super) fn first_batch(&self) -> Option<u64> {
+        self.batches.map(|(first, _)| first)
+    }
+}
+
 /// Definitions on their way through the log.
 pub(super) struct PendingApply {
     /// Log batches of its first entry and of its last.
     pub(super) first_batch: u64,
     pub(super) batch: u64,
     next: Arc<Catalogue>,
-    applied: Vec<Applied>,
+    answer: Result<Vec<Applied>, Error>,
     origin: ApplyOrigin,
 }
 
@@ -40,52 +61,79 @@ impl<E: Env> Owner<E> {
 
     pub(super) fn admit_applies(&mut self, catalogue: &Arc<Catalogue>, outside: &mut Outside<E>) {
         // One at a time: a plan is made against the catalogue that the one before it left.
-        if !self.applies.is_empty() {
-            return;
-        }
-        while let Some((definitions, origin)) = self.apply_queue.pop_front() {
-            match self.log_definitions(&definitions, catalogue) {
-                Ok(None) => {
-                    self.apply_queue.push_front((definitions, origin));
+        while self.applies.is_empty() {
+            let Some(mut logging) =
+                self.logging.take().or_else(|| self.plan_next(catalogue, outside))
+            else {
+                return;
+            };
+            match self.log_definitions(&mut logging) {
+                Ok(false) => {
+                    self.logging = Some(logging);
                     return;
                 }
-                Ok(Some((applied, Some(((first_batch, batch), next))))) => {
-                    let apply = PendingApply { first_batch, batch, next, applied, origin };
-                    self.applies.push_back(apply);
-                    return;
+                Ok(true) => self.pend(logging, None),
+                Err(error) if logging.batches.is_none() => {
+                    outside.answer_apply(logging.origin, Err(error));
                 }
-                Ok(Some((applied, None))) => outside.answer_apply(origin, Ok(applied)),
-                Err(error) => outside.answer_apply(origin, Err(error)),
+                // What is in the log already will be read at the next open: so it is in force from now on.
+                Err(error) => {
+                    let (done, all) = (logging.at, logging.entries.len());
+                    let what = format!("{done} of {all} definitions are applied: {error}");
+                    self.pend(logging, Some(Error::InDoubt(what)));
+                }
             }
         }
     }
 
-    /// Logs what the definitions change; `None` means that the log wants time. The entries of one
-    /// call may be cut apart by a crash: each is a whole definition, and applying is idempotent.
-    #[allow(clippy::type_complexity)]
-    fn log_definitions(
+    /// The next definitions that change anything; those that do not are answered.
+    fn plan_next(
         &mut self,
-        definitions: &[FeatureView],
         catalogue: &Arc<Catalogue>,
-    ) -> Result<Option<(Vec<Applied>, Option<((u64, u64), Arc<Catalogue>)>)>, Error> {
-        let (entries, applied) = catalogue.plan(definitions)?;
-        if entries.is_empty() {
-            return Ok(Some((applied, None)));
+        outside: &mut Outside<E>,
+    ) -> Option<Logging> {
+        while let Some((definitions, origin)) = self.apply_queue.pop_front() {
+            match catalogue.plan(&definitions) {
+                Ok((entries, applied)) if entries.is_empty() => {
+                    outside.answer_apply(origin, Ok(applied));
+                }
+                Ok((entries, applied)) => {
+                    let next = Catalogue::clone(catalogue);
+                    return Some(Logging { entries, at: 0, batches: None, next, applied, origin });
+                }
+                Err(error) => outside.answer_apply(origin, Err(error)),
+            }
         }
-        let mut next = Catalogue::clone(catalogue);
-        let (mut first, mut last) = (None, 0);
-        for entry in &entries {
-            next = next.with_entry(entry)?;
+        None
+    }
+
+    /// Logs entries until all are logged (true) or the log wants time. A crash may cut the entries of one call
+    /// apart: each is a whole definition, and applying is idempotent.
+    fn log_definitions(&mut self, logging: &mut Logging) -> Result<bool, Error> {
+        while let Some(entry) = logging.entries.get(logging.at) {
             let payload = entry.to_json().map_err(|e| Error::Invalid(e.to_string()))?;
-            match self.log.append(&catalogue_record(entry, next.generation(), &payload)) {
-                Ok(batch) => (first, last) = (first.or(Some(batch)), batch),
-                // Entries logged before this one are repeated with equal ids: no harm.
-                Err(refused) if refused.is_backpressure() => return Ok(None),
+            let generation = logging.next.generation() + 1;
+            match self.log.append(&catalogue_record(entry, generation, &payload)) {
+                Ok(batch) => {
+                    // The plan has added it already, to a copy.
+                    logging.next.add(entry)?;
+                    logging.batches = Some((logging.first_batch().unwrap_or(batch), batch));
+                    logging.at += 1;
+                    self.open_is_durable = true;
+                }
+                Err(refused) if refused.is_backpressure() => return Ok(false),
                 Err(refused) => return Err(Error::ReadOnly(refused.to_string())),
             }
         }
-        self.open_is_durable = true;
-        Ok(Some((applied, Some(((first.unwrap_or(last), last), Arc::new(next))))))
+        Ok(true)
+    }
+
+    fn pend(&mut self, logging: Logging, error: Option<Error>) {
+        let Logging { batches, next, applied, origin, .. } = logging;
+        let Some((first_batch, batch)) = batches else { return };
+        let answer = error.map_or(Ok(applied), Err);
+        let next = Arc::new(next);
+        self.applies.push_back(PendingApply { first_batch, batch, next, answer, origin });
     }
 
     pub(super) fn complete_applies(
@@ -99,7 +147,7 @@ impl<E: Env> Owner<E> {
         {
             if apply.batch <= durable {
                 published.store(apply.next);
-                outside.answer_apply(apply.origin, Ok(apply.applied));
+                outside.answer_apply(apply.origin, apply.answer);
             } else {
                 let what = "the log failed while the definitions were written".to_owned();
                 outside.answer_apply(apply.origin, Err(Error::InDoubt(what)));

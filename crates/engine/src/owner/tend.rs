@@ -14,6 +14,7 @@ use crate::cut::FROZEN_MAX;
 use crate::flush;
 
 use super::Owner;
+use super::define::Logging;
 
 /// Runs of tables beyond those that merges at work may hold, at which writers are slowed, and at which
 /// they are refused. The worker's own shares keep it from coming to that.
@@ -158,8 +159,11 @@ impl<E: Env> Owner<E> {
 
     /// The first log batch with a record that waits to be applied.
     pub(super) fn first_unapplied_batch(&self) -> Option<u64> {
-        let waiting =
-            [self.pending.first_batch(), self.applies.front().map(|apply| apply.first_batch)];
+        let waiting = [
+            self.pending.first_batch(),
+            self.applies.front().map(|apply| apply.first_batch),
+            self.logging.as_ref().and_then(Logging::first_batch),
+        ];
         waiting.into_iter().flatten().min()
     }
 

@@ -76,12 +76,19 @@ impl Plan {
             let view = catalogue.resolve(&join.view)?;
             let first_column = fields.len() - spine.fields().len();
             let planned = PlanView::new(request, join, view, first_column)?;
+            if !join.names.is_empty() && join.names.len() != planned.projection.len() {
+                let (found, wanted) = (join.names.len(), planned.projection.len());
+                let text =
+                    format!("{found} names are given for {wanted} features of {}", join.view);
+                return Err(Error::Invalid(text).into());
+            }
             let names = planned.projection.names().enumerate();
             let prefix = join.alias.as_deref().unwrap_or(&view.latest.definition.name);
             fields.extend(names.filter_map(|(at, name)| {
                 let value_type = planned.projection.value_type(at)?;
-                let full = request.full_names.then(|| format!("{prefix}__{name}"));
-                Some(Arc::new(field(full.as_deref().unwrap_or(name), value_type)))
+                let full = || request.full_names.then(|| format!("{prefix}__{name}"));
+                let given = join.names.get(at).cloned().or_else(full);
+                Some(Arc::new(field(given.as_deref().unwrap_or(name), value_type)))
             }));
             add_keys(&mut key_sets, views.len(), join, &view.latest.definition, spine)?;
             views.push(planned);

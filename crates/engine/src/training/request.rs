@@ -22,6 +22,8 @@ pub struct ViewJoin {
     pub view: String,
     /// Its features, in order; none is all of them.
     pub features: Vec<String>,
+    /// What the answer calls them, one each; none is as [`Request::full_names`] says.
+    pub names: Vec<String>,
     /// What full names call the view, such as `origin_weather`; its own name if there is none.
     pub alias: Option<String>,
     /// From a join key of the view to the spine's column that holds it, where that is called otherwise.

@@ -28,6 +28,18 @@ impl Content {
         self.len = self.len.max(len);
     }
 
+    /// Cuts what lies behind; never extends.
+    pub(super) fn shrink(&mut self, len: u64) {
+        if len >= self.len {
+            return;
+        }
+        self.len = len;
+        self.blocks.split_off(&len.div_ceil(BLOCK));
+        if let Some(last) = self.blocks.get_mut(&(len / BLOCK)) {
+            Arc::make_mut(last)[(len % BLOCK) as usize..].fill(0);
+        }
+    }
+
     /// Reads up to the end of the file.
     pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> usize {
         let available = self.len.saturating_sub(offset).min(buf.len() as u64) as usize;

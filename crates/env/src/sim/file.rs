@@ -142,4 +142,14 @@ impl File for SimFile {
         state.disk.inode(self.id)?.grow(len_bytes);
         unless_crashed(stopping, Ok(()))
     }
+
+    fn truncate(&self, len_bytes: u64) -> io::Result<()> {
+        let mut state = self.env.state();
+        if self.how.mode == Mode::Read {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let stopping = state.begin(SimOp::Allocate)?;
+        state.disk.inode(self.id)?.shrink(len_bytes);
+        unless_crashed(stopping, Ok(()))
+    }
 }

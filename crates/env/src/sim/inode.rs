@@ -13,6 +13,7 @@ const SECTOR: u64 = 512;
 enum Change {
     Write { offset: u64, data: Arc<[u8]> },
     Grow { len: u64 },
+    Shrink { len: u64 },
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +83,10 @@ impl Inode {
 
     /// A completed write that is durable.
     pub(super) fn write_durable(&mut self, offset: u64, data: &[u8]) {
+        // A synchronous write commits the file's length with it: a cut that is older does not come later.
+        for cut in self.pending.extract_if(.., |p| matches!(p.change, Change::Shrink { .. })) {
+            apply(&mut self.durable, &cut.change);
+        }
         self.cache.write(offset, data);
         self.durable.write(offset, data);
         self.supersede(offset, offset + data.len() as u64);
@@ -97,6 +102,11 @@ impl Inode {
     pub(super) fn grow(&mut self, len: u64) {
         self.cache.grow(len);
         self.push(Change::Grow { len });
+    }
+
+    pub(super) fn shrink(&mut self, len: u64) {
+        self.cache.shrink(len);
+        self.push(Change::Shrink { len });
     }
 
     /// The mark for [`Inode::sync`]: covers every change made so far.
@@ -121,7 +131,7 @@ impl Inode {
                         self.durable.write(at, part);
                     }
                 }
-                change @ Change::Grow { .. } => apply(&mut self.durable, &change),
+                change => apply(&mut self.durable, &change),
             }
         }
         self.cache_lies = true;
@@ -139,8 +149,8 @@ impl Inode {
                         left.write(at, part);
                     }
                 }
-                Change::Grow { .. } if rng.coin() => apply(&mut left, change),
-                Change::Grow { .. } => {}
+                _ if rng.coin() => apply(&mut left, change),
+                _ => {}
             }
         }
         left
@@ -155,7 +165,7 @@ impl Inode {
     fn supersede(&mut self, start: u64, end: u64) {
         let overlaps = |p: &Pending| match &p.change {
             Change::Write { offset, data } => *offset < end && start < offset + data.len() as u64,
-            Change::Grow { .. } => false,
+            Change::Grow { .. } | Change::Shrink { .. } => false,
         };
         if !self.pending.iter().any(overlaps) {
             return;
@@ -185,6 +195,7 @@ fn apply(content: &mut Content, change: &Change) {
     match change {
         Change::Write { offset, data } => content.write(*offset, data),
         Change::Grow { len } => content.grow(*len),
+        Change::Shrink { len } => content.shrink(*len),
     }
 }
 

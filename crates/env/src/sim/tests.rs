@@ -53,6 +53,25 @@ fn outcomes(prepare: impl Fn(&SimEnv)) -> BTreeSet<Vec<u8>> {
 }
 
 #[test]
+fn a_cut_is_lost_or_kept_until_a_sync_or_a_synchronous_write_behind_it() {
+    let left = outcomes(|env| settled_file(env, "a", 8192).truncate(512).unwrap());
+    assert_eq!(left, BTreeSet::from([vec![0; 8192], vec![0; 512]]));
+    let left = outcomes(|env| {
+        let file = settled_file(env, "a", 8192);
+        file.truncate(512).unwrap();
+        file.sync_data().unwrap();
+    });
+    assert_eq!(left, BTreeSet::from([vec![0; 512]]));
+    let left = outcomes(|env| {
+        settled_file(env, "a", 8192).truncate(512).unwrap();
+        let file = env.open(&Path::new(DIR).join("a"), OpenHow::WRITE.dsync()).unwrap();
+        file.write_all_at(&[7; 512], 512).unwrap();
+        file.sync_data().unwrap();
+    });
+    assert_eq!(left, BTreeSet::from([[vec![0; 512], vec![7; 512]].concat()]));
+}
+
+#[test]
 fn synced_data_survives_every_crash() {
     let left = outcomes(|env| {
         let file = settled_file(env, "a", 8192);

@@ -49,7 +49,7 @@ pub struct Global {
 pub enum Command {
     /// Start a server and serve until SIGINT or SIGTERM
     Serve(ServeArgs),
-    /// Define the project, entities and feature views of a file
+    /// Apply the definitions of a file: entities, sources, feature views, services, models
     Apply(ApplyArgs),
     /// Load a Parquet, CSV or NDJSON file into a feature view
     Ingest(IngestArgs),
@@ -66,6 +66,12 @@ pub enum Command {
     History(HistoryArgs),
     /// Show which feature views there are, or one of them in full
     Describe(DescribeArgs),
+    /// Make a feature view's bare name mean another version, or go back to the one before
+    Switch(SwitchArgs),
+    /// Show what comes from what: sources, views, features, services, models
+    Lineage(LineageArgs),
+    /// Show what a change of a feature reaches, and whom to tell
+    Impact(ImpactArgs),
     /// Show rows, bytes, rates and latencies of the server
     Stat(StatArgs),
     /// Check every byte of a data directory that no server has open
@@ -129,7 +135,7 @@ pub struct ServeArgs {
 }
 
 /// `thermae apply`
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(after_help = "\
 Applying a file again changes nothing. What changes is printed; a change through which old rows could not
 be read (a feature removed, a type narrowed, other join keys) is refused: give the view a new version.
@@ -143,6 +149,54 @@ pub struct ApplyArgs {
     /// Only print what would change
     #[arg(long)]
     pub dry_run: bool,
+    /// Apply only if the registry is at this version still, as --dry-run told it
+    #[arg(long, value_name = "N")]
+    pub if_version: Option<u64>,
+    /// Who applies, for the registry's log
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// `thermae switch`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Load a new version of a view beside the old one, then switch: from that moment on, whoever names the view
+without a version reads and writes the new one. --back undoes it.
+
+Examples:
+  thermae switch weather_by_origin@2
+  thermae switch weather_by_origin --back")]
+pub struct SwitchArgs {
+    /// The feature view with the version to switch to: VIEW@VERSION or PROJECT/VIEW@VERSION
+    #[arg(value_name = "VIEW")]
+    pub view: ViewRef,
+    /// Switch back to the version that was served before
+    #[arg(long)]
+    pub back: bool,
+}
+
+/// `thermae lineage`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  thermae lineage                              # every edge
+  thermae lineage weather_by_origin:temp       # what feeds a feature, and what it feeds
+  thermae lineage service:nyc/delays --json")]
+pub struct LineageArgs {
+    /// Of what: VIEW, VIEW:FEATURE, or KIND:NAME where several are called so; everything without it
+    #[arg(value_name = "WHAT")]
+    pub what: Option<String>,
+}
+
+/// `thermae impact`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  thermae impact weather_by_origin:temp")]
+pub struct ImpactArgs {
+    /// What is to change: VIEW:FEATURE, VIEW, or KIND:NAME
+    #[arg(value_name = "FEATURE")]
+    pub what: String,
 }
 
 /// How sure an acknowledgement is.

@@ -68,6 +68,9 @@ pub struct Described {
     pub schema_id: u16,
     /// Its newest definition.
     pub definition: FeatureView,
+    /// Whether its bare name means it.
+    #[serde(default)]
+    pub serving: bool,
 }
 
 #[derive(Deserialize)]
@@ -98,7 +101,7 @@ pub fn find_view(client: &Client, wanted: &ViewRef) -> Result<Described, Failure
     choose(describe(client, None, None)?, wanted)
 }
 
-/// The one view of `views` that is meant; without a version, the newest.
+/// The one view of `views` that is meant; without a version, the one that serves.
 ///
 /// # Errors
 /// As [`find_view`].
@@ -116,7 +119,7 @@ pub fn choose(views: Vec<Described>, wanted: &ViewRef) -> Result<Described, Fail
                 && wanted.version.is_none_or(|version| version == v.definition.version)
         })
         .collect();
-    found.sort_by_key(|v| v.definition.version);
+    found.sort_by_key(|v| (v.serving, v.definition.version));
     let mut projects: Vec<String> = found.iter().map(|v| v.definition.project.clone()).collect();
     projects.sort_unstable();
     projects.dedup();
@@ -149,7 +152,7 @@ mod tests {
         let feature = Feature::new("f", Scalar::Bool);
         let definition =
             FeatureView { version, ..FeatureView::new(project, name, Vec::new(), vec![feature]) };
-        Described { view_id: version, schema_id: 1, definition }
+        Described { view_id: version, schema_id: 1, definition, serving: false }
     }
 
     fn chosen(wanted: &str) -> Result<(String, u32), String> {
@@ -165,6 +168,14 @@ mod tests {
         assert_eq!(chosen("v"), Ok(("a".to_owned(), 2)));
         assert_eq!(chosen("v@1"), Ok(("a".to_owned(), 1)));
         assert_eq!(chosen("b/w"), Ok(("b".to_owned(), 1)));
+    }
+
+    #[test]
+    fn the_version_that_serves_is_meant_whatever_is_newer() {
+        let mut views = vec![view("a", "v", 1), view("a", "v", 2)];
+        views[0].serving = true;
+        let chosen = choose(views, &"v".parse().unwrap()).unwrap();
+        assert_eq!(chosen.definition.version, 1);
     }
 
     #[test]

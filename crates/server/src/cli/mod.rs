@@ -17,6 +17,7 @@ mod history;
 mod history_plan;
 mod ingest;
 mod keys;
+mod lineage;
 mod quickstart;
 mod quickstart_mapped;
 mod quickstart_read;
@@ -26,6 +27,7 @@ mod quickstart_training;
 mod restore;
 mod serve;
 mod stat;
+mod switch;
 mod verify;
 mod view_ref;
 mod writer;
@@ -79,6 +81,9 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Export(args) => export::run(&args, &global),
         Command::History(args) => history::run(&args, &global),
         Command::Describe(args) => describe::run(&args, &global),
+        Command::Switch(args) => switch::run(&args, &global),
+        Command::Lineage(args) => lineage::lineage(&args, &global),
+        Command::Impact(args) => lineage::impact(&args, &global),
         Command::Stat(args) => stat::run(&args, &global),
         Command::Backup(args) => backup::run(&args, &global),
         Command::Restore(args) => restore::run(&args, &global),

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use thermae_client::{Address, Client, Config};
+use thermae_features::definitions;
 use thermae_formats::wire::Ack;
 
-use super::args::{Global, QuickstartArgs};
+use super::args::{ApplyArgs, Global, QuickstartArgs};
 use super::connect::{describe, failed, find_view};
 use super::exit::{Done, Failure};
 use super::ingest::{LoadOptions, load_file};
 use super::quickstart_show::{self as show, Loaded};
 use super::quickstart_training::train;
 use super::{apply, quickstart_read, serve as serve_command};
-use crate::definitions;
 use crate::ingest::csv::CsvOptions;
 use crate::ingest::{MappingOptions, Source};
 use crate::serve::options::DEFAULT_LISTEN;
@@ -150,7 +150,7 @@ fn tour(
     say(show::started(&tcp_address.to_string(), unix_path, &places.data, began.elapsed()));
 
     let defined = definitions::read("features.toml", DEFINITIONS).map_err(Failure::of)?;
-    let applied = apply::parse(&apply::send(&tcp, &defined, false)?)?;
+    let applied = apply::parse(&apply::send(&tcp, &defined, &ApplyArgs::default())?)?.applied;
     say(show::applied(&applied));
 
     let loads = load_all(&tcp, places)?;
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn every_view_of_the_example_is_fed_by_its_file_without_another_word() {
         let defined = definitions::read("features.toml", DEFINITIONS).unwrap();
-        assert_eq!(defined.views.len(), LOADS.len());
+        assert_eq!(defined.views().count(), LOADS.len());
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in FILES {
             std::fs::write(folder.path().join(name), bytes).unwrap();
@@ -230,7 +230,7 @@ mod tests {
             ("dest_daily", "dest_daily.parquet", 31_229, 0),
             ("planes", "planes.parquet", 3_322, 0),
         ] {
-            let view = defined.views.iter().find(|v| v.name == view).unwrap();
+            let view = defined.views().find(|v| v.name == view).unwrap();
             let source =
                 Source::new(&folder.path().join(file), None, CsvOptions::default()).unwrap();
             let mut reader = source.open().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::apply::Applied;
+use super::apply::AppliedView;
 use super::args::QuickstartArgs;
 use super::get_print;
 use super::quickstart_read::Shown;
@@ -38,7 +38,7 @@ pub fn started(tcp: &str, unix: &Path, data: &Path, took: Duration) -> String {
 }
 
 /// The definitions' step.
-pub fn applied(applied: &[Applied]) -> String {
+pub fn applied(applied: &[AppliedView]) -> String {
     let names: Vec<&str> = applied.iter().map(|a| a.view.as_str()).collect();
     format!("2. {} feature views: {}", applied.len(), names.join(", "))
 }
@@ -144,7 +144,7 @@ pub fn next(args: &QuickstartArgs, tcp: &str, data: &Path) -> String {
 
 /// Everything as one document.
 pub fn json(
-    applied: &[Applied],
+    applied: &[AppliedView],
     loads: &[Loaded],
     answers: &[Shown],
     trained: &Trained,

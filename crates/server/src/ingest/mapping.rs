@@ -8,7 +8,7 @@ use thermae_formats::{FeatureView, Value};
 use super::cell::Column;
 use super::coerce::{Allow, TimeUnit};
 use super::error::IngestError;
-use super::hint::SourceHint;
+use thermae_features::model::SourceHint;
 
 /// Names that the event time goes by when nothing was said.
 pub const EVENT_TIME_NAMES: [&str; 2] = ["event_time", "event_timestamp"];

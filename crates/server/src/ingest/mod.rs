@@ -10,7 +10,6 @@ pub mod cell;
 pub mod coerce;
 pub mod csv;
 pub mod error;
-pub mod hint;
 pub mod load;
 pub mod mapping;
 pub mod ndjson;
@@ -28,7 +27,7 @@ mod load_tests;
 
 pub use cell::{Batch, Cell, Column};
 pub use error::IngestError;
-pub use hint::SourceHint;
 pub use mapping::{Mapping, MappingOptions};
 pub use rows::{Rejection, Row, RowReader};
 pub use source::{Format, Source};
+pub use thermae_features::model::SourceHint;

@@ -1,12 +1,12 @@
-//! The rare requests: HELLO, PREPARE, DESCRIBE, APPLY, STATS, MAP, PING.
+//! The rare requests: HELLO, PREPARE, DESCRIBE of feature views, STATS, MAP, PING.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use thermae_engine::{Action, Applied, Cx, Error, Schema, View};
+use thermae_engine::{Cx, Schema, View};
 use thermae_env::{Env, Ring};
-use thermae_formats::schema::FeatureView;
+use thermae_formats::FeatureView;
 use thermae_formats::wire::{
     ErrorCode, Frame, HelloReply, HelloRequest, Kind, MapReply, MapRequest, MapShard,
     PrepareRequest, VERSION_MAX, VERSION_MIN, ViewFeatures, decode_json, encode_json, encode_pong,
@@ -17,7 +17,8 @@ use super::core::Core;
 use super::failure::Failure;
 use super::histogram::Snapshot;
 use super::plans::{Plans, find};
-use super::waiting::{Pending, What};
+use super::registry;
+use super::registry_desk::{RegistryRequest, Serving};
 
 /// Name and version of this program, as HELLO states them.
 pub const SERVER_NAME: &str = concat!("thermae/", env!("CARGO_PKG_VERSION"));
@@ -78,7 +79,9 @@ pub fn prepare<E: Env>(
 ) -> Result<(), Failure> {
     let request = PrepareRequest::decode(frame)?;
     let before = plans.held_bytes();
-    let reply = plans.prepare(&request, cx.catalogue, &core.counters, &core.limits)?;
+    let serving = core.shared.serving()?;
+    let catalogue = cx.catalogue;
+    let reply = plans.prepare(&request, catalogue, serving, &core.counters, &core.limits)?;
     core.charge(plans.held_bytes() - before);
     Ok(reply.encode(&mut conn.out, frame.request_id, conn.peer_frame_bytes)?)
 }
@@ -97,6 +100,8 @@ struct DescribeRequest {
     view: String,
     #[serde(default)]
     version: u32,
+    #[serde(default)]
+    registry: Option<RegistryRequest>,
 }
 
 /// Answers DESCRIBE.
@@ -104,11 +109,15 @@ struct DescribeRequest {
 /// # Errors
 /// What the ERROR is to say.
 pub fn describe<E: Env>(
+    core: &mut Core<E>,
     conn: &mut Connection,
     frame: &Frame<'_>,
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
     let request: DescribeRequest = parse(frame)?;
+    if let Some(request) = request.registry {
+        return registry::tell(core, conn, frame, request, cx);
+    }
     let views: Vec<&std::sync::Arc<View>> = cx.catalogue.views().collect();
     let named;
     let chosen: Vec<&std::sync::Arc<View>> = if request.view.is_empty() {
@@ -118,12 +127,12 @@ pub fn describe<E: Env>(
     } else {
         let (project, view, version) = (&*request.project, &*request.view, request.version);
         let asked = ViewFeatures { project, view, version, features: Vec::new() };
-        named = find(cx.catalogue, &asked)?;
+        named = find(cx.catalogue, core.shared.serving()?, &asked)?;
         vec![&named]
     };
     let mut described = Vec::with_capacity(chosen.len());
     for view in chosen {
-        described.push(view_json(view).map_err(internal)?);
+        described.push(view_json(view, core.shared.serving()?).map_err(internal)?);
     }
     let generation = cx.catalogue.generation();
     let answer = json!({ "generation": generation, "views": described });
@@ -131,86 +140,20 @@ pub fn describe<E: Env>(
 }
 
 /// A view as DESCRIBE tells it; its schemas only where there are several.
-fn view_json(view: &View) -> serde_json::Result<Value> {
+fn view_json(view: &View, serving: &dyn Serving) -> serde_json::Result<Value> {
     let schema = |schema: &Schema| -> serde_json::Result<Value> {
         let definition = serde_json::to_value(&schema.definition)?;
         Ok(json!({ "schema_id": schema.id.0, "definition": definition }))
     };
     let mut described = schema(&view.latest)?;
     described["view_id"] = view.id.0.into();
+    let FeatureView { project, name, version, .. } = &view.latest.definition;
+    described["serving"] = (serving.serving(project, name) == Some(*version)).into();
     if view.schemas.len() > 1 {
         let all = view.schemas.iter().map(|one| schema(one));
         described["schemas"] = all.collect::<serde_json::Result<Vec<_>>>()?.into();
     }
     Ok(described)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ApplyRequest {
-    views: Vec<FeatureView>,
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// Answers APPLY if it is a dry run or wrong; otherwise hands it to the engine.
-///
-/// # Errors
-/// What the ERROR is to say.
-pub fn apply<E: Env>(
-    core: &mut Core<E>,
-    conn: &mut Connection,
-    frame: &Frame<'_>,
-    cx: &mut Cx<'_, E>,
-) -> Result<(), Failure> {
-    let request: ApplyRequest =
-        parse(frame).map_err(|failure| Failure { code: ErrorCode::BadSchema, ..failure })?;
-    if request.dry_run {
-        let (_, applied) = cx.catalogue.plan(&request.views)?;
-        return answer_json(conn, frame.request_id, &applied_json(&applied));
-    }
-    conn.in_flight += 1;
-    let held_bytes = frame.payload.len();
-    core.charge(held_bytes);
-    let ticket = core.tickets.insert(Pending {
-        conn: conn.id,
-        request_id: frame.request_id,
-        received_ns: cx.now_ns,
-        held_bytes,
-        what: What::Apply,
-    });
-    cx.apply(ticket, request.views);
-    Ok(())
-}
-
-/// Appends the answer to an APPLY that the engine has decided.
-///
-/// # Errors
-/// What the ERROR is to say.
-pub fn applied(
-    conn: &mut Connection,
-    request_id: u64,
-    result: Result<Vec<Applied>, Error>,
-) -> Result<(), Failure> {
-    answer_json(conn, request_id, &applied_json(&result?))
-}
-
-fn applied_json(applied: &[Applied]) -> Value {
-    let one = |applied: &Applied| {
-        let (action, changes): (&str, &[String]) = match &applied.action {
-            Action::Created => ("created", &[]),
-            Action::Updated(lines) => ("updated", lines),
-            Action::Unchanged => ("unchanged", &[]),
-        };
-        json!({
-            "view": applied.view,
-            "action": action,
-            "changes": changes,
-            "view_id": applied.view_id,
-            "schema_id": applied.schema_id,
-        })
-    };
-    json!({ "applied": applied.iter().map(one).collect::<Vec<_>>() })
 }
 
 /// Answers STATS.

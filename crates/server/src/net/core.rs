@@ -6,12 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use thermae_engine::reads::{Key, RowBuf};
 use thermae_env::Env;
-use thermae_formats::wire::{Limits as WireLimits, ReplyBuilder};
+use thermae_formats::wire::{ErrorCode, Limits as WireLimits, ReplyBuilder};
 
 use super::backup_desk::BackupDesk;
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
+use super::failure::Failure;
 use super::history_reads::Begin;
+use super::registry_desk::{RegistryDesk, Serving};
 use super::scan_arrivals::Arrivals;
 use super::scan_pages::PageRequest;
 use super::waiting::{Parked, Tickets};
@@ -37,6 +39,8 @@ pub struct Shared {
     pub backups: OnceLock<Arc<BackupDesk>>,
     /// Where training reads begin, once there is a store to read.
     pub histories: OnceLock<SyncSender<Option<Begin>>>,
+    /// The registry, once there is a store that it is of.
+    pub registry: OnceLock<RegistryDesk>,
 }
 
 impl Shared {
@@ -45,7 +49,17 @@ impl Shared {
         let counters = AllCounters::new(shards);
         let (open, pages) = (AtomicU32::new(0), OnceLock::new());
         let (backups, histories) = (OnceLock::new(), OnceLock::new());
-        Self { limits, counters, open, started_us, pages, backups, histories }
+        let registry = OnceLock::new();
+        Self { limits, counters, open, started_us, pages, backups, histories, registry }
+    }
+
+    /// What bare names of views mean.
+    ///
+    /// # Errors
+    /// The server is starting.
+    pub fn serving(&self) -> Result<&dyn Serving, Failure> {
+        let desk = self.registry.get().map(|desk| &*desk.serving);
+        desk.ok_or_else(|| Failure::passing(ErrorCode::NotReady, 100, "the server is starting"))
     }
 }
 
@@ -67,11 +81,11 @@ pub struct Core<E: Env> {
     pub builder: ReplyBuilder,
     /// Where a row that straddles a write is assembled.
     pub row_buf: RowBuf,
-    /// Writes and definitions under way.
+    /// What is under way.
     pub tickets: Tickets,
     /// Reads that wait.
     pub parked: Vec<Parked>,
-    /// Pages of scans, and steps of training reads.
+    /// What helper threads have answered.
     pub arrivals: Arrivals,
     keys: Vec<Key<'static>>,
     spare: Vec<Vec<u8>>,

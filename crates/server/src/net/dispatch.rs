@@ -12,7 +12,7 @@ use super::histogram::add;
 use super::history::HistoryState;
 use super::plans::Plans;
 use super::writes::PartialLayout;
-use super::{backup, control, history, reads, scan, writes};
+use super::{backup, control, history, reads, registry, scan, writes};
 
 /// What a connection keeps between requests, beside its bytes.
 #[derive(Debug, Default)]
@@ -90,8 +90,8 @@ fn route<E: Env>(
         Kind::History | Kind::HistoryPut | Kind::HistoryNext | Kind::HistoryEnd => {
             history::step(core, conn, &mut state.history, kind, frame, cx)
         }
-        Kind::Describe => control::describe(conn, frame, cx),
-        Kind::Apply => control::apply(core, conn, frame, cx),
+        Kind::Describe => control::describe(core, conn, frame, cx),
+        Kind::Apply => registry::apply(core, conn, frame, cx),
         Kind::Stats => control::stats(core, conn, frame, cx),
         Kind::Backup => backup::backup(core, conn, frame),
         Kind::Map => control::map(conn, frame, cx),

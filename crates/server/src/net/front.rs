@@ -13,7 +13,7 @@ use super::counters::Cut;
 use super::dispatch::{self, State};
 use super::histogram::add;
 use super::waiting::{Pending, What};
-use super::{control, reads, writes};
+use super::{reads, writes};
 use crate::serve::limits::ns;
 
 /// How often deadlines are looked at while any runs, in nanoseconds: they are seconds long.
@@ -172,7 +172,7 @@ impl<E: Env> Front<E> {
         });
     }
 
-    /// Answers the scans and training reads for which something has come.
+    /// Answers the scans, training reads and definitions for which something has come.
     fn take_pages(&mut self, cx: &mut Cx<'_, E>) {
         while let Some((ticket, page)) = self.core.arrivals.next() {
             let Some(pending) = self.core.tickets.take(ticket) else { continue };
@@ -182,7 +182,8 @@ impl<E: Env> Front<E> {
                 connection.in_flight = connection.in_flight.saturating_sub(1);
                 match pending.what {
                     What::History => session.state.history.answered(page.is_err()),
-                    _ => session.state.is_scanning = false,
+                    What::Scan => session.state.is_scanning = false,
+                    _ => {}
                 }
                 match page {
                     Ok(frame) => core.give_spare(connection.push(frame)),
@@ -319,14 +320,8 @@ impl<E: Env> Service<E> for Front<E> {
         });
     }
 
-    fn on_applied(&mut self, ticket: u64, result: Result<Vec<Applied>, Error>, cx: &mut Cx<'_, E>) {
-        self.decided(ticket, cx, |core, conn, pending, now_ns| {
-            if let What::Apply = pending.what
-                && let Err(failure) = control::applied(conn, pending.request_id, result)
-            {
-                dispatch::refuse(core, conn, pending.request_id, &failure, now_ns);
-            }
-        });
+    fn on_applied(&mut self, _: u64, _: Result<Vec<Applied>, Error>, _: &mut Cx<'_, E>) {
+        // Definitions go through the registry, whose helper waits for the engine: see `registry_desk`.
     }
 
     fn on_turn(&mut self, cx: &mut Cx<'_, E>) -> Option<u64> {

@@ -175,6 +175,7 @@ fn request_of(request: &HistoryRequest<'_>) -> Request {
         features: join.features.iter().map(|&name| name.to_owned()).collect(),
         alias: (!join.alias.is_empty()).then(|| join.alias.to_owned()),
         columns: join.columns.iter().map(|&(key, at)| (key.to_owned(), at.to_owned())).collect(),
+        ..ViewJoin::default()
     };
     Request {
         time_column: request.time_column.to_owned(),

@@ -1,7 +1,7 @@
 //! The binary protocol on a shard's ring.
 //!
 //! A request's life: bytes -> [`inbox`] (whole frames) -> [`connection`] (what may go on) ->
-//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`history`], [`backup`] or [`control`] -> the connection's
+//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`history`], [`registry_desk`], [`backup`] or [`control`] -> the connection's
 //! output;
 //! [`front`] ties them to the ring's events.
 
@@ -22,6 +22,8 @@ pub mod history_reads;
 pub mod inbox;
 pub mod plans;
 pub mod reads;
+mod registry;
+pub mod registry_desk;
 pub mod scan;
 pub mod scan_arrivals;
 pub mod scan_pages;

@@ -13,6 +13,7 @@ use thermae_formats::wire::{
 
 use super::counters::{Counters, ViewCounters};
 use super::failure::Failure;
+use super::registry_desk::Serving;
 use crate::serve::limits::Limits;
 
 /// One view of a plan, ready to read.
@@ -29,6 +30,8 @@ pub struct PlanView {
     /// What reads of it are counted by.
     pub counters: Arc<ViewCounters>,
     features: Vec<String>,
+    /// It was asked for by its bare name, and so is what that means now.
+    is_bare: bool,
 }
 
 /// A compiled plan.
@@ -37,6 +40,8 @@ pub struct Plan {
     /// Its views, in the order asked.
     pub views: Vec<PlanView>,
     generation: u64,
+    /// The registry's version.
+    version: u64,
 }
 
 /// The plans of one connection. Ids are never used twice on a connection, so that a late request
@@ -62,6 +67,7 @@ impl Plans {
         &mut self,
         request: &PrepareRequest<'_>,
         catalogue: &Catalogue,
+        serving: &dyn Serving,
         counters: &Counters,
         limits: &Limits,
     ) -> Result<PlanReply, Failure> {
@@ -70,8 +76,9 @@ impl Plans {
         }
         let mut views = Vec::with_capacity(request.views.len());
         let mut columns = 0;
+        let version = serving.version();
         for asked in &request.views {
-            let view = find(catalogue, asked)?;
+            let view = find(catalogue, serving, asked)?;
             let features: Vec<String> = if asked.features.is_empty() {
                 view.latest.definition.features.iter().map(|f| f.name.clone()).collect()
             } else {
@@ -83,9 +90,9 @@ impl Plans {
                 let text = format!("a plan holds at most {most} features: split it");
                 return Err(Failure::new(ErrorCode::TooMany, text));
             }
-            views.push(compile(view, features, counters)?);
+            views.push(compile(view, features, asked.version == 0, counters)?);
         }
-        let plan = Plan { views, generation: catalogue.generation() };
+        let plan = Plan { views, generation: catalogue.generation(), version };
         let id = match self.find_same(&plan) {
             Some(id) => id,
             None => self.insert(plan, limits)?,
@@ -95,11 +102,12 @@ impl Plans {
 
     fn find_same(&self, plan: &Plan) -> Option<usize> {
         let same = |one: &PlanView, two: &PlanView| {
-            one.view.id == two.view.id && one.features == two.features
+            one.view.id == two.view.id && one.features == two.features && one.is_bare == two.is_bare
         };
         self.plans.iter().position(|held| {
             held.as_ref().is_some_and(|held| {
                 held.generation == plan.generation
+                    && held.version == plan.version
                     && held.views.len() == plan.views.len()
                     && held.views.iter().zip(&plan.views).all(|(one, two)| same(one, two))
             })
@@ -131,21 +139,26 @@ impl Plans {
     /// The plan with an id, compiled for the present catalogue.
     ///
     /// # Errors
-    /// `UnknownPlan`, or `StaleSchema` when the type of a column changed since it was described.
+    /// `UnknownPlan`, or `StaleSchema` when the type of a column changed since it was described, or when a bare
+    /// name means another version of its view now.
     #[inline]
     pub fn get(
         &mut self,
         id: u32,
         catalogue: &Catalogue,
+        serving: &dyn Serving,
         counters: &Counters,
     ) -> Result<&Plan, Failure> {
         let id = id as usize;
+        let version = serving.version();
         let is_current = match self.plans.get(id) {
-            Some(Some(plan)) => plan.generation == catalogue.generation(),
+            Some(Some(plan)) => {
+                plan.generation == catalogue.generation() && plan.version == version
+            }
             _ => return Err(unknown(id)),
         };
         if !is_current {
-            self.refresh(id, catalogue, counters)?;
+            self.refresh(id, catalogue, serving, counters)?;
         }
         self.plans.get(id).and_then(Option::as_ref).ok_or_else(|| unknown(id))
     }
@@ -154,12 +167,14 @@ impl Plans {
         &mut self,
         id: usize,
         catalogue: &Catalogue,
+        serving: &dyn Serving,
         counters: &Counters,
     ) -> Result<(), Failure> {
         let Some(Some(plan)) = self.plans.get_mut(id) else { return Err(unknown(id)) };
-        match recompile(plan, catalogue, counters) {
+        let version = serving.version();
+        match recompile(plan, catalogue, serving, counters) {
             Ok(views) => {
-                *plan = Plan { views, generation: catalogue.generation() };
+                *plan = Plan { views, generation: catalogue.generation(), version };
                 Ok(())
             }
             Err(failure) => {
@@ -175,6 +190,7 @@ impl Plans {
 fn recompile(
     plan: &Plan,
     catalogue: &Catalogue,
+    serving: &dyn Serving,
     counters: &Counters,
 ) -> Result<Vec<PlanView>, Failure> {
     let stale =
@@ -182,7 +198,13 @@ fn recompile(
     let mut views = Vec::with_capacity(plan.views.len());
     for old in &plan.views {
         let view = catalogue.view_by_id(old.view.id).ok_or_else(stale)?;
-        let new = compile(Arc::clone(view), old.features.clone(), counters).map_err(|_| stale())?;
+        let definition = &view.latest.definition;
+        let means = || serving.serving(&definition.project, &definition.name);
+        if old.is_bare && means().is_some_and(|version| version != definition.version) {
+            return Err(stale());
+        }
+        let new = compile(Arc::clone(view), old.features.clone(), old.is_bare, counters)
+            .map_err(|_| stale())?;
         if new.types().ne(old.types()) {
             return Err(stale());
         }
@@ -195,19 +217,28 @@ fn unknown(id: usize) -> Failure {
     Failure::new(ErrorCode::UnknownPlan, format!("no plan {id} on this connection: prepare it"))
 }
 
-/// Finds the view that a request names.
+/// Finds the view that a request names; without a version it is the one that serves.
 ///
 /// # Errors
 /// `UnknownView`, saying which there are.
-pub fn find(catalogue: &Catalogue, asked: &ViewFeatures<'_>) -> Result<Arc<View>, Failure> {
-    let found = match (asked.project, asked.version) {
-        ("", 0) => catalogue.resolve(asked.view),
-        ("", version) => catalogue.resolve(&format!("{}@{version}", asked.view)),
-        (project, 0) => match catalogue.view(project, asked.view) {
-            Some(view) => Ok(view),
-            None => catalogue.resolve(&format!("{project}/{}", asked.view)),
-        },
-        (project, version) => catalogue.resolve(&format!("{project}/{}@{version}", asked.view)),
+pub fn find(
+    catalogue: &Catalogue,
+    serving: &dyn Serving,
+    asked: &ViewFeatures<'_>,
+) -> Result<Arc<View>, Failure> {
+    let path = match asked.project {
+        "" => asked.view.to_owned(),
+        project => format!("{project}/{}", asked.view),
+    };
+    let found = match asked.version {
+        0 => catalogue.resolve(&path).map(|newest| {
+            let definition = &newest.latest.definition;
+            let (project, name) = (&definition.project, &definition.name);
+            // One that only the engine knows yet is served as soon as the registry has it.
+            let version = serving.serving(project, name);
+            version.and_then(|version| catalogue.view_at(project, name, version)).unwrap_or(newest)
+        }),
+        version => catalogue.resolve(&format!("{path}@{version}")),
     };
     found.cloned().map_err(|error| Failure::new(ErrorCode::UnknownView, error.to_string()))
 }
@@ -215,6 +246,7 @@ pub fn find(catalogue: &Catalogue, asked: &ViewFeatures<'_>) -> Result<Arc<View>
 fn compile(
     view: Arc<View>,
     features: Vec<String>,
+    is_bare: bool,
     counters: &Counters,
 ) -> Result<PlanView, Failure> {
     let versions: Vec<_> =
@@ -227,7 +259,7 @@ fn compile(
         .collect();
     let has_variable = shapes.iter().any(|shape| shape.width_bytes == 0);
     let counters = counters.view(&view.qualified_name());
-    Ok(PlanView { view, projection, shapes, has_variable, counters, features })
+    Ok(PlanView { view, projection, shapes, has_variable, counters, features, is_bare })
 }
 
 impl PlanView {

@@ -182,7 +182,8 @@ fn answer<E: Env>(
     below: &mut Below,
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
-    let plan = plans.get(request.head.plan_id, cx.catalogue, &core.counters)?;
+    let plan =
+        plans.get(request.head.plan_id, cx.catalogue, core.shared.serving()?, &core.counters)?;
     check_shape(plan, request)?;
     let mut keys = core.take_keys();
     let mut builder = std::mem::take(&mut core.builder);

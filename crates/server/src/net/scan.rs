@@ -45,7 +45,7 @@ pub fn scan<E: Env>(
         core.counters.cut(Cut::BufferMemory);
         return Err(overloaded());
     }
-    let plan = plans.get(request.plan_id, cx.catalogue, &core.counters)?;
+    let plan = plans.get(request.plan_id, cx.catalogue, core.shared.serving()?, &core.counters)?;
     let [planned] = &plan.views[..] else {
         let text = format!("a scan is of a plan of one view, this one has {}", plan.views.len());
         return Err(Failure::new(ErrorCode::Malformed, text));

@@ -1,4 +1,4 @@
-//! Requests that are not answered at once: writes and definitions on their way to the log, reads
+//! Requests that are not answered at once: writes on their way to the log, what helper threads work on, reads
 //! that wait for their `min_offset`.
 
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub enum What {
         /// Counts the view's writes.
         counters: Arc<ViewCounters>,
     },
-    /// Definitions.
-    Apply,
+    /// Definitions, or a question to the registry.
+    Registry,
     /// A page of a scan.
     Scan,
     /// A step of a training read.
@@ -118,7 +118,7 @@ mod tests {
 
     fn pending(request_id: u64) -> Pending {
         let conn = ConnId::new(1, 1);
-        Pending { conn, request_id, received_ns: 0, held_bytes: 0, what: What::Apply }
+        Pending { conn, request_id, received_ns: 0, held_bytes: 0, what: What::Registry }
     }
 
     #[test]

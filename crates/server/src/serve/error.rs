@@ -32,6 +32,14 @@ pub enum ServeError {
         /// What is wrong with it.
         source: Box<Error>,
     },
+    /// The registry in the data directory.
+    #[error("data directory {data}: {source}")]
+    Registry {
+        /// The directory.
+        data: String,
+        /// What is wrong with it.
+        source: Box<thermae_features::Error>,
+    },
     /// The system refused something else.
     #[error("{context}: {source}")]
     System {
@@ -52,7 +60,7 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Address(_) => 2,
-            Self::Engine { .. } => 3,
+            Self::Engine { .. } | Self::Registry { .. } => 3,
             Self::Listen { .. } => 4,
             Self::System { .. } => 5,
         }

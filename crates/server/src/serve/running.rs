@@ -8,6 +8,7 @@ use thermae_engine::cold::{ArchiveOptions, LocalObjects};
 use thermae_engine::log::RecoveryReport;
 use thermae_engine::{Engine, Handle, Options};
 use thermae_env::{Env, RealEnv};
+use thermae_features::FeatureStore;
 
 use super::ServeError;
 use super::listeners::{Listeners, allow_connections};
@@ -18,11 +19,14 @@ use crate::net::backup_desk::Backups;
 use crate::net::core::Shared;
 use crate::net::front::Front;
 use crate::net::history_reads::HistoryReads;
+use crate::net::registry_desk::RegistryHelper;
 use crate::net::scan_pages::ScanPages;
 
 /// A server that serves. Dropping it stops it; [`Running::stop`] also says how that went.
 pub struct Running {
     backups: Backups,
+    // Before the engine: what it is at needs that.
+    registry: RegistryHelper<RealEnv>,
     // Before those below: their threads end when the connections are gone.
     engine: Engine<RealEnv>,
     pages: ScanPages,
@@ -105,9 +109,23 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let histories = HistoryReads::start(engine.handle(), options.limits)
         .map_err(|source| ServeError::system("starting the thread of training reads", source))?;
     let _ = shared.histories.set(histories.begins());
+    let registry = start_registry(env, &options.data, engine.handle())?;
+    let _ = shared.registry.set(registry.desk());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
-    Ok(Running { backups, engine, pages, histories, http, health, tcp, unix, shared })
+    Ok(Running { backups, engine, pages, histories, registry, http, health, tcp, unix, shared })
+}
+
+fn start_registry(
+    env: RealEnv,
+    data: &Path,
+    handle: Handle<RealEnv>,
+) -> Result<RegistryHelper<RealEnv>, ServeError> {
+    let features = FeatureStore::over(env, data, handle).map_err(|source| {
+        ServeError::Registry { data: data.display().to_string(), source: Box::new(source) }
+    })?;
+    RegistryHelper::start(features)
+        .map_err(|source| ServeError::system("starting the thread of the registry", source))
 }
 
 fn start_engine(
@@ -217,6 +235,7 @@ impl Running {
             data: "while stopping".to_owned(),
             source: Box::new(error),
         };
+        drop(self.registry);
         let stopped = self.engine.stop().map_err(system);
         drop(self.pages);
         drop(self.backups);

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use thermae_client::{Address, Client, Config, ReadOptions, ViewFeatures};
+use thermae_features::definitions;
 use thermae_formats::wire::CellStatus;
 use thermae_formats::{FeatureView, KeyValue, Value};
-use thermae_server::definitions;
 use thermae_server::ingest::cell::Reader;
 use thermae_server::ingest::csv::CsvOptions;
 use thermae_server::ingest::{Mapping, MappingOptions, RowReader, Source};
@@ -100,7 +100,7 @@ fn every_row_of_the_quickstart_reads_back_bit_for_bit() {
         ("dest_daily", "dest_daily.parquet", 105),
         ("planes", "planes.parquet", 3_322),
     ] {
-        let view = defined.views.iter().find(|view| view.name == name).unwrap();
+        let view = defined.views().find(|view| view.name == name).unwrap();
         assert_eq!(compare(&client, view, &example("data").join(file)), keys, "{name}");
     }
     running.stop().unwrap();

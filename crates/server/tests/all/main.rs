@@ -15,6 +15,7 @@ mod life;
 mod peer;
 mod process;
 mod reads;
+mod registry;
 mod scarce;
 mod ties;
 mod writes;

@@ -30,7 +30,7 @@ const DOORS: &[&str] = &[
     "crates/env/",
     "crates/client/",
     "crates/server/src/cli/",
-    "crates/server/src/definitions/",
+    "crates/features/src/definitions/",
     "crates/server/src/serve/",
     "crates/server/src/http/",
     "crates/server/src/ingest/",
@@ -51,6 +51,9 @@ const PRINT: &[&str] = &[
     "fuzz/fuzz_targets/",
     "crates/env/examples/",
 ];
+/// The registry's database: it has the disk through `Env`, by a door of its own, and nobody else has it.
+const DATABASE: &[&str] =
+    &["crates/features/src/registry/database.rs", "crates/features/src/registry/door.rs"];
 const PANIC: &[&str] = &["crates/tests/", "fuzz/"];
 
 const fn ban(word: &'static str, allowed: &'static [&'static str], instead: &'static str) -> Ban {
@@ -66,6 +69,12 @@ pub const BANS: &[Ban] = &[
     ban("File::open(", DOORS, "reach files through Env"),
     ban("File::create(", DOORS, "reach files through Env"),
     ban("OpenOptions::new(", DOORS, "reach files through Env"),
+    Ban {
+        word: "redb::",
+        allowed: DATABASE,
+        tests_may: false,
+        instead: "reach the registry through registry::Registry",
+    },
     ban("TcpListener::bind(", NETWORK, "listen through Env's ring"),
     ban("TcpStream::connect(", NETWORK, "connect through the client"),
     ban("UnixListener::bind(", NETWORK, "listen through Env's ring"),

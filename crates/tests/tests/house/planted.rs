@@ -43,6 +43,7 @@ fn banned_calls_go_red_outside_their_rooms() {
         ("fn f() { a.expect(\"b\"); }", "crates/formats/src/a.rs"),
         ("fn f() { todo!() }", "crates/tests/src/a.rs"),
         ("fn f() { UnixStream::connect(p) }", "crates/engine/src/a.rs"),
+        ("fn f() { redb::Database::create(p) }", "crates/features/src/store/a.rs"),
     ];
     for (text, path) in planted {
         let found = banned::check(&source(path, text), banned::BANS);

@@ -58,7 +58,7 @@ impl World {
     pub fn define(&mut self, view: FeatureView) {
         let (entries, _) = self.catalogue.plan(&[view]).unwrap();
         for entry in entries {
-            self.catalogue = self.catalogue.with_entry(&entry).unwrap();
+            self.catalogue.add(&entry).unwrap();
         }
     }
 

@@ -1,0 +1,117 @@
+//! What is asked for: features, and of whom.
+
+use thermae_formats::KeyValue;
+
+use crate::error::Error;
+use crate::model::{Name, Pick};
+
+/// Features that are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum What {
+    /// Those of a feature service.
+    Service(Name),
+    /// Those that are named, in order.
+    Picks(Vec<Pick>),
+    /// A text that names nothing: the reason.
+    Wrong(String),
+}
+
+/// A request for features: which, as of when, and what they are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub(super) what: What,
+    pub(super) read_time: Option<i64>,
+    pub(super) full_names: bool,
+}
+
+impl Ask {
+    fn new(what: What) -> Self {
+        Ask { what, read_time: None, full_names: false }
+    }
+
+    /// The features of a service: `NAME`, `PROJECT/NAME`, either with `@VERSION`.
+    pub fn service(name: &str) -> Self {
+        Self::new(name.parse().map_or_else(What::Wrong, What::Service))
+    }
+
+    /// Features by name, each `[ALIAS=]VIEW[@VERSION][:f1,f2]`.
+    pub fn features(picks: &[&str]) -> Self {
+        let picks = picks.iter().map(|text| text.parse::<Pick>()).collect::<Result<Vec<_>, _>>();
+        Self::new(picks.map_or_else(What::Wrong, What::Picks))
+    }
+
+    /// Features by picks that are made already.
+    pub fn picks(picks: Vec<Pick>) -> Self {
+        Self::new(What::Picks(picks))
+    }
+
+    /// The same, with TTL judged at a time, microseconds UTC, instead of now. It is not time travel.
+    #[must_use]
+    pub fn at(self, read_time: i64) -> Self {
+        Ask { read_time: Some(read_time), ..self }
+    }
+
+    /// The same, with columns called `view__feature`.
+    #[must_use]
+    pub fn with_full_names(self) -> Self {
+        Ask { full_names: true, ..self }
+    }
+}
+
+/// Of whom features are asked for: columns of join keys, all of one length, one entity a row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EntityRows {
+    columns: Vec<(String, Vec<KeyValue>)>,
+    rows: Option<usize>,
+}
+
+impl EntityRows {
+    /// Without columns: one row, for views without entity.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with a column.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, values: Vec<KeyValue>) -> Self {
+        self.columns.push((name.into(), values));
+        self
+    }
+
+    /// The same, of so many rows; needed only where there is no column.
+    #[must_use]
+    pub fn with_rows(self, rows: usize) -> Self {
+        EntityRows { rows: Some(rows), ..self }
+    }
+
+    /// How many rows there are.
+    ///
+    /// # Errors
+    /// Columns of different lengths, or two of one name.
+    pub fn rows(&self) -> Result<usize, Error> {
+        let rows = self.rows.or_else(|| self.columns.first().map(|(_, values)| values.len()));
+        let rows = rows.unwrap_or(1);
+        for (at, (name, values)) in self.columns.iter().enumerate() {
+            if values.len() != rows {
+                return Err(Error::Invalid(format!(
+                    "column {name:?} has {} rows, others have {rows}",
+                    values.len()
+                )));
+            }
+            if self.columns.iter().take(at).any(|(other, _)| other == name) {
+                return Err(Error::Invalid(format!("column {name:?} is there twice")));
+            }
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn column(&self, name: &str) -> Option<&[KeyValue]> {
+        let found = self.columns.iter().find(|(known, _)| known == name);
+        found.map(|(_, values)| values.as_slice())
+    }
+
+    pub(super) fn names(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+}

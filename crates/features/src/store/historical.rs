@@ -1,0 +1,78 @@
+//! Training reads: features as they were at each row's time.
+
+use thermae_engine::training::{self, Answer, Progress, Request, Spine, ViewJoin};
+use thermae_env::Env;
+
+use super::FeatureStore;
+use super::ask::Ask;
+use super::resolve::Joined;
+use crate::error::Error;
+
+/// How a training read is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoricalOptions {
+    /// The spine's column that holds each row's time.
+    pub time_column: String,
+    /// Only what had been learnt by each row's time.
+    pub as_of_known: bool,
+}
+
+impl Default for HistoricalOptions {
+    fn default() -> Self {
+        HistoricalOptions { time_column: "event_timestamp".to_owned(), as_of_known: false }
+    }
+}
+
+/// The spine with its features, to be read batch by batch.
+pub struct HistoricalAnswer<'s, E: Env> {
+    /// The version of the registry that it was made under.
+    pub registry_version: u64,
+    /// The rows.
+    pub rows: Answer<'s, E>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+impl<E: Env> FeatureStore<E> {
+    /// Joins features onto a spine as they were at each row's time, under one snapshot of the store and one
+    /// version of the registry.
+    ///
+    /// # Errors
+    /// A name that is not there, a column that the spine lacks or has of another type, or anything that a
+    /// training read fails by.
+    pub fn get_historical_features<'s>(
+        &self,
+        ask: &Ask,
+        options: &HistoricalOptions,
+        spine: &'s dyn Spine,
+        progress: &'s Progress,
+    ) -> Result<HistoricalAnswer<'s, E>, Error> {
+        // Before the registry: so every row of it is of a schema that the version knows.
+        let snapshot = self.handle.snapshot()?;
+        let published = self.registry.published();
+        let resolved = self.cache.resolve(&published, &ask.what, ask.full_names)?;
+        let request = Request {
+            time_column: options.time_column.clone(),
+            joins: resolved.joins.iter().map(join).collect(),
+            as_of_known: options.as_of_known,
+            full_names: ask.full_names,
+        };
+        let means = self.handle.training_means();
+        let catalogue = &published.catalogue;
+        let rows = training::read(&request, catalogue, &snapshot, spine, &means, progress)?;
+        let warnings = resolved.warnings.clone();
+        Ok(HistoricalAnswer { registry_version: published.state.version(), rows, warnings })
+    }
+}
+
+fn join(joined: &Joined) -> ViewJoin {
+    let keys = joined.view.latest.definition.join_keys.iter().zip(&joined.keys);
+    let renamed = keys.filter(|(key, column)| key.name != **column);
+    ViewJoin {
+        view: joined.view.qualified_name(),
+        features: joined.features.clone(),
+        names: joined.columns.clone(),
+        alias: None,
+        columns: renamed.map(|(key, column)| (key.name.clone(), column.clone())).collect(),
+    }
+}

@@ -1,0 +1,139 @@
+//! Online reads: the newest features of many entities.
+
+use thermae_engine::store::{Answer, Status};
+use thermae_env::Env;
+use thermae_formats::{KeyValue, NO_TIME, Value};
+
+use super::FeatureStore;
+use super::ask::{Ask, EntityRows};
+use super::resolve::{Joined, Resolved};
+use crate::error::Error;
+
+/// How one value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValueStatus {
+    /// It is served.
+    Present,
+    /// The row is served, and this value is null in it.
+    NullValue,
+    /// There is no such row.
+    NotFound,
+    /// The row is older than the view's TTL: the value is null, the event time is told.
+    OutsideMaxAge,
+    /// The row is damaged wherever it lies.
+    Corrupt,
+}
+
+/// One feature of all entities, in the order asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnlineColumn {
+    /// What it is called.
+    pub name: String,
+    /// One value an entity.
+    pub values: Vec<Value>,
+    /// How each stands.
+    pub statuses: Vec<ValueStatus>,
+    /// Event time of the row that each comes from, or `NO_TIME`.
+    pub event_times: Vec<i64>,
+}
+
+/// The answer to an online read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnlineAnswer {
+    /// The version of the registry that all of it was made under.
+    pub registry_version: u64,
+    /// The columns, in the order asked.
+    pub columns: Vec<OnlineColumn>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+impl<E: Env> FeatureStore<E> {
+    /// Reads the newest features of many entities, as of now. The whole answer is made under one version of
+    /// the registry.
+    ///
+    /// # Errors
+    /// A name that is not there, a join key that the entities lack or that does not fit.
+    pub fn get_online_features(
+        &self,
+        ask: &Ask,
+        entities: &EntityRows,
+    ) -> Result<OnlineAnswer, Error> {
+        let rows = entities.rows()?;
+        loop {
+            let published = self.registry.published();
+            let resolved = self.cache.resolve(&published, &ask.what, ask.full_names)?;
+            let read_time = ask.read_time.unwrap_or_else(|| self.env.now_us());
+            let mut columns = Vec::new();
+            for joined in &resolved.joins {
+                let keys = keys_of(joined, entities, rows)?;
+                let answers = self.handle.get(&joined.plan, &keys, read_time)?;
+                columns.extend(columns_of(joined, answers));
+            }
+            // A row of a schema that came meanwhile would not have been known.
+            let is_present = self.registry.published().state.version();
+            if is_present == published.state.version() {
+                return Ok(answer(&resolved, columns));
+            }
+        }
+    }
+}
+
+fn answer(resolved: &Resolved, columns: Vec<OnlineColumn>) -> OnlineAnswer {
+    OnlineAnswer {
+        registry_version: resolved.published.state.version(),
+        columns,
+        warnings: resolved.warnings.clone(),
+    }
+}
+
+fn keys_of(
+    joined: &Joined,
+    entities: &EntityRows,
+    rows: usize,
+) -> Result<Vec<Vec<KeyValue>>, Error> {
+    let mut columns = Vec::with_capacity(joined.keys.len());
+    for name in &joined.keys {
+        columns.push(entities.column(name).ok_or_else(|| {
+            Error::Invalid(format!(
+                "{} is read by the join key {name:?}, which the entities lack; they have: {}",
+                joined.view.qualified_name(),
+                entities.names()
+            ))
+        })?);
+    }
+    let row = |at: usize| columns.iter().filter_map(|column| column.get(at).cloned()).collect();
+    Ok((0..rows).map(row).collect())
+}
+
+fn columns_of(joined: &Joined, answers: Vec<Answer>) -> Vec<OnlineColumn> {
+    let rows = answers.len();
+    let mut columns: Vec<OnlineColumn> = joined
+        .columns
+        .iter()
+        .map(|name| OnlineColumn {
+            name: name.clone(),
+            values: Vec::with_capacity(rows),
+            statuses: Vec::with_capacity(rows),
+            event_times: Vec::with_capacity(rows),
+        })
+        .collect();
+    for answer in answers {
+        let event_time = match answer.status {
+            Status::Present | Status::OutsideMaxAge => answer.event_time,
+            Status::NotFound | Status::Corrupt => NO_TIME,
+        };
+        for (column, value) in columns.iter_mut().zip(answer.values) {
+            column.statuses.push(match answer.status {
+                Status::Present if value.is_null() => ValueStatus::NullValue,
+                Status::Present => ValueStatus::Present,
+                Status::NotFound => ValueStatus::NotFound,
+                Status::OutsideMaxAge => ValueStatus::OutsideMaxAge,
+                Status::Corrupt => ValueStatus::Corrupt,
+            });
+            column.values.push(value);
+            column.event_times.push(event_time);
+        }
+    }
+    columns
+}
