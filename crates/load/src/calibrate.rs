@@ -16,6 +16,8 @@ use crate::workload::{Count, Drive, Features, Kind, Operation, Part, View, Workl
 
 /// Version of the document.
 pub const FORMAT: u32 = 1;
+/// Writes in flight on a connection.
+const WRITES_IN_FLIGHT: usize = 512;
 /// Shares of the peak at which latency is measured.
 const LOADS: [f64; 5] = [0.2, 0.4, 0.6, 0.75, 0.9];
 
@@ -189,7 +191,11 @@ pub fn calibrate(
     };
     let mut measured = Vec::new();
     for (what, operation) in operations() {
-        let workload = workload(what, operation);
+        let mut workload = workload(what, operation);
+        if workload.writes() {
+            // Enough on their way that the disk's flush is shared, and the core is the limit.
+            workload.drive.in_flight = workload.drive.in_flight.max(WRITES_IN_FLIGHT);
+        }
         let shape = Shape::mean(&workload);
         let mut run = Run::open(way.clone(), workload, &mut *told)?;
         run.load()?;

@@ -232,3 +232,49 @@ pub struct Outcome {
     /// What to know when reading it.
     pub notes: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::presets::preset;
+
+    fn step(answered: u64, offered_per_s: Option<f64>) -> Step {
+        let workload = preset("point").unwrap();
+        let mut recorded = Recorded::new(1).unwrap();
+        recorded.answered = answered;
+        for at in 1..=1000 {
+            recorded.operations[0].latency.record(at * 1000).unwrap();
+        }
+        Step::of(&workload, &recorded, offered_per_s, 2.0, Vec::new())
+    }
+
+    #[test]
+    fn a_step_near_what_the_client_can_do_says_so() {
+        let mut bound = step(2000, None);
+        assert_eq!((bound.answered_per_s, bound.headroom), (1000.0, None));
+        bound.with_client(Some(1290.0));
+        assert!(bound.is_client_bound && bound.judgement() == "client-bound");
+        bound.with_client(Some(1310.0));
+        assert!(!bound.is_client_bound && bound.judgement().is_empty());
+    }
+
+    #[test]
+    fn a_promise_is_kept_by_its_quantile_its_schedule_and_without_errors() {
+        let kept = |step: &Step, quantile, under_ns| step.keeps(Promise { quantile, under_ns });
+        let good = step(2000, Some(1000.0));
+        assert!(kept(&good, 0.99, 995_000) && !kept(&good, 0.99, 980_000));
+        assert!(kept(&good, 0.999, 1_001_000) && !kept(&good, 0.999, 995_000));
+        let late = step(1900, Some(1000.0));
+        assert!(late.is_saturated && !kept(&late, 0.99, 995_000));
+        for spoil in [
+            |step: &mut Step| step.failed = 1,
+            |step: &mut Step| step.refused = 1,
+            |step: &mut Step| step.unfinished = 1,
+        ] {
+            let mut spoilt = good.clone();
+            spoil(&mut spoilt);
+            assert!(!kept(&spoilt, 0.99, 995_000));
+        }
+    }
+}

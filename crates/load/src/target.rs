@@ -26,6 +26,8 @@ use crate::workload::{Kind, PROJECT};
 const LOAD_ROWS: u64 = 2000;
 /// Bytes of one write while loading, about.
 const LOAD_BYTES: usize = 4 << 20;
+/// Bytes of a row in a write beside its key and value, at most.
+const ROW_FRAME_BYTES: usize = 48;
 /// Pause before a refused write of a load is repeated.
 const LOAD_PAUSE: Duration = Duration::from_millis(5);
 /// Repetitions of one write of a load.
@@ -223,8 +225,10 @@ impl Target {
         for at in wanted {
             let view = &shared.workload.views[at];
             let made = Rows::new(view);
-            let row_bytes: usize = view.columns().iter().map(|(_, bytes)| bytes + 8).sum();
-            let step = ((LOAD_BYTES / row_bytes.max(1)) as u64).clamp(1, LOAD_ROWS);
+            // What a row takes in a frame beside key and value: times, lengths.
+            let row_bytes = crate::shape::payload_bytes(view) as usize + ROW_FRAME_BYTES;
+            let (most_rows, most_bytes) = self.write_limits()?;
+            let step = ((most_bytes / row_bytes) as u64).clamp(1, most_rows);
             let mut first = 0;
             while first < view.entities {
                 let ids: Vec<u64> = (first..view.entities.min(first + step)).collect();
@@ -235,6 +239,15 @@ impl Target {
             }
         }
         Ok(written)
+    }
+
+    /// Rows and bytes of one write while loading, at most.
+    fn write_limits(&self) -> Result<(u64, usize), Error> {
+        let Open::Server { client, .. } = &self.open else { return Ok((LOAD_ROWS, LOAD_BYTES)) };
+        let limits = client.server()?.limits;
+        let frame_bytes = limits.max_frame_bytes as usize;
+        let rows = LOAD_ROWS.min(u64::from(limits.max_rows_per_write));
+        Ok((rows, LOAD_BYTES.min(frame_bytes / 2)))
     }
 
     /// Writes rows, as often as it takes while there is no room.

@@ -1,6 +1,8 @@
 //! The arithmetic against sums made by hand.
 #![allow(clippy::unwrap_used)]
 
+use thermae_engine::memory::{Given, MemoryPlan};
+
 use super::*;
 use crate::calibrate::{AtLoad, Calibration, FORMAT};
 use crate::machine::Machine;
@@ -128,9 +130,17 @@ fn memory_is_what_the_store_would_divide() {
     let description = Description::from_toml(TEXT).unwrap();
     let answer = answer(&description, &calibration());
     let memory = answer.resources.iter().find(|resource| resource.name == "memory").unwrap();
-    let gib = f64::from(1 << 30);
-    let hot = answer.then.hot_bytes.average / gib;
-    assert!(memory.need.average > hot * 1.2 && memory.need.average < hot * 3.0, "{memory:?} {hot}");
+    let hot_of = |share: f64| {
+        let given = Given {
+            memory_bytes: (memory.need.average * share * f64::from(1 << 30)) as u64,
+            shards: 4,
+            pinned_bytes: (answer.then.filter_bytes.average / 4.0) as u64,
+            ..Given::default()
+        };
+        MemoryPlan::divide(&given).hot_bytes as f64 * 4.0
+    };
+    let needed = answer.then.hot_bytes.average;
+    assert!(hot_of(1.001) >= needed && hot_of(0.98) < needed, "{} {needed}", hot_of(1.001));
     assert!(memory.need.best <= memory.need.average && memory.need.average <= memory.need.worst);
 }
 

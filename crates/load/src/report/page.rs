@@ -157,6 +157,7 @@ fn plots(outcome: &Outcome) -> Vec<Plot> {
         y_text,
         x_text: seconds,
         is_log: false,
+        is_bytes: false,
         dots: false,
         marks: marks.clone(),
         lines,
@@ -184,7 +185,7 @@ fn plots(outcome: &Outcome) -> Vec<Plot> {
         vec![by_second("p50", |s| s.p50_ns as f64), by_second("p99", |s| s.p99_ns as f64)],
     );
     latency.is_log = true;
-    vec![
+    let mut plots = vec![
         over_rate(outcome),
         over_time("Requests a second", number, vec![by_second("answered", |s| s.requests as f64)]),
         latency,
@@ -216,7 +217,10 @@ fn plots(outcome: &Outcome) -> Vec<Plot> {
                 sampled("written", |s| s.written_bytes_per_s),
             ],
         ),
-    ]
+    ];
+    // The last two are of bytes.
+    plots.iter_mut().rev().take(2).for_each(|plot| plot.is_bytes = true);
+    plots
 }
 
 fn over_rate(outcome: &Outcome) -> Plot {
@@ -244,6 +248,7 @@ fn over_rate(outcome: &Outcome) -> Plot {
         y_text: nanoseconds,
         x_text: number,
         is_log: true,
+        is_bytes: false,
         dots: true,
         marks: Vec::new(),
         lines,

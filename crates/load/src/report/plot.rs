@@ -33,6 +33,8 @@ pub struct Plot {
     pub x_text: fn(f64) -> String,
     /// The vertical axis is logarithmic.
     pub is_log: bool,
+    /// The vertical axis is of bytes: round numbers are those of binary units.
+    pub is_bytes: bool,
     /// Dots at the points: they are few.
     pub dots: bool,
     /// Where something begins, with what: thin vertical lines.
@@ -70,6 +72,14 @@ impl Axis {
         Self { low: first, high: top, ticks, is_log: false }
     }
 
+    /// Round in the binary unit that the highest value is written in.
+    fn binary(high: f64, most: f64) -> Self {
+        let unit = 1024_f64.powf((high.max(1.0).ln() / 1024_f64.ln()).floor());
+        let axis = Self::linear(0.0, high / unit, most);
+        let ticks = axis.ticks.iter().map(|tick| tick * unit).collect();
+        Self { low: axis.low * unit, high: axis.high * unit, ticks, is_log: false }
+    }
+
     fn log(low: f64, high: f64) -> Self {
         let (low, high) = (low.max(1e-9), high.max(low.max(1e-9) * 1.1));
         let bottom = 10_f64.powf(low.log10().floor());
@@ -100,10 +110,10 @@ impl Plot {
             return format!("<p class=\"none\">{title}: nothing was measured.</p>");
         }
         let x = Axis::linear(0.0_f64.min(x.0), x.1, 7.0);
-        let y = if self.is_log {
-            Axis::log(y.0, y.1)
-        } else {
-            Axis::linear(0.0_f64.min(y.0), y.1, 5.0)
+        let y = match (self.is_log, self.is_bytes) {
+            (true, _) => Axis::log(y.0, y.1),
+            (false, true) => Axis::binary(y.1, 5.0),
+            (false, false) => Axis::linear(0.0_f64.min(y.0), y.1, 5.0),
         };
         let mut out = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
@@ -172,7 +182,12 @@ impl Plot {
         let (colour, dash) = (COLOURS[at % COLOURS.len()], DASHES[at % DASHES.len()]);
         let mut path = String::new();
         let mut is_open = false;
-        for point in &line.points {
+        let is_drawn = |point: Option<&(f64, f64)>| {
+            point.is_some_and(|point| point.0.is_finite() && point.1.is_finite())
+        };
+        for (place_of, point) in line.points.iter().enumerate() {
+            // A line of one point would not be seen.
+            let is_alone = !is_open && !is_drawn(line.points.get(place_of + 1));
             if !point.0.is_finite() || !point.1.is_finite() {
                 is_open = false;
                 continue;
@@ -180,7 +195,7 @@ impl Plot {
             let (left, top) = place(point);
             let _ = write!(path, "{}{left:.1} {top:.1}", if is_open { 'L' } else { 'M' });
             is_open = true;
-            if self.dots {
+            if self.dots || is_alone {
                 let _ = writeln!(
                     out,
                     "<circle cx=\"{left:.1}\" cy=\"{top:.1}\" r=\"2.6\" fill=\"{colour}\"/>"
@@ -227,6 +242,8 @@ mod tests {
         let log = Axis::log(15_000.0, 2_300_000.0);
         assert!((log.low - 10_000.0).abs() < 1e-3 && (log.high - 10_000_000.0).abs() < 1.0);
         assert!((log.share(10_000.0)).abs() < 1e-9 && (log.share(10_000_000.0) - 1.0).abs() < 1e-9);
+        let bytes = Axis::binary(200.0 * 1024.0 * 1024.0, 5.0);
+        assert_eq!(bytes.ticks[1] / 1024.0 / 1024.0, 50.0);
         let flat = Axis::linear(0.0, 0.0, 5.0);
         assert!(flat.high > flat.low);
     }
@@ -240,6 +257,7 @@ mod tests {
             y_text: number,
             x_text: number,
             is_log: true,
+            is_bytes: false,
             dots: true,
             marks: vec![1.5],
             lines: vec![Line { name: "p99".to_owned(), points }],
