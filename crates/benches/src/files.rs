@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// How large a run is, and where its result goes: what every benchmark is asked alike.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct Output {
     /// A smoke test: little data, one short round; the figures mean nothing
     #[arg(long)]

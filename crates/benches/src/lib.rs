@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod compare;
+pub mod crosscheck;
 pub mod files;
 pub mod floor;
 pub mod ladder;

@@ -1,7 +1,7 @@
 //! The bench program. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use thermae_benches::{beside, policy, recovery, runtime, warm, wire};
+use thermae_benches::{beside, crosscheck, policy, recovery, runtime, warm, wire};
 
 /// Benchmarks, side by side with the peers.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Which {
     Warm(warm::Options),
     /// Hot reads on a schedule, with and without a load of writes that flushes, merges and evicts.
     Beside(beside::Options),
+    /// The loop of `thermae bench` beside redis-benchmark, on the same Redis.
+    Crosscheck(crosscheck::Options),
     /// How long a server with many GB takes from kill -9, or a planned stop, to its first answer.
     Recovery(recovery::Options),
 }
@@ -34,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         Which::Policy(options) => policy::run(&options),
         Which::Warm(options) => warm::run(&options),
         Which::Beside(options) => beside::run(&options),
+        Which::Crosscheck(options) => crosscheck::run(&options),
         Which::Recovery(options) => recovery::run(&options),
     }
 }

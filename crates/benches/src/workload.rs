@@ -1,40 +1,13 @@
 //! The rows that every target holds: `id` to ten float32, computable by anyone, so that every answer can
 //! be checked without a copy of the data.
 
+pub use thermae_load::dice::Dice;
+use thermae_load::dice::mix;
+
 /// Features of a row.
 pub const FEATURES: usize = 10;
 /// Bytes of a row's values.
 pub const VALUE_BYTES: usize = FEATURES * 4;
-
-/// A small generator (SplitMix64): the same keys in the same order for every target.
-#[derive(Debug, Clone)]
-pub struct Dice(u64);
-
-impl Dice {
-    /// A generator from a seed.
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next 64 bits.
-    pub const fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mix(self.0)
-    }
-
-    /// Fills `ids` with uniform row numbers below `rows`.
-    pub fn fill(&mut self, ids: &mut [u64], rows: u64) {
-        for id in ids {
-            *id = self.next_u64() % rows;
-        }
-    }
-}
-
-const fn mix(mut word: u64) -> u64 {
-    word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    word ^ (word >> 31)
-}
 
 /// Feature `index` of row `id`: a float with a full mantissa.
 pub fn value(id: u64, index: usize) -> f32 {

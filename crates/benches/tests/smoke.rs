@@ -83,3 +83,17 @@ fn recovery_runs_small_and_the_newest_row_is_there() {
     assert!(result["checked"].as_u64().unwrap() > 500);
     assert!(table.contains("| SIGTERM |"), "{table}");
 }
+
+#[test]
+fn crosscheck_runs_small_or_says_what_is_missing() {
+    let there = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    if there("redis-server") && there("redis-benchmark") {
+        let (result, table) = run_small("crosscheck", &[]);
+        assert!(result["ours"][0]["per_s"].as_f64().unwrap() > 0.0);
+        assert!(table.contains("| redis-benchmark |"), "{table}");
+        return;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thermae-benches"));
+    let output = command.args(["crosscheck", "--small"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("apt-get install redis"));
+}

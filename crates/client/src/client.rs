@@ -214,6 +214,17 @@ impl Client {
         Ok(PendingRead { ticket, plan: plan.clone(), flags, rows })
     }
 
+    /// Takes in the answers that have arrived, without waiting; whether anything had. With
+    /// [`PendingRead::take`] and [`PendingWrite::take`] one thread can keep many requests in flight over many
+    /// clients and leave on a schedule of its own.
+    pub fn receive(&self) -> bool {
+        let mut any = false;
+        for lane in &self.inner.lanes {
+            any |= lane.receive_now();
+        }
+        any
+    }
+
     /// Reads a page of the history of a plan's one view: the first, or, with `place`, the one that follows
     /// the page which said so. Repeated once as [`Client::read`] is.
     ///

@@ -270,6 +270,37 @@ impl Lane {
         answer
     }
 
+    /// Takes in what has arrived on the living connection, without waiting; whether anything had.
+    pub fn receive_now(&self) -> bool {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(link) = current.link.as_ref().filter(|link| !link.is_dead()).map(Arc::clone)
+        else {
+            return false;
+        };
+        drop(current);
+        // Whoever has the right to receive hands over what comes.
+        let Some(mut incoming) = link.try_lead() else { return false };
+        let received = link.receive(&mut incoming, &self.slots, false);
+        drop(incoming);
+        match received {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(_) => link.lose(&self.slots),
+        }
+        self.slots.wake_one_sync();
+        true
+    }
+
+    /// The answer if it is there, without waiting and without receiving.
+    pub fn take(&self, id: u64, deadline: Instant) -> Option<Result<FrameBuf, Error>> {
+        let answer = self.slots.take(id);
+        if answer.is_none() && Instant::now() >= deadline {
+            self.slots.abandon(id);
+            return Some(Err(Error::TimedOut));
+        }
+        answer
+    }
+
     /// For a future: the answer, or a promise to wake `waker`. A thread receives from now on.
     pub fn poll(
         self: &Arc<Self>,

@@ -35,6 +35,12 @@ impl Ticket {
         self.lane.wait(self.id, self.deadline)
     }
 
+    fn take(&mut self) -> Option<Result<FrameBuf, Error>> {
+        let answer = self.lane.take(self.id, self.deadline);
+        self.taken |= answer.is_some();
+        answer
+    }
+
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<FrameBuf, Error>> {
         match self.lane.poll(self.id, cx.waker(), self.deadline) {
             Some(answer) => {
@@ -71,6 +77,12 @@ impl PendingRead {
     pub fn wait(self) -> Result<Answer, Error> {
         let frame = self.ticket.wait()?;
         Answer::check(frame, &self.plan, self.flags, self.rows)
+    }
+
+    /// The answer if [`crate::Client::receive`] has taken it in; `None` while it has not come. It comes once.
+    pub fn take(&mut self) -> Option<Result<Answer, Error>> {
+        let frame = self.ticket.take()?;
+        Some(frame.and_then(|frame| Answer::check(frame, &self.plan, self.flags, self.rows)))
     }
 }
 
@@ -149,6 +161,13 @@ impl PendingWrite {
         let (lane, id, rows) = (Arc::clone(&self.ticket.lane), self.ticket.id, self.rows);
         let answer = self.ticket.wait();
         written(answer, &lane, id, rows)
+    }
+
+    /// The outcomes if [`crate::Client::receive`] has taken them in; `None` while they have not come. They come
+    /// once.
+    pub fn take(&mut self) -> Option<Result<Written, Error>> {
+        let answer = self.ticket.take()?;
+        Some(written(answer, &self.ticket.lane, self.ticket.id, self.rows))
     }
 }
 

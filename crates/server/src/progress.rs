@@ -12,6 +12,8 @@ pub enum Unit {
     Rows,
     /// Bytes, and bytes a second.
     Bytes,
+    /// Milliseconds of a measurement.
+    Milliseconds,
 }
 
 /// Progress of one piece of work; the bar goes when this is dropped.
@@ -38,6 +40,7 @@ impl Progress {
                 "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left"
             }
             (Unit::Bytes, false) => "{msg} {spinner} {bytes}, {bytes_per_sec}",
+            (Unit::Milliseconds, _) => "{msg} {wide_bar} {eta} left",
         };
         // A template that does not parse leaves the plain bar; a test parses each of them.
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -46,6 +49,11 @@ impl Progress {
         bar.set_message(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar }
+    }
+
+    /// What is shown beside the bar.
+    pub fn say(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
     }
 
     /// This much is done.
@@ -67,7 +75,7 @@ mod tests {
     #[test]
     fn progress_without_a_terminal_is_silent_and_does_not_fail() {
         for total in [None, Some(10)] {
-            for unit in [Unit::Rows, Unit::Bytes] {
+            for unit in [Unit::Rows, Unit::Bytes, Unit::Milliseconds] {
                 let progress = Progress::new("loading", total, unit);
                 progress.at(5);
                 assert!(progress.bar.is_hidden() || std::io::stderr().is_terminal());

@@ -170,6 +170,45 @@ fn a_damaged_answer_is_an_error_never_an_answer() {
 }
 
 #[test]
+fn one_thread_takes_answers_as_they_come_without_waiting() {
+    let fake = Fake::start(|conn, _| {
+        conn.hello();
+        // The second request is answered first, and the first with the third.
+        let asked: Vec<_> = (0..3).map(|_| conn.next_request().unwrap()).collect();
+        for at in [1, 0] {
+            conn.send(&answer(&asked[at]));
+        }
+        conn.next();
+    });
+    let config = Config { request_timeout: Duration::from_millis(300), ..Config::default() };
+    let (client, plan) = fake.client(config);
+    let options = ReadOptions::default();
+    let mut pending: Vec<_> = (0..3)
+        .map(|key| client.send_read(&plan, &[&keys(&plan, &[key])], &options).unwrap())
+        .collect();
+    assert!(pending[1].take().is_none(), "nothing was received yet");
+    let mut order = Vec::new();
+    while order.len() < 3 {
+        client.receive();
+        for (at, read) in pending.iter_mut().enumerate() {
+            if order.iter().any(|(other, _)| *other == at) {
+                continue;
+            }
+            if let Some(answer) = read.take() {
+                order.push((
+                    at,
+                    answer.map(|a| a.value(0, 0, 0).unwrap()).map_err(|e| e.to_string()),
+                ));
+            }
+        }
+    }
+    order.sort_by_key(|(at, _)| *at);
+    assert_eq!(order[0].1, Ok(Value::Float32(0.0)));
+    assert_eq!(order[1].1, Ok(Value::Float32(1.0)));
+    assert_eq!(order[2].1, Err(Error::TimedOut.to_string()), "one without an answer ends");
+}
+
+#[test]
 fn an_answer_of_another_shape_is_refused() {
     let fake = Fake::start(|conn, _| {
         conn.hello();

@@ -74,7 +74,7 @@ fn every_error_names_its_line_and_what_to_do() {
         (("\"latest\"", "\"some\""), ["line 15", "neither", "latest"]),
         (
             ("\"latest\"", "\"latest\", serve_from_cold = true"),
-            ["line 18", "serve_from_cold", "history"],
+            ["line 11", "serve_from_cold", "history"],
         ),
         (("format = 1", "format = 2"), ["line 1", "format 2", "reads format 1"]),
         (("format = 1\n", ""), ["line 1", "missing field", "format"]),

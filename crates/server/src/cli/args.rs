@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use thermae_engine::backup::BackupName;
 
+use super::bench_args::{BenchArgs, PlanArgs};
 use super::exit::EXIT_CODES;
 use super::view_ref::{JoinedViewRef, ViewFeaturesRef, ViewRef};
 use crate::ingest::Format;
@@ -80,6 +81,10 @@ pub enum Command {
     Backup(BackupArgs),
     /// Make a data directory of a backup
     Restore(RestoreArgs),
+    /// Measure a store: load a workload, drive it on schedule, report
+    Bench(Box<BenchArgs>),
+    /// Work out what hardware a load takes, from a calibration measured by bench
+    Plan(PlanArgs),
     /// See it work: start a server, load real flights and weather, read features, show latencies
     Quickstart(QuickstartArgs),
 }

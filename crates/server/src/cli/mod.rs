@@ -6,6 +6,8 @@ mod args;
 mod backfill;
 mod backup;
 mod backup_print;
+mod bench;
+mod bench_args;
 mod connect;
 mod delete;
 mod describe;
@@ -88,6 +90,8 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Backup(args) => backup::run(&args, &global),
         Command::Restore(args) => restore::run(&args, &global),
         Command::Verify(args) => verify::run(&args, &global),
+        Command::Bench(args) => bench::run(&args, &global),
+        Command::Plan(args) => bench::plan::run(&args, &global),
         Command::Quickstart(args) => quickstart::run(&args, &global),
     }
 }

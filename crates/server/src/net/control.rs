@@ -12,6 +12,8 @@ use thermae_formats::wire::{
     PrepareRequest, VERSION_MAX, VERSION_MIN, ViewFeatures, decode_json, encode_json, encode_pong,
 };
 
+use thermae_load::machine::Process;
+
 use super::connection::{Connection, Phase};
 use super::core::Core;
 use super::failure::Failure;
@@ -185,6 +187,7 @@ pub fn stats<E: Env>(
         "writes": latency_json(&counters.latency(|shard| &shard.write_latency)),
         "views": serde_json::to_value(counters.views()).map_err(internal)?,
         "limit_hits": limit_hits,
+        "process": serde_json::to_value(Process::here()).map_err(internal)?,
         "limits": {
             "connections": limits.connections,
             "frame_bytes": limits.frame_bytes,

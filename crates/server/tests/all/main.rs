@@ -3,6 +3,7 @@
 
 mod archive;
 mod backup;
+mod bench;
 mod command_line;
 mod control;
 mod export;

@@ -18,6 +18,7 @@ pub struct Ban {
 /// its caller waits there in any case.
 const SLEEP: &[&str] = &[
     "crates/client/src/lane.rs",
+    "crates/load/src/clock.rs",
     "crates/server/src/cli/",
     "crates/benches/",
     "crates/peers/",
@@ -25,10 +26,14 @@ const SLEEP: &[&str] = &[
     "xtask/",
 ];
 
-/// The same rooms and the doors: env, the client (a door of its own), what the server reads and writes at its edge.
+/// The same rooms and the doors: env, the client (a door of its own), the clock, the traces and the machine's own
+/// figures of a load, what the server reads and writes at its edge.
 const DOORS: &[&str] = &[
     "crates/env/",
     "crates/client/",
+    "crates/load/src/clock.rs",
+    "crates/load/src/keys.rs",
+    "crates/load/src/machine.rs",
     "crates/server/src/cli/",
     "crates/features/src/definitions/",
     "crates/server/src/serve/",
@@ -41,7 +46,13 @@ const DOORS: &[&str] = &[
     "xtask/",
     "fuzz/",
 ];
-const NETWORK: &[&str] = &["crates/env/", "crates/client/", "crates/server/", "crates/benches/"];
+const NETWORK: &[&str] = &[
+    "crates/env/",
+    "crates/client/",
+    "crates/load/src/null.rs",
+    "crates/server/",
+    "crates/benches/",
+];
 const PRINT: &[&str] = &[
     "crates/server/src/cli/",
     "crates/server/src/main.rs",

@@ -11,8 +11,9 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     ("tiering", &["formats", "env", "hot"]),
     ("engine", &["formats", "env", "hot", "tiering"]),
     ("client", &["formats", "hot"]),
+    ("load", &["formats", "engine", "client"]),
     ("features", &["formats", "env", "hot", "tiering", "engine"]),
-    ("server", &["formats", "env", "hot", "tiering", "engine", "features", "client"]),
+    ("server", &["formats", "env", "hot", "tiering", "engine", "features", "client", "load"]),
 ];
 
 /// Rooms that see every room and that only they themselves may see.

@@ -1,0 +1,181 @@
+//! The arithmetic against sums made by hand.
+#![allow(clippy::unwrap_used)]
+
+use thermae_engine::memory::{Given, MemoryPlan};
+
+use super::*;
+use crate::calibrate::{AtLoad, Calibration, FORMAT};
+use crate::machine::Machine;
+use crate::shape::Shape;
+
+/// A machine on which everything costs a round figure.
+fn calibration() -> Calibration {
+    let mut costs_us = vec![0.0; Shape::PARTS];
+    // A read request 5 us, a key 0.1 us, a write request 10 us, a row 1 us.
+    (costs_us[0], costs_us[2], costs_us[6], costs_us[7]) = (5.0, 0.1, 10.0, 1.0);
+    let at = |share, p99_over_service| AtLoad { share, p99_over_service };
+    Calibration {
+        format: FORMAT,
+        program: "test".to_owned(),
+        machine: Machine::default(),
+        shards: 1,
+        measured: Vec::new(),
+        costs_us,
+        worst_fit: 0.05,
+        index_bytes_per_row: 10.88,
+        base_bytes: 30e6,
+        table_bytes_per_byte: 1.0,
+        at_load: vec![at(0.2, 2.0), at(0.6, 4.0), at(0.9, 20.0)],
+    }
+}
+
+const TEXT: &str = r#"
+name = "t"
+[[view]]
+name = "user"
+entities = 1_000_000
+features = [{ type = "float32", count = 10 }]
+[[request]]
+per_s = 10_000
+kind = "read"
+of = [{ view = "user", keys = 50 }]
+[[request]]
+per_s = 100
+kind = "write"
+of = [{ view = "user", keys = 10 }]
+[target]
+p99_ms = 0.06
+[keep]
+warm_days = 1
+cold_days = 10
+[growth]
+per_year = 0.5
+years = 2
+[node]
+cores = 4
+memory_gib = 1
+disk_gib = 100
+disk_iops = 1000
+network_gbps = 1
+[prices]
+currency = "EUR"
+node_month = 100
+object_gib_month = 1
+object_1000_writes = 10
+object_1000_reads = 1
+"#;
+
+fn close(found: f64, expected: f64) {
+    assert!((found / expected - 1.0).abs() < 1e-6, "{found}, not {expected}");
+}
+
+#[test]
+fn needs_are_the_sums_that_a_hand_makes() {
+    let description = Description::from_toml(TEXT).unwrap();
+    let constants = Constants::of(&calibration());
+    let now = needs(&description, &constants, 1.0);
+    // 10,000 x (5 + 50 x 0.1) us, and 100 x (10 + 10 x (1 + 8 of flushes and merges)).
+    close(now.busy_cores.average, 0.1 + 0.01);
+    close(now.busy_cores.worst, 0.11 * 1.1);
+    close(now.per_core_per_s, 10_100.0 / 0.11);
+    assert_eq!((now.requests_per_s, now.keys_per_s, now.rows_per_s), (10_100.0, 500_000.0, 1000.0));
+    // The longest request takes 20 us; 60 us are three times that, halfway from 2 to 4.
+    close(now.service_us, 20.0);
+    close(now.load_share, 0.4);
+    close(now.cores.average, 0.11 / 0.4);
+    // 32 of header, 8 of key, 40 of value; 10.88 of index.
+    close(now.hot_bytes.average, 1e6 * (80.0 + 10.88));
+    close(now.hot_bytes.worst, 1e6 * (80.0 + 64.0 / 7.0 / 0.5));
+    let stored = 8.0 + 40.0 + 14.0;
+    close(now.disk_bytes.average, stored * (1e6 * 1.5 + 1000.0 * 86_400.0));
+    close(now.cold_bytes.average, 0.7 * stored * 1000.0 * 86_400.0 * 10.0);
+    let twice = needs(&description, &constants, 2.0);
+    close(twice.busy_cores.average, 2.0 * now.busy_cores.average);
+    close(twice.disk_bytes.worst, 2.0 * now.disk_bytes.worst);
+}
+
+#[test]
+fn the_answer_names_machines_bottleneck_cost_and_what_breaks_first() {
+    let description = Description::from_toml(TEXT).unwrap();
+    let answer = answer(&description, &calibration());
+    close(answer.times, 2.25);
+    let by_name =
+        |name: &str| answer.resources.iter().find(|resource| resource.name == name).unwrap();
+    close(by_name("cores").need.average, 0.11 * 2.25 / 0.4);
+    let most = answer.resources.iter().map(|resource| resource.nodes).fold(0.0, f64::max);
+    close(answer.nodes, most.ceil());
+    close(by_name(answer.bottleneck).nodes, most);
+    assert_eq!(answer.cost.nodes, answer.nodes * 100.0);
+    assert!(answer.cost.month > answer.cost.nodes && answer.cost.object_bytes > 0.0);
+    assert_eq!(answer.breaks.len(), answer.resources.len());
+    assert!(answer.breaks.is_sorted_by(|a, b| a.at_times <= b.at_times));
+    // Nothing breaks before the load is as large as was planned for.
+    assert!(answer.breaks[0].at_times >= 2.2, "{:?}", answer.breaks);
+    assert!(answer.constants.len() > 15 && answer.notes[0].starts_with("Uncertainty"));
+}
+
+#[test]
+fn a_promise_that_cannot_be_kept_is_said_to_be_so() {
+    let text = TEXT.replace("p99_ms = 0.06", "p99_ms = 0.03");
+    let answer = answer(&Description::from_toml(&text).unwrap(), &calibration());
+    assert!(
+        answer.notes.iter().any(|note| note.contains("not kept at any load")),
+        "{:?}",
+        answer.notes
+    );
+}
+
+#[test]
+fn memory_is_what_the_store_would_divide() {
+    let description = Description::from_toml(TEXT).unwrap();
+    let answer = answer(&description, &calibration());
+    let memory = answer.resources.iter().find(|resource| resource.name == "memory").unwrap();
+    let hot_of = |share: f64| {
+        let given = Given {
+            memory_bytes: (memory.need.average * share * f64::from(1 << 30)) as u64,
+            shards: 4,
+            pinned_bytes: (answer.then.filter_bytes.average / 4.0) as u64,
+            ..Given::default()
+        };
+        MemoryPlan::divide(&given).hot_bytes as f64 * 4.0
+    };
+    let needed = answer.then.hot_bytes.average;
+    assert!(hot_of(1.001) >= needed && hot_of(0.98) < needed, "{} {needed}", hot_of(1.001));
+    assert!(memory.need.best <= memory.need.average && memory.need.average <= memory.need.worst);
+}
+
+#[test]
+fn the_example_is_sound_and_nonsense_is_named() {
+    let example = Description::from_toml(EXAMPLE).unwrap();
+    assert!(answer(&example, &calibration()).nodes >= 1.0);
+    for (old, new, said) in [
+        ("warm_days = 1", "warm_days = -1", "warm_days"),
+        ("cores = 4", "cores = 0", "some of everything"),
+        ("p99_ms = 0.06", "p99_ms = 0", "p99_ms"),
+        ("node_month = 100", "node_month = -1", "price"),
+        ("per_year = 0.5", "per_year = -2", "growth"),
+        ("view = \"user\", keys = 50", "view = \"item\", keys = 50", "no view \"item\""),
+        ("per_s = 10_000", "per_s = -5", "weight"),
+        ("name = \"t\"", "name = \"t\"\nnodes = 3", "nodes"),
+    ] {
+        let told = Description::from_toml(&TEXT.replacen(old, new, 1)).unwrap_err().to_string();
+        assert!(told.contains(said), "{new}: {told}");
+    }
+    assert!(Prices::from_toml("node_month = 5\ncurrency = \"EUR\"").is_ok());
+    assert!(Prices::from_toml("node = 5").is_err());
+}
+
+#[test]
+fn a_calibration_is_read_back_and_another_document_is_not() {
+    let made = calibration();
+    let text = serde_json::to_string(&made).unwrap();
+    assert_eq!(Calibration::from_json(&text).unwrap(), made);
+    for text in
+        ["{}", "[", &text.replace("\"format\":1", "\"format\":2"), &text.replacen("5.0", "-5.0", 1)]
+    {
+        assert!(
+            Calibration::from_json(text).unwrap_err().to_string().contains("no calibration"),
+            "{text}"
+        );
+    }
+}

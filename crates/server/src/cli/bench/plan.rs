@@ -1,0 +1,111 @@
+//! `thermae plan`: what hardware a load takes.
+
+use thermae_load::calibrate::Calibration;
+use thermae_load::capacity::{Answer, Description, EXAMPLE, Prices, Source, Spread, answer};
+use thermae_load::report::number;
+
+use super::{failed, print_json, read};
+use crate::cli::args::Global;
+use crate::cli::bench_args::PlanArgs;
+use crate::cli::exit::{Done, Failure};
+use crate::table::Table;
+
+/// Runs the command.
+pub fn run(args: &PlanArgs, global: &Global) -> Result<Done, Failure> {
+    if args.example {
+        print!("{EXAMPLE}");
+        return Ok(Done::All);
+    }
+    let (Some(file), Some(calibration)) = (&args.file, &args.calibration) else {
+        return Err(Failure::Usage("a plan needs a description and a calibration".to_owned()));
+    };
+    let mut description = Description::from_toml(&read(file)?).map_err(failed)?;
+    if let Some(prices) = &args.prices {
+        description.prices = Prices::from_toml(&read(prices)?).map_err(failed)?;
+    }
+    let calibration = Calibration::from_json(&read(calibration)?).map_err(failed)?;
+    let answer = answer(&description, &calibration);
+    if global.json {
+        print_json(&answer)?;
+    } else {
+        print!("{}", text(&answer));
+    }
+    Ok(Done::All)
+}
+
+fn spread(of: Spread) -> [String; 3] {
+    [number(of.best), number(of.average), number(of.worst)]
+}
+
+fn text(answer: &Answer) -> String {
+    let (now, then) = (&answer.now, &answer.then);
+    let mut parts = vec![format!(
+        "{}: {} requests/s, {} keys read/s, {} rows written/s, {} rows; planned for {:.2} times that\n",
+        answer.name,
+        number(now.requests_per_s),
+        number(now.keys_per_s),
+        number(now.rows_per_s),
+        number(now.rows),
+        answer.times,
+    )];
+    parts.push(format!(
+        "{:.0} machines, bought for {}; --memory {:.1}GiB each; {} {}/month ({} machines, {} archive, {} its requests)\n\
+         A core that is busy all the time makes {} requests/s of this mix; cores are loaded to {:.0}% so that p99 keeps its\n\
+         promise, as the longest request takes {} us of one.\n",
+        answer.nodes,
+        answer.bottleneck,
+        answer.memory_option_bytes / f64::from(1 << 30),
+        number(answer.cost.month),
+        answer.cost.currency,
+        number(answer.cost.nodes),
+        number(answer.cost.object_bytes),
+        number(answer.cost.object_requests),
+        number(now.per_core_per_s),
+        then.load_share * 100.0,
+        number(then.service_us),
+    ));
+    let mut needs = Table::new([
+        "resource",
+        "unit",
+        ">best",
+        ">average",
+        ">worst",
+        ">a machine has",
+        ">machines",
+    ]);
+    for resource in &answer.resources {
+        let [best, average, worst] = spread(resource.need);
+        let (has, nodes) = (number(resource.per_node), format!("{:.2}", resource.nodes));
+        needs.row([resource.name, resource.unit, &best, &average, &worst, &has, &nodes]);
+    }
+    let gib = 1.0 / f64::from(1 << 30);
+    let tiers = [
+        ("  hot tables", then.hot_bytes),
+        ("  filters and indices", then.filter_bytes),
+        ("  archive", then.cold_bytes),
+    ];
+    for (name, need) in tiers {
+        let [best, average, worst] = spread(need.times(gib));
+        needs.row([name, "GiB", &best, &average, &worst, "", ""]);
+    }
+    parts.push(needs.for_stdout());
+    let mut breaks =
+        Table::new(["what runs out, in this order", ">at times today's load", ">in years"]);
+    for one in &answer.breaks {
+        let years = one.in_years.map_or("-".to_owned(), |years| format!("{years:.1}"));
+        breaks.row([one.name.to_owned(), format!("{:.2}", one.at_times), years]);
+    }
+    parts.push(breaks.for_stdout());
+    let mut constants = Table::new(["constant", ">value", "unit", "source"]);
+    for one in &answer.constants {
+        let source = match &one.source {
+            Source::Measured(on) => format!("measured: {on}"),
+            Source::Given(text) => format!("given: {text}"),
+            Source::Described => "given: the description".to_owned(),
+        };
+        constants.row([one.name.clone(), format!("{:.4}", one.value), one.unit.to_owned(), source]);
+    }
+    parts.push(constants.for_stdout());
+    parts.push(answer.notes.iter().map(|note| format!("note: {note}\n")).collect());
+    parts.join("\n")
+}
