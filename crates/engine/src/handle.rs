@@ -18,7 +18,7 @@ use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
-pub use erases::{EraseTicket, ErasedShard};
+pub use erases::{ArchiveState, EraseTicket, ErasedShard};
 pub use snapshots::SnapshotTicket;
 
 /// A cheap handle; clones share the store.

@@ -81,6 +81,8 @@ pub struct Parts<E: Env> {
     pub strays: Vec<u64>,
     /// How its memory is divided.
     pub plan: MemoryPlan,
+    /// An archive holds, or will hold, what is written.
+    pub has_archive: bool,
 }
 
 /// The owning side of one shard.
@@ -134,7 +136,7 @@ pub struct Owner<E: Env> {
 
 impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
-        let Parts { env, state, log, tree, manifests, strays, plan } = parts;
+        let Parts { env, state, log, tree, manifests, strays, plan, has_archive } = parts;
         Owner {
             flushed: Flushed::of(&state),
             state,
@@ -151,7 +153,7 @@ impl<E: Env> Owner<E> {
             fetches: VecDeque::new(),
             fetch_at: 0,
             cuts: Vec::new(),
-            erasing: Erasing::default(),
+            erasing: Erasing::new(has_archive),
             brake: Brake::default(),
             swept_ns: 0,
             worker_trouble: None,

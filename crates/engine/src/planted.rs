@@ -10,6 +10,10 @@ pub enum Bug {
     CutAtFirstBadChecksum,
     /// Rows leave the warm tier as if everything in tables were archived.
     LeaveBeforeArchived,
+    /// An erase counts as complete before the archive has confirmed it.
+    ForgetBeforeArchive,
+    /// Files of the archive are rewritten without what was erased, and the former ones stay.
+    ErasedObjectsStay,
 }
 
 #[cfg(feature = "planted-bugs")]

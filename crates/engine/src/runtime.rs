@@ -68,6 +68,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
     let strays = manifests.remove_unnamed().map_err(Error::from_log)?;
     let Options { memory_bytes, training_bytes, training_threads, .. } = options;
     let scratch = Scratch::open(env.clone(), dir, memory_bytes, training_bytes, training_threads)?;
+    let has_archive = options.opens_archive() || anchor.is_some();
     let owners = states
         .into_iter()
         .zip(recovered.writers)
@@ -75,7 +76,8 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         .map(|((state, log), tree)| {
             let (env, manifests) = (env.clone(), Arc::clone(&manifests));
             let strays = strays.clone();
-            Owner::new(Parts { env, state, log, tree, manifests, strays, plan }, &options)
+            let parts = Parts { env, state, log, tree, manifests, strays, plan, has_archive };
+            Owner::new(parts, &options)
         })
         .collect();
     Ok(Opened {
@@ -130,7 +132,9 @@ impl<E: Env> Opened<E> {
             manifests: Arc::clone(&self.manifests),
             snapshots: Arc::default(),
             scratch: self.scratch.clone(),
-            has_archive: self.has_archive(),
+            has_archive: self.options.opens_archive() || self.anchor.is_some(),
+            is_archive_open: self.options.opens_archive(),
+            erase_waits: AtomicBool::new(false),
             needs_archive: ArcSwap::from_pointee(
                 self.anchor.as_ref().map(|anchor| anchor.views.clone()).unwrap_or_default(),
             ),
@@ -139,14 +143,6 @@ impl<E: Env> Opened<E> {
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })
-    }
-
-    fn has_archive(&self) -> bool {
-        #[cfg(feature = "cold")]
-        let is_wanted = self.options.archive.is_some();
-        #[cfg(not(feature = "cold"))]
-        let is_wanted = false;
-        is_wanted || self.anchor.is_some()
     }
 
     #[cfg(feature = "cold")]

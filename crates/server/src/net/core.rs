@@ -11,6 +11,7 @@ use thermae_formats::wire::{Limits as WireLimits, ReplyBuilder};
 use super::backup_desk::BackupDesk;
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
+use super::erase_desk::EraseQuestion;
 use super::history_reads::Begin;
 use super::scan_arrivals::Arrivals;
 use super::scan_pages::PageRequest;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub backups: OnceLock<Arc<BackupDesk>>,
     /// Where training reads begin, once there is a store to read.
     pub histories: OnceLock<SyncSender<Option<Begin>>>,
+    /// Where questions about erases go, once there is a store to ask.
+    pub erases: OnceLock<SyncSender<Option<EraseQuestion>>>,
 }
 
 impl Shared {
@@ -44,8 +47,8 @@ impl Shared {
     pub fn new(limits: Limits, shards: usize, started_us: i64) -> Self {
         let counters = AllCounters::new(shards);
         let (open, pages) = (AtomicU32::new(0), OnceLock::new());
-        let (backups, histories) = (OnceLock::new(), OnceLock::new());
-        Self { limits, counters, open, started_us, pages, backups, histories }
+        let (backups, histories, erases) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { limits, counters, open, started_us, pages, backups, histories, erases }
     }
 }
 

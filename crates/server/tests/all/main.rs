@@ -5,6 +5,7 @@ mod archive;
 mod backup;
 mod command_line;
 mod control;
+mod erase;
 mod export;
 mod flights;
 mod flood;

@@ -16,7 +16,7 @@ pub struct FailingObjects {
     env: SimEnv,
     rng: Mutex<Rng>,
     /// One call in so many fails; 0: none.
-    one_in: u64,
+    one_in: AtomicU64,
     /// Calls until the machine stops; `u64::MAX`: it does not for their sake.
     calls_left: AtomicU64,
     /// Calls that failed.
@@ -38,10 +38,15 @@ enum Fate {
 impl FailingObjects {
     /// The way of the machine `env` to `inner`.
     pub fn new(inner: Arc<MemoryObjects>, env: SimEnv, rng: &mut Rng) -> Self {
-        let one_in = [0, 8, 16, 60][rng.below(4) as usize];
+        let one_in = AtomicU64::new([0, 8, 16, 60][rng.below(4) as usize]);
         let calls_left = if rng.one_in(3) { rng.below(120) } else { u64::MAX };
         let (rng, calls_left) = (Mutex::new(Rng::new(rng.next_u64())), AtomicU64::new(calls_left));
         Self { inner, env, rng, one_in, calls_left, failed: AtomicU64::new(0) }
+    }
+
+    /// From now on no call fails.
+    pub fn heal(&self) {
+        self.one_in.store(0, Ordering::Relaxed);
     }
 
     fn fate(&self) -> Result<Fate, ObjectError> {
@@ -55,7 +60,8 @@ impl FailingObjects {
             return Err(ObjectError::Refused("the machine is dead".to_owned()));
         }
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.one_in == 0 || !rng.one_in(self.one_in) {
+        let one_in = self.one_in.load(Ordering::Relaxed);
+        if one_in == 0 || !rng.one_in(one_in) {
             return Ok(Fate::Works);
         }
         self.failed.fetch_add(1, Ordering::Relaxed);

@@ -216,6 +216,9 @@ fn write() -> Vec<Sample> {
             .unwrap();
         encoder.finish(MAX).unwrap();
     };
+    let token = |partition, sequence| Token { partition, sequence };
+    let (tokens, keys) = (vec![token(5, 9), token(4095, 1 << 40)], vec![&b"\x03\x00JFK"[..]]);
+    let status = EraseStatusRequest { view_id: 3, tokens, keys };
     let ok =
         |sequence| RowOutcome::Ok { token: Token { partition: 5, sequence }, duplicate: false };
     let mixed = [
@@ -233,6 +236,8 @@ fn write() -> Vec<Sample> {
             made(|out| finish_part(WriteEncoder::put_partial(out, 7, &explicit, &[0, 3]).unwrap())),
         ),
         ("write", "delete", made(|out| finish(WriteEncoder::delete(out, 8, &head)))),
+        ("write", "erase", made(|out| finish(WriteEncoder::erase(out, 9, &head)))),
+        ("write", "erase-status", made(|out| status.encode(out, 10, MAX).unwrap())),
         (
             "write",
             "written",
