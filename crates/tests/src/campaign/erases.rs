@@ -110,6 +110,7 @@ fn rounds(seed: u64, has_archive: bool) -> Result<EraseReport, String> {
             if is_complete {
                 // What is found is what is there: the machine does not stop over it.
                 world.env.crash_after(u64::from(u32::MAX));
+                archive.iter().for_each(|(_, way)| way.heal());
                 report.completed += check(&mut world, &archive, &mut report)
                     .map_err(|e| format!("round {round}: {e}"))?;
             }

@@ -44,9 +44,10 @@ impl FailingObjects {
         Self { inner, env, rng, one_in, calls_left, failed: AtomicU64::new(0) }
     }
 
-    /// From now on no call fails.
+    /// From now on no call fails, or stops the machine.
     pub fn heal(&self) {
         self.one_in.store(0, Ordering::Relaxed);
+        self.calls_left.store(u64::MAX, Ordering::Relaxed);
     }
 
     fn fate(&self) -> Result<Fate, ObjectError> {
