@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use thermae_client::{Client, ViewHandle, WriteBatch};
 use thermae_formats::KeyValue;
 use thermae_formats::wire::{RowOutcome, Token};
 
 use super::args::{EraseArgs, Global};
 use super::connect::{connect, connect_for_long, failed, find_view, patiently};
+use super::erase_status::{InBackup, Status};
 use super::exit::{Done, Failure};
 use super::{erase_print, keys};
 use crate::progress::{Progress, Unit};
@@ -24,46 +24,6 @@ const PAUSE_LEAST: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How often the server is asked how far it is: at first, and later.
 const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// What the server says of erases.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Status {
-    /// Those of which something may be left.
-    pub pending: u64,
-    /// Versions left out of tables.
-    pub rows: u64,
-    /// Tables rewritten.
-    pub tables: u64,
-    /// Log files removed.
-    pub segments: u64,
-    /// `none`, `open` or `closed`.
-    pub archive: String,
-    /// Versions left out of the archive.
-    pub archive_rows: u64,
-    /// Its files that were rewritten.
-    pub archive_files: u64,
-    /// Why it does not get on.
-    pub trouble: Option<String>,
-    /// Backups that hold something.
-    pub backups: Vec<InBackup>,
-    /// Places with files of interrupted backups.
-    pub unfinished: Vec<String>,
-    /// Backups that could not be looked through.
-    pub unread: Vec<String>,
-}
-
-/// A backup that holds something.
-#[derive(Clone, Debug, Deserialize)]
-pub struct InBackup {
-    /// Where it lies, below the server's directory of backups.
-    pub place: String,
-    /// Its name.
-    pub backup: String,
-    /// When it was taken.
-    pub taken: String,
-    /// Of how many of the entities.
-    pub keys: u64,
-}
 
 /// Runs the command.
 pub fn run(args: &EraseArgs, global: &Global) -> Result<Done, Failure> {
@@ -212,17 +172,4 @@ fn ask(
     let told = patiently(|| client.erase_status(handle, tokens, entities))?;
     serde_json::from_str(&told)
         .map_err(|e| Failure::Failed(format!("the server's answer cannot be read: {e}")))
-}
-
-impl Status {
-    /// Notes what is said of further erases. They may have been carried out together with those before, so that
-    /// figures are not added up.
-    fn take(&mut self, other: Self) {
-        self.rows = self.rows.max(other.rows);
-        self.tables = self.tables.max(other.tables);
-        self.segments = self.segments.max(other.segments);
-        self.archive_rows = self.archive_rows.max(other.archive_rows);
-        self.archive_files = self.archive_files.max(other.archive_files);
-        self.archive = other.archive;
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::erase::Status;
+use super::erase_status::{InBackup, Status};
 use crate::table::thousands;
 
 /// The same as JSON; without a status nobody waited for every byte.
@@ -14,7 +14,7 @@ pub fn json(view: &str, entities: usize, status: Option<&Status>) -> Json {
         "complete": status.is_some(),
     });
     if let Some(status) = status {
-        let backup = |one: &super::erase::InBackup| json!({ "place": one.place, "backup": one.backup, "taken": one.taken, "entities": one.keys });
+        let backup = |one: &InBackup| json!({ "place": one.place, "backup": one.backup, "taken": one.taken, "entities": one.keys });
         told["log"] = json!({ "segments_removed": status.segments });
         told["tables"] = json!({ "rewritten": status.tables, "rows_removed": status.rows });
         told["archive"] = match &*status.archive {

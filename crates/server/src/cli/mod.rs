@@ -11,6 +11,7 @@ mod delete;
 mod describe;
 mod erase;
 mod erase_print;
+mod erase_status;
 mod exit;
 mod export;
 mod get;

@@ -14,6 +14,8 @@ use object_store::{
     Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 
+use thermae_env::{Env, RealEnv};
+
 use super::objects::{Listed, ObjectError, Objects, PutNew};
 
 /// Objects as files below a directory. Each is written beside its place, synced, linked into it, and its
@@ -105,31 +107,28 @@ impl Objects for LocalObjects {
 
 /// What was removed from a directory stays removed.
 fn sync_dir(dir: &LocalPath) -> io::Result<()> {
-    match std::fs::File::open(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        opened => opened?.sync_all(),
-    }
+    if RealEnv.exists(dir)? { RealEnv.sync_dir(dir) } else { Ok(()) }
 }
 
 /// Removes files that are no objects: the bytes of an object lie in `NAME#N` until they are all there, and a listing
 /// does not show that.
 fn remove_staged(dir: &LocalPath) -> io::Result<()> {
-    let entries = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    let mut has_removed = false;
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.rsplit_once('#'));
-        let is_staged = number.is_some_and(|(_, number)| {
+    let is_staged = |name: &str| {
+        let number = name.rsplit_once('#').map(|(_, number)| number);
+        number.is_some_and(|number| {
             !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-        });
-        if entry.file_type()?.is_dir() {
-            remove_staged(&entry.path())?;
-        } else if is_staged {
-            std::fs::remove_file(entry.path())?;
+        })
+    };
+    if !RealEnv.exists(dir)? {
+        return Ok(());
+    }
+    let mut has_removed = false;
+    for entry in RealEnv.list(dir)? {
+        let path = dir.join(&entry.name);
+        if entry.is_dir {
+            remove_staged(&path)?;
+        } else if is_staged(&entry.name) {
+            RealEnv.remove(&path)?;
             has_removed = true;
         }
     }

@@ -216,9 +216,6 @@ fn write() -> Vec<Sample> {
             .unwrap();
         encoder.finish(MAX).unwrap();
     };
-    let token = |partition, sequence| Token { partition, sequence };
-    let (tokens, keys) = (vec![token(5, 9), token(4095, 1 << 40)], vec![&b"\x03\x00JFK"[..]]);
-    let status = EraseStatusRequest { view_id: 3, tokens, keys };
     let ok =
         |sequence| RowOutcome::Ok { token: Token { partition: 5, sequence }, duplicate: false };
     let mixed = [
@@ -237,7 +234,7 @@ fn write() -> Vec<Sample> {
         ),
         ("write", "delete", made(|out| finish(WriteEncoder::delete(out, 8, &head)))),
         ("write", "erase", made(|out| finish(WriteEncoder::erase(out, 9, &head)))),
-        ("write", "erase-status", made(|out| status.encode(out, 10, MAX).unwrap())),
+        ("write", "erase-status", made(|out| erase_status().encode(out, 10, MAX).unwrap())),
         (
             "write",
             "written",
@@ -251,6 +248,12 @@ fn write() -> Vec<Sample> {
             made(|out| encode_write_reply(out, 7, Ack::Logged, &mixed, "late", MAX).unwrap()),
         ),
     ]
+}
+
+fn erase_status() -> EraseStatusRequest<'static> {
+    let token = |partition, sequence| Token { partition, sequence };
+    let (tokens, keys) = (vec![token(5, 9), token(4095, 1 << 40)], vec![&b"\x03\x00JFK"[..]]);
+    EraseStatusRequest { view_id: 3, tokens, keys }
 }
 
 fn scan() -> Vec<Sample> {
