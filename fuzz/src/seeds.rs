@@ -11,11 +11,11 @@ use thermae_formats::backup::BackupName;
 use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, FINAL, Record, RecordKind, Seal};
 use thermae_formats::hot_layout::header::{Geometry, MapInfo, encode_header};
 use thermae_formats::wire::{
-    Ack, ColumnShape, ErrorCode, ErrorReply, HEADER_BYTES, HelloReply, HelloRequest, Kind, Limits,
-    MapReply, MapRequest, MapShard, NotApplied, PackedKeys, PlanColumn, PlanKey, PlanReply,
-    PlanView, PrepareRequest, ReadFlags, ReadHead, ReplyBuilder, RowOutcome, RowStatus, Token,
-    ViewFeatures, ViewShape, WireError, WriteEncoder, WriteHead, WriteRow, encode_json,
-    encode_ping, encode_pong, encode_read, encode_write_reply,
+    Ack, ColumnShape, EraseStatusRequest, ErrorCode, ErrorReply, HEADER_BYTES, HelloReply,
+    HelloRequest, Kind, Limits, MapReply, MapRequest, MapShard, NotApplied, PackedKeys, PlanColumn,
+    PlanKey, PlanReply, PlanView, PrepareRequest, ReadFlags, ReadHead, ReplyBuilder, RowOutcome,
+    RowStatus, Token, ViewFeatures, ViewShape, WireError, WriteEncoder, WriteHead, WriteRow,
+    encode_json, encode_ping, encode_pong, encode_read, encode_write_reply,
 };
 use thermae_formats::{
     CatalogueEntry, Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, RowLayout, Scalar,
@@ -415,6 +415,8 @@ fn writes() -> Frames {
         value: &[1; 12],
     };
     let expiring = WriteRow { expire_at: TIME, dense: false, ..row };
+    let tokens = vec![Token { partition: 5, sequence: 9 }];
+    let asked = EraseStatusRequest { view_id: 1, tokens, keys: vec![row.key] };
     let finish = |mut encoder: WriteEncoder<'_>| {
         encoder.push(&row)?;
         encoder.push(&expiring)?;
@@ -424,6 +426,8 @@ fn writes() -> Frames {
         frame("put", |out| finish(WriteEncoder::put(out, 7, &head(false)))),
         frame("put-explicit", |out| finish(WriteEncoder::put(out, 7, &head(true)))),
         frame("delete", |out| finish(WriteEncoder::delete(out, 7, &head(false)))),
+        frame("erase", |out| finish(WriteEncoder::erase(out, 7, &head(false)))),
+        frame("erase-status", |out| asked.encode(out, 7, MAX_BYTES)),
         frame("put-partial", |out| {
             finish(WriteEncoder::put_partial(out, 7, &head(false), &[0, 2])?)
         }),
@@ -442,6 +446,7 @@ fn frame_seeds(frames: &Frames, seeds: &mut Vec<Seed>) {
             Ok(Kind::Put) => ("wire_write", picked(0)),
             Ok(Kind::PutPartial) => ("wire_write", picked(1)),
             Ok(Kind::Delete) => ("wire_write", picked(2)),
+            Ok(Kind::Erase) => ("wire_write", picked(3)),
             _ => ("wire_control", picked(code)),
         };
         seeds.push((target, (*name).into(), seed));

@@ -2,11 +2,12 @@
 //! gets past the frame's checksum.
 
 use thermae_formats::wire::{
-    ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply, HelloRequest, HistoryPut, HistoryReply,
-    HistoryRequest, Kind, Limits, MapReply, MapRequest, PackedKeys, PrepareRequest, ReadReply,
-    ReadRequest, ScanEncoder, ScanPlace, ScanReply, ScanRequest, Token, WriteEncoder, WriteReply,
-    WriteRequest, WriteRow, begin_frame, decode_json, decode_plan, decode_pong, encode_json,
-    encode_ping, encode_pong, encode_read, encode_write_reply, finish_frame, split_frame,
+    EraseStatusRequest, ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply, HelloRequest,
+    HistoryPut, HistoryReply, HistoryRequest, Kind, Limits, MapReply, MapRequest, PackedKeys,
+    PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanPlace, ScanReply, ScanRequest, Token,
+    WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame, decode_json, decode_plan,
+    decode_pong, encode_json, encode_ping, encode_pong, encode_read, encode_write_reply,
+    finish_frame, split_frame,
 };
 
 const MAX_BYTES: u32 = 1 << 20;
@@ -118,6 +119,9 @@ fn small_frame(frame: &Frame<'_>, bytes: &[u8]) {
         assert_eq!(encoder.row_count() as usize, page.row_count());
         encoder.finish(&mut again, id, page.place, MAX_BYTES).expect("what decodes encodes");
         assert_eq!(again, bytes);
+    } else if let Ok(asked) = EraseStatusRequest::decode(frame, &Limits::default()) {
+        asked.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
+        assert_eq!(again, bytes);
     } else if let Ok(request) = HistoryRequest::decode(frame) {
         request.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
         assert_eq!(again, bytes);
@@ -154,10 +158,10 @@ fn read_frame(frame: &Frame<'_>, bytes: &[u8]) {
     assert_eq!(again, bytes);
 }
 
-/// The first byte picks PUT, PUT_PARTIAL or DELETE: what decodes encodes to the same bytes.
+/// The first byte picks PUT, PUT_PARTIAL, DELETE or ERASE: what decodes encodes to the same bytes.
 pub fn wire_write(data: &[u8]) {
     let Some((pick, payload)) = data.split_first() else { return };
-    let kind = [Kind::Put, Kind::PutPartial, Kind::Delete][usize::from(*pick) % 3];
+    let kind = [Kind::Put, Kind::PutPartial, Kind::Delete, Kind::Erase][usize::from(*pick) % 4];
     with_frame(kind, payload, write_frame);
 }
 
@@ -171,6 +175,7 @@ fn write_frame(frame: &Frame<'_>, bytes: &[u8]) {
     let (mut again, id) = (Vec::new(), frame.request_id);
     let mut encoder = match write.kind {
         Kind::Delete => WriteEncoder::delete(&mut again, id, &write.head),
+        Kind::Erase => WriteEncoder::erase(&mut again, id, &write.head),
         Kind::PutPartial => {
             WriteEncoder::put_partial(&mut again, id, &write.head, &features).expect("few features")
         }

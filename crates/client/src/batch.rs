@@ -30,6 +30,12 @@ impl ViewHandle {
     pub fn view(&self) -> &PlanView {
         &self.view
     }
+
+    pub(crate) fn encode_key(&self, key: &[KeyValue]) -> Result<Vec<u8>, Error> {
+        let mut encoded = Vec::new();
+        encode_key(&self.join_keys, key, &mut encoded)?;
+        Ok(encoded)
+    }
 }
 
 fn layout(view: &PlanView, columns: &[usize]) -> Result<RowLayout, Error> {
@@ -51,6 +57,7 @@ enum What {
     Put,
     Partial,
     Delete,
+    Erase,
 }
 
 #[derive(Debug)]
@@ -105,6 +112,14 @@ impl WriteBatch {
     /// Tombstones.
     pub fn delete(handle: &ViewHandle) -> Self {
         Self::new(handle, What::Delete, Vec::new(), Arc::clone(&handle.layout))
+    }
+
+    /// Entities to erase: everything of them in this view that came before. No repeat is recognised, and none does
+    /// harm, so that those that were overloaded are sent again in any order.
+    pub fn erase(handle: &ViewHandle) -> Self {
+        let mut batch = Self::new(handle, What::Erase, Vec::new(), Arc::clone(&handle.layout));
+        batch.producer = Some((0, 0));
+        batch
     }
 
     /// Some features of rows, named in any order; values are then given in the order named.
@@ -185,8 +200,9 @@ impl WriteBatch {
         expire_at: i64,
         values: &[Value],
     ) -> Result<(), Error> {
-        if self.what == What::Delete {
-            return Err(Error::Usage("a delete takes keys, no values: use push_key".to_owned()));
+        if matches!(self.what, What::Delete | What::Erase) {
+            let why = "a delete takes keys, no values: use push_key; an erase: push_erased";
+            return Err(Error::Usage(why.to_owned()));
         }
         let start = self.bytes.len();
         encode_key(&self.handle.join_keys, key, &mut self.bytes)?;
@@ -216,6 +232,20 @@ impl WriteBatch {
         Ok(())
     }
 
+    /// Adds an entity to erase.
+    ///
+    /// # Errors
+    /// A key that does not fit, or a batch that is no erase.
+    pub fn push_erased(&mut self, key: &[KeyValue]) -> Result<(), Error> {
+        if self.what != What::Erase {
+            return Err(Error::Usage("only an erase takes keys without a time".to_owned()));
+        }
+        let start = self.bytes.len();
+        encode_key(&self.handle.join_keys, key, &mut self.bytes)?;
+        self.add(start, self.bytes.len(), false, [NO_TIME; 3]);
+        Ok(())
+    }
+
     /// Adds a row whose key and value are encoded already. The server checks them.
     /// `times` are event time, created time, expiry; the latter two may be `NO_TIME`.
     pub fn push_encoded(&mut self, key: &[u8], value: &[u8], dense: bool, times: [i64; 3]) {
@@ -238,7 +268,7 @@ impl WriteBatch {
     pub fn clear(&mut self) {
         self.rows.clear();
         self.bytes.clear();
-        self.producer = None;
+        self.producer = (self.what == What::Erase).then_some((0, 0));
         self.explicit = false;
         self.next_sequence = 0;
     }
@@ -286,6 +316,7 @@ impl WriteBatch {
         let mut encoder = match self.what {
             What::Put => WriteEncoder::put(out, id, &head),
             What::Delete => WriteEncoder::delete(out, id, &head),
+            What::Erase => WriteEncoder::erase(out, id, &head),
             What::Partial => WriteEncoder::put_partial(out, id, &head, &self.features)?,
         };
         for row in &self.rows {

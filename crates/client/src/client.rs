@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use thermae_formats::KeyValue;
 use thermae_formats::wire::{
-    ErrorCode, ErrorReply, Kind, PlanReply, PrepareRequest, ReadFlags, ReadHead, ViewFeatures,
-    WireError, decode_json, decode_plan, decode_pong, encode_json, encode_ping, encode_read,
+    EraseStatusRequest, ErrorCode, ErrorReply, Kind, PlanReply, PrepareRequest, ReadFlags,
+    ReadHead, Token, ViewFeatures, WireError, decode_json, decode_plan, decode_pong, encode_json,
+    encode_ping, encode_read,
 };
 
 use crate::address::Address;
@@ -402,6 +404,28 @@ impl Client {
     /// The server's refusal, a lost connection.
     pub fn backup(&self, json: &str) -> Result<String, Error> {
         self.json(Kind::Backup, json)
+    }
+
+    /// How far erases of entities of a view are, by the tokens that their write answered, and which backups still
+    /// hold any of `keys`: JSON (docs/protocol.md, ERASE_STATUS).
+    ///
+    /// # Errors
+    /// A key that does not fit the view, the server's refusal, a lost connection.
+    pub fn erase_status(
+        &self,
+        view: &ViewHandle,
+        tokens: &[Token],
+        keys: &[Vec<KeyValue>],
+    ) -> Result<String, Error> {
+        let encoded = keys.iter().map(|key| view.encode_key(key)).collect::<Result<Vec<_>, _>>()?;
+        let request = EraseStatusRequest {
+            view_id: view.view().view_id,
+            tokens: tokens.to_vec(),
+            keys: encoded.iter().map(Vec::as_slice).collect(),
+        };
+        let frame =
+            self.ask(self.first_lane(), |out, id, max| Ok(request.encode(out, id, max)?))?;
+        Ok(decode_json(&frame.frame())?.to_owned())
     }
 
     fn json(&self, kind: Kind, text: &str) -> Result<String, Error> {

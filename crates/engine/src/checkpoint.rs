@@ -29,11 +29,23 @@ pub fn read<E: Env>(
     store_id: &[u8; 16],
     tree: &Tree,
 ) -> Result<Checkpoint, Error> {
-    let path = path(warm_dir, tree.checkpoint);
+    read_file(env, &path(warm_dir, tree.checkpoint), store_id, tree)
+}
+
+/// The same, wherever the file lies.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_file<E: Env>(
+    env: &E,
+    path: &Path,
+    store_id: &[u8; 16],
+    tree: &Tree,
+) -> Result<Checkpoint, Error> {
     let file_name = || path.display().to_string();
     let damaged = |what: String| Error::Corrupt { file: file_name(), offset: 0, what };
     let io = |source| Error::io(format!("reading {}", file_name()), source);
-    let file = env.open(&path, OpenHow::READ).map_err(io)?;
+    let file = env.open(path, OpenHow::READ).map_err(io)?;
     let len = file.len_bytes().map_err(io)?;
     if len > BYTES_MAX {
         return Err(damaged(format!("{len} bytes are too many for a checkpoint")));

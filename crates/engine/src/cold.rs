@@ -12,4 +12,4 @@ pub use figures::ArchiveFigures;
 pub use options::ArchiveOptions;
 pub(crate) use shelf::{Attached, Tables};
 pub use shelf::{ColdPart, Shelf};
-pub(crate) use view_tables::{Door, Tended, ViewTables};
+pub(crate) use view_tables::{Door, Suspect, Tended, ViewTables};

@@ -12,7 +12,7 @@ pub enum Stage {
     Idle,
     /// The log goes on in new files.
     Log,
-    /// Tables are rewritten, and old segments removed.
+    /// Tables are rewritten, and old segments removed; then the archive rewrites its files.
     Tables {
         /// The round that the worker reports.
         round: u64,
@@ -37,6 +37,15 @@ pub struct Sight {
     pub finished_round: u64,
     /// Every log file from before the round is gone.
     pub are_segments_gone: bool,
+    /// The archive has confirmed the round, or there is none.
+    pub is_archive_clear: bool,
+}
+
+impl Sight {
+    /// Nothing of the shard's own but the checkpoint holds a key of `round` any more.
+    pub const fn is_clear(&self, round: u64) -> bool {
+        self.finished_round >= round && self.are_segments_gone
+    }
 }
 
 /// What to do.
@@ -60,7 +69,7 @@ pub fn next(stage: Stage, sight: &Sight) -> Act {
         Stage::Idle if sight.has_pending => Act::Begin,
         Stage::Log if sight.is_log_new && sight.can_freeze => Act::Freeze,
         Stage::Tables { round }
-            if sight.finished_round >= round && sight.are_segments_gone && sight.can_freeze =>
+            if sight.is_clear(round) && sight.is_archive_clear && sight.can_freeze =>
         {
             Act::Forget
         }
@@ -81,6 +90,7 @@ mod tests {
             can_freeze: true,
             finished_round: 3,
             are_segments_gone: true,
+            is_archive_clear: true,
         };
         assert_eq!(next(Stage::Idle, &all), Act::Begin);
         assert_eq!(next(Stage::Idle, &Sight { has_pending: false, ..all }), Act::Nothing);
@@ -93,6 +103,7 @@ mod tests {
             Sight { finished_round: 2, ..all },
             Sight { are_segments_gone: false, ..all },
             Sight { can_freeze: false, ..all },
+            Sight { is_archive_clear: false, ..all },
         ] {
             assert_eq!(next(tables, &waits), Act::Nothing, "{waits:?}");
         }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use thermae_env::Env;
+use thermae_tiering::erase::PendingErases;
 use thermae_tiering::tree::Tree;
 
 use crate::state::ShardState;
@@ -26,6 +27,10 @@ pub struct TablesCut<E: Env> {
     pub tree: Arc<Tree<E>>,
     /// Of each partition that has any rows.
     pub marks: Arc<[FlushedMark]>,
+    /// What is erased and may still lie in the tables: it is not archived any more.
+    pub erases: Arc<PendingErases>,
+    /// A round of erases that waits for the archive alone, if there is one: none of it lies in the tables.
+    pub waiting: Option<(u64, Arc<PendingErases>)>,
 }
 
 /// The marks of a shard as its memtables become tables.

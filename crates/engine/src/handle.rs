@@ -19,7 +19,7 @@ use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
-pub use erases::{EraseTicket, ErasedShard};
+pub use erases::{ArchiveState, EraseTicket, ErasedShard};
 pub use snapshots::SnapshotTicket;
 
 /// How long a writer who waits for the outcome anyway waits for room before.

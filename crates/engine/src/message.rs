@@ -97,6 +97,17 @@ pub struct EraseWork {
     pub tables_left: u64,
     /// Log files removed.
     pub segments: u64,
+    /// Of it, in the archive.
+    pub archive: ArchiveWork,
+}
+
+/// What was done in the archive for erases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveWork {
+    /// Versions that rewrites of its files left out.
+    pub rows: u64,
+    /// Files that were rewritten, or removed because nothing was left.
+    pub files: u64,
 }
 
 /// How far the erases are that a shard was asked about.
@@ -173,6 +184,13 @@ pub enum Message<E: Env> {
         token: u64,
         /// The row, or why there is none.
         found: crate::fetch::Fetched,
+    },
+    /// The archive holds nothing any more of a round of erases.
+    ArchiveErased {
+        /// The round of the shard.
+        round: u64,
+        /// What was done for it.
+        work: ArchiveWork,
     },
     /// Asks about erases of partitions that the shard owns.
     Erases(EraseQuery),

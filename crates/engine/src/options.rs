@@ -86,6 +86,15 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether an archive is opened with the store.
+    pub(crate) fn opens_archive(&self) -> bool {
+        #[cfg(feature = "cold")]
+        let opens = self.archive.is_some();
+        #[cfg(not(feature = "cold"))]
+        let opens = false;
+        opens
+    }
+
     /// The shares of one shard whose tables pin `pinned_bytes`.
     pub(crate) fn plan(&self, pinned_bytes: u64) -> MemoryPlan {
         MemoryPlan::divide(&Given {

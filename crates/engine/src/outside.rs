@@ -45,6 +45,10 @@ pub struct Shared<E: Env> {
     pub scratch: Scratch<E>,
     /// An archive holds, or will hold, what is written.
     pub has_archive: bool,
+    /// The archive is open here.
+    pub is_archive_open: bool,
+    /// A shard waits for the archive to remove what was erased.
+    pub erase_waits: AtomicBool,
     /// Views whose history needs the archive, for what lies before an event time, microseconds UTC.
     pub needs_archive: ArcSwap<BTreeMap<ViewId, i64>>,
     /// The archive.
@@ -199,6 +203,11 @@ impl<E: Env> Outside<E> {
 
     pub(crate) fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// Has the archive begin its next round without waiting for its time.
+    pub(crate) fn wake_archive(&self) {
+        self.shared.erase_waits.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -91,6 +91,8 @@ pub struct Parts<E: Env> {
     /// The way to the archive, if it has one.
     #[cfg(feature = "cold")]
     pub archive: Option<crate::archived::Way>,
+    /// An archive holds, or will hold, what is written.
+    pub has_archive: bool,
 }
 
 /// The owning side of one shard.
@@ -148,7 +150,8 @@ pub struct Owner<E: Env> {
 
 impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
-        let Parts { env, state, log, tree, manifests, strays, plan, below, .. } = parts;
+        let Parts { env, state, log, tree, manifests, strays, plan, has_archive, below, .. } =
+            parts;
         let owner = Owner {
             #[cfg(feature = "cold")]
             archived: crate::archived::ArchiveReads::new(state.shard(), parts.archive),
@@ -168,7 +171,7 @@ impl<E: Env> Owner<E> {
             fetches: VecDeque::new(),
             fetch_at: 0,
             cuts: Vec::new(),
-            erasing: Erasing::default(),
+            erasing: Erasing::new(has_archive),
             brake: Brake::default(),
             swept_ns: 0,
             worker_trouble: None,

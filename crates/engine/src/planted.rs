@@ -12,6 +12,10 @@ pub enum Bug {
     LeaveBeforeArchived,
     /// A partial write onto a row that lies in the archive alone is laid over nothing.
     MergeOntoNothing,
+    /// An erase counts as complete before the archive has confirmed it.
+    ForgetBeforeArchive,
+    /// Files of the archive are rewritten without what was erased, and the former ones stay.
+    ErasedObjectsStay,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -79,6 +79,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         asks: Arc::clone(&archive_asks),
         deadline_ns: u64::try_from(archive.read_deadline_us).unwrap_or(0) * 1_000,
     });
+    let has_archive = options.opens_archive() || anchor.is_some();
     let owners = states
         .into_iter()
         .zip(recovered.writers)
@@ -94,6 +95,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
                 manifests,
                 strays,
                 plan,
+                has_archive,
                 below: Arc::clone(reads.below()),
                 #[cfg(feature = "cold")]
                 archive: way.clone(),
@@ -158,7 +160,9 @@ impl<E: Env> Opened<E> {
             manifests: Arc::clone(&self.manifests),
             snapshots: Arc::default(),
             scratch: self.scratch.clone(),
-            has_archive: self.has_archive(),
+            has_archive: self.options.opens_archive() || self.anchor.is_some(),
+            is_archive_open: self.options.opens_archive(),
+            erase_waits: AtomicBool::new(false),
             needs_archive: ArcSwap::from_pointee(
                 self.anchor.as_ref().map(|anchor| anchor.views.clone()).unwrap_or_default(),
             ),
@@ -169,14 +173,6 @@ impl<E: Env> Opened<E> {
             stats: stats.collect(),
             stopping: AtomicBool::new(false),
         })
-    }
-
-    fn has_archive(&self) -> bool {
-        #[cfg(feature = "cold")]
-        let is_wanted = self.options.archive.is_some();
-        #[cfg(not(feature = "cold"))]
-        let is_wanted = false;
-        is_wanted || self.anchor.is_some()
     }
 
     #[cfg(feature = "cold")]

@@ -119,7 +119,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         self.owner.submit(&mut self.ring);
         let log_deadline = self.owner.log.tick(now_ns, &mut self.ring);
         active |= self.complete(now_us, now_ns);
-        self.owner.tend(&self.catalogue, now_us);
+        self.owner.tend(&self.catalogue, now_us, &self.outside);
         let deadline = self.with_service(now_us, now_ns, |service, cx| service.on_turn(cx));
         self.outside.flush();
         self.deadline_ns = [log_deadline, deadline].into_iter().flatten().min();
@@ -220,6 +220,9 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                 #[cfg(feature = "cold")]
                 Message::Archived { token, found } => {
                     self.owner.take_archived(token, found, &self.catalogue, &mut self.outside);
+                }
+                Message::ArchiveErased { round, work } => {
+                    self.owner.note_archive_erased(round, work);
                 }
                 Message::Erases(query) => self.owner.take_erase_query(query),
                 Message::Stop => {

@@ -30,7 +30,7 @@ use thermae_hot::RowBuf;
 
 use crate::catalogue::{Applied, Schema, View};
 use crate::error::Error;
-use crate::handle::{ErasedShard, Found, Handle};
+use crate::handle::{ArchiveState, ErasedShard, Found, Handle};
 use crate::options::Options;
 use crate::reads::Key;
 use crate::runtime::Engine;
@@ -206,10 +206,6 @@ impl<E: Env> Store<E> {
         views: &[&Arc<View>],
         keys: &[Vec<KeyValue>],
     ) -> Result<Vec<Outcome>, Error> {
-        if self.handle.has_archive() {
-            let what = "this store has an archive, from which nothing can be erased yet";
-            return Err(Error::Invalid(what.to_owned()));
-        }
         let mut batch = WriteBatch::new(Ack::Durable, 0);
         for schema in views.iter().map(|view| &view.latest) {
             for (at, key) in keys.iter().enumerate() {
@@ -222,18 +218,26 @@ impl<E: Env> Store<E> {
         self.handle.write(batch)
     }
 
-    /// Waits until erases are complete: no file of the directory holds anything of them any more. What was
-    /// done, a shard each.
+    /// Waits until erases are complete: no file of the directory or of its archive holds anything of them any more.
+    /// What was done, a shard each.
     ///
     /// # Errors
-    /// An outcome that is not that of an applied erase, or the store is stopped.
+    /// An outcome that is not that of an applied erase, the store is stopped, or it was opened without its archive,
+    /// which must be rewritten first.
     pub fn erased(&self, outcomes: &[Outcome]) -> Result<Vec<ErasedShard>, Error> {
         let token = |outcome: &Outcome| match outcome {
             Outcome::Ok { partition, sequence, .. } => Ok((*partition, *sequence)),
             _ => Err(Error::Invalid("an erase that was not applied is never complete".to_owned())),
         };
         let tokens: Vec<_> = outcomes.iter().map(token).collect::<Result<_, _>>()?;
-        self.handle.submit_erases(&tokens, true)?.wait()
+        let waits = self.handle.archive_state() != ArchiveState::Closed;
+        let shards = self.handle.submit_erases(&tokens, waits)?.wait()?;
+        if shards.iter().all(|shard| shard.pending == 0) {
+            return Ok(shards);
+        }
+        let why = "the store was opened without its archive: what was erased is hidden, and goes from there when \
+                   the store is opened with it";
+        Err(Error::Invalid(why.to_owned()))
     }
 
     /// Compiles a read of some features of a view.

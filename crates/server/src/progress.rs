@@ -14,6 +14,8 @@ pub enum Unit {
     Bytes,
     /// Milliseconds of a measurement.
     Milliseconds,
+    /// Entities.
+    Entities,
 }
 
 /// Progress of one piece of work; the bar goes when this is dropped.
@@ -36,6 +38,10 @@ impl Progress {
                 "{msg} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left"
             }
             (Unit::Rows, false) => "{msg} {spinner} {human_pos} rows, {per_sec}",
+            (Unit::Entities, true) => {
+                "{msg} {wide_bar} {human_pos}/{human_len} entities, {elapsed}"
+            }
+            (Unit::Entities, false) => "{msg} {spinner} {human_pos} entities, {elapsed}",
             (Unit::Bytes, true) => {
                 "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left"
             }
@@ -51,9 +57,9 @@ impl Progress {
         Self { bar }
     }
 
-    /// What is shown beside the bar.
-    pub fn say(&self, text: &str) {
-        self.bar.set_message(text.to_owned());
+    /// What is being done, in other words than before.
+    pub fn say(&self, label: &str) {
+        self.bar.set_message(label.to_owned());
     }
 
     /// This much is done.
@@ -75,7 +81,7 @@ mod tests {
     #[test]
     fn progress_without_a_terminal_is_silent_and_does_not_fail() {
         for total in [None, Some(10)] {
-            for unit in [Unit::Rows, Unit::Bytes, Unit::Milliseconds] {
+            for unit in [Unit::Rows, Unit::Bytes, Unit::Milliseconds, Unit::Entities] {
                 let progress = Progress::new("loading", total, unit);
                 progress.at(5);
                 assert!(progress.bar.is_hidden() || std::io::stderr().is_terminal());

@@ -175,17 +175,32 @@ def write(payload, given, kind):
         bits = payload.u8()
         payload.reserved(1)
         key_bytes, value_bytes = payload.u16(), payload.u32()
-        if (bits & 1) != (kind == "DELETE") or bits > 7 or (kind == "DELETE" and bits & 2):
+        bare = kind in ("DELETE", "ERASE")
+        if (bits & 1) != bare or bits > 7 or (bare and bits & 2):
             raise Bad(f"row flags {bits}")
         one = {"event_time": payload.i64(), "created_time": payload.i64()}
+        if kind == "ERASE" and (bits & 4 or set(one.values()) != {-(2**63)}):
+            raise Bad("an erase with a time")
         one["sequence"] = payload.u64() if explicit else first + index
         one["expire_at"] = payload.i64() if bits & 4 else None
         packed = Cursor(payload.take(key_bytes))
         one["key"] = key(given["keys"][0], packed)
         packed.finish()
         data = payload.take(value_bytes)
-        one["values"] = None if kind == "DELETE" else row(types, data, bool(bits & 2))
+        one["values"] = None if bare else row(types, data, bool(bits & 2))
         fields["rows"].append(one)
+    return fields
+
+
+def erase_status(payload, given):
+    fields = {"view_id": payload.u32()}
+    tokens, keys = payload.u32(), payload.u32()
+    fields["tokens"] = [token(payload.u64()) for _ in range(tokens)]
+    fields["keys"] = []
+    for _ in range(keys):
+        packed = Cursor(payload.bytes16())
+        fields["keys"].append(key(given["keys"][0], packed))
+        packed.finish()
     return fields
 
 
@@ -325,6 +340,8 @@ KINDS = {
     0x0F: ("HISTORY_NEXT", lambda payload, _: {}),
     0x10: ("HISTORY_END", lambda payload, _: {}),
     0x11: ("BACKUP", text),
+    0x12: ("ERASE", lambda payload, given: write(payload, given, "ERASE")),
+    0x13: ("ERASE_STATUS", erase_status),
     0x81: ("HELLO reply", hello_reply),
     0x82: ("PLAN", plan),
     0x83: ("COLUMNS", columns),

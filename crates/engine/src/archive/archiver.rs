@@ -4,11 +4,13 @@
 //! made from where the log stands or not at all; so the next round begins with asking for the tables again, and
 //! neither loses nor doubles a row.
 
+mod erasing;
 mod round;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use thermae_env::Env;
 use thermae_formats::ViewId;
@@ -30,6 +32,7 @@ use crate::error::Error;
 use crate::message::{Message, TablesWaiter, Waiter};
 use crate::outside::Shared;
 use crate::planted::{Bug, is_planted};
+use erasing::{Erasing, Removal};
 use round::Round;
 
 /// The first rest after a failure, and the longest, nanoseconds.
@@ -37,6 +40,8 @@ const REST_NS: u64 = 1_000_000_000;
 const REST_MAX_NS: u64 = 60_000_000_000;
 /// How often it looks whether the shards have answered, nanoseconds.
 const LOOK_NS: u64 = 2_000_000;
+/// How often it looks whether a shard has something to erase, nanoseconds.
+const LOOK_ERASES_NS: u64 = 500_000_000;
 /// Sweeps in the time of the grace.
 const SWEEPS_A_GRACE: i64 = 24;
 
@@ -70,6 +75,7 @@ pub struct Archiver<E: Env> {
     /// Bytes of a batch: the policy's, or less after one that had more rows than estimated.
     batch_bytes: u64,
     stage: Stage<E>,
+    erasing: Erasing,
     failures_running: u32,
     flush_us: i64,
     sweep_us: i64,
@@ -81,7 +87,9 @@ enum Stage<E: Env> {
     /// Between rounds.
     Resting { until_ns: u64 },
     /// The shards are being asked.
-    Asking { waiters: Vec<TablesWaiter<E>>, round: Round<E> },
+    Asking { waiters: Vec<(usize, TablesWaiter<E>)>, round: Round<E> },
+    /// What shards have erased is removed.
+    Erasing { round: Round<E>, removal: Box<Removal> },
     /// New tables are looked through.
     Surveying { round: Round<E>, at: Option<(u64, Survey<E::File>)> },
     /// Batches are planned and made until none is due.
@@ -119,6 +127,7 @@ impl<E: Env> Archiver<E> {
             batch_bytes: options.policy.batch_bytes,
             options,
             stage: Stage::Resting { until_ns: 0 },
+            erasing: Erasing::default(),
             failures_running: 0,
             flush_us: i64::MIN,
             sweep_us: i64::MIN,
@@ -131,8 +140,10 @@ impl<E: Env> Archiver<E> {
         let now_ns = self.env.monotonic_ns();
         if let Stage::Resting { until_ns } = self.stage
             && now_ns < until_ns
+            && !(self.failures_running == 0 && self.shared.erase_waits.load(Ordering::Acquire))
         {
-            return Step::Wait { until_ns };
+            // A shard that has something to erase is not to wait for a round's time.
+            return Step::Wait { until_ns: until_ns.min(now_ns + LOOK_ERASES_NS) };
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Resting { until_ns: now_ns });
         let step = match self.go_on(stage, now_ns) {
@@ -155,9 +166,9 @@ impl<E: Env> Archiver<E> {
         self.stage = match stage {
             Stage::Resting { .. } => self.ask()?,
             Stage::Asking { mut waiters, mut round } => {
-                waiters.retain(|waiter| match waiter.poll().pop() {
+                waiters.retain(|(shard, waiter)| match waiter.poll().pop() {
                     Some(cut) => {
-                        round.take(cut);
+                        round.take(*shard, cut);
                         false
                     }
                     None => true,
@@ -186,10 +197,11 @@ impl<E: Env> Archiver<E> {
             Stage::Tending { round, next } => self.tend(round, next)?,
             Stage::HandingOver { round } => {
                 self.hand_over(&round)?;
-                (self.failures_running, self.figures.trouble) = (0, None);
+                (self.failures_running, self.figures.trouble) = (0, self.erasing.trouble.clone());
                 let round_ns = u64::try_from(self.options.round_us).unwrap_or(0) * 1_000;
                 Stage::Resting { until_ns: now_ns.saturating_add(round_ns) }
             }
+            Stage::Erasing { round, removal } => self.erase(round, removal),
         };
         Ok(match &self.stage {
             Stage::Resting { until_ns } => Step::Wait { until_ns: *until_ns },
@@ -199,6 +211,8 @@ impl<E: Env> Archiver<E> {
 
     /// Begins a round: every shard is asked for its tables.
     fn ask(&mut self) -> Result<Stage<E>, ArchiveError> {
+        // Before they are asked: what they say from now on is heard.
+        self.shared.erase_waits.store(false, Ordering::Release);
         if !self.is_attached {
             let attached = attach(&self.env, &self.dir, &self.door, self.anchor.clone());
             if let Err(error) = &attached {
@@ -214,13 +228,13 @@ impl<E: Env> Archiver<E> {
             self.flush_us = now_us.saturating_add(self.options.policy.lag_us);
         }
         let mut waiters = Vec::new();
-        for mailbox in &self.shared.mailboxes {
+        for (shard, mailbox) in self.shared.mailboxes.iter().enumerate() {
             let waiter: TablesWaiter<E> = Arc::new(Waiter::default());
             let message = Message::Tables { waiter: Arc::clone(&waiter), flush };
             // A full mailbox is one of a busy shard: the next round asks again.
             let busy = || Error::Overloaded("a shard takes no message".to_owned(), 1_000);
             mailbox.post(message).map_err(|_| busy())?;
-            waiters.push(waiter);
+            waiters.push((shard, waiter));
         }
         Ok(Stage::Asking { waiters, round: Round::default() })
     }
@@ -243,7 +257,10 @@ impl<E: Env> Archiver<E> {
             self.publish();
         }
         self.surveys.retain(|id, _| round.tables.contains_key(id));
-        Ok(Stage::Surveying { round, at: None })
+        Ok(match self.begin_removal(&round) {
+            Some(removal) => Stage::Erasing { round, removal: Box::new(removal) },
+            None => self.end_removal(round, Ok(())),
+        })
     }
 
     /// Whether the archive is as old as this directory: neither an older one, as after a restore of its root, nor
@@ -333,7 +350,12 @@ impl<E: Env> Archiver<E> {
         let tables = round.tables.iter().filter(|(id, _)| holds(id));
         let tables = tables.map(|(_, run)| Arc::clone(&run.table)).collect();
         let batch = Batch::new(self.door.store, columns, plan.advances);
-        let collect = Box::new(Collect::new(batch, self.door.store.partitions, tables));
+        let collect = Box::new(Collect::new(
+            batch,
+            self.door.store.partitions,
+            tables,
+            Arc::clone(&round.erases),
+        ));
         Ok(Stage::Collecting { round, collect })
     }
 
@@ -462,6 +484,7 @@ impl<E: Env> Archiver<E> {
         self.figures.bytes = all().map(|file| file.bytes).sum();
         self.figures.files = all().count() as u64;
         self.figures.open_file_bytes = self.door.open_files.bytes() as u64;
+        self.erasing.note_shown(views.values());
         self.figures.tables = views.values().map(|tables| tables.commits().count() as u64).sum();
         let objects = Arc::clone(&self.door.objects);
         let attached = Some(Attached { objects, views });

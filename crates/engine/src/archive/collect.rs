@@ -8,6 +8,7 @@ use thermae_formats::ViewId;
 use thermae_formats::hash::{SLOTS, partition_of};
 use thermae_tiering::WarmError;
 use thermae_tiering::cold::Batch;
+use thermae_tiering::erase::PendingErases;
 use thermae_tiering::table::{Scratch, Table, ViewRows};
 
 /// Rows taken in one step.
@@ -24,15 +25,21 @@ pub struct Collect<E: Env> {
     tables: Vec<Arc<Table<E::File>>>,
     rows: Option<ViewRows<E::File>>,
     scratch: Scratch,
+    erases: Arc<PendingErases>,
 }
 
 impl<E: Env> Collect<E> {
-    /// An empty batch, to be filled from `tables`.
-    pub fn new(batch: Batch, partitions: u16, tables: Vec<Arc<Table<E::File>>>) -> Self {
+    /// An empty batch, to be filled from `tables` with all but what is erased.
+    pub fn new(
+        batch: Batch,
+        partitions: u16,
+        tables: Vec<Arc<Table<E::File>>>,
+        erases: Arc<PendingErases>,
+    ) -> Self {
         let (view, advances) = (batch.columns().view(), batch.advances());
         let (first, last) = (advances.keys().next(), advances.keys().next_back());
         let hashes = hashes_of(*first.unwrap_or(&0), *last.unwrap_or(&0), partitions);
-        Self { batch, view, hashes, tables, rows: None, scratch: Scratch::new() }
+        Self { batch, view, hashes, tables, rows: None, scratch: Scratch::new(), erases }
     }
 
     /// Takes some rows; true when all are there.
@@ -54,7 +61,7 @@ impl<E: Env> Collect<E> {
                 return Ok(false);
             };
             // A stub is of a row that is archived.
-            if !version.is_stub() {
+            if !version.is_stub() && !self.erases.hides(self.view, entity_hash, &version) {
                 self.batch.push(entity_hash, &version);
             }
             rows.advance(&mut self.scratch)?;

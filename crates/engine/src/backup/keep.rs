@@ -28,8 +28,34 @@ pub fn keep<E: Env>(place: &Place<E>, count: usize) -> Result<Removed, Error> {
     let _lock = place.lock()?;
     let mut backups = place.names()?;
     let kept = backups.split_off(backups.len().saturating_sub(count.max(1)));
+    remove_but(place, backups, &kept)
+}
+
+/// Removes these backups of a place, what only they named, and what an interrupted backup left there.
+///
+/// # Errors
+/// There is none of such a name, or a backup that stays cannot be read: then nothing is removed.
+pub fn remove<E: Env>(place: &Place<E>, gone: &[BackupName]) -> Result<Removed, Error> {
+    place.names()?;
+    let _lock = place.claim()?;
+    let (backups, kept): (Vec<BackupName>, Vec<BackupName>) =
+        place.names()?.into_iter().partition(|name| gone.contains(name));
+    if let Some(name) = gone.iter().find(|name| !backups.contains(name)) {
+        return Err(Error::NotFound(format!(
+            "there is no backup {name} in {}; --list shows which there are",
+            place.dir().display()
+        )));
+    }
+    remove_but(place, backups, &kept)
+}
+
+fn remove_but<E: Env>(
+    place: &Place<E>,
+    backups: Vec<BackupName>,
+    kept: &[BackupName],
+) -> Result<Removed, Error> {
     // Before anything goes: what those that stay name must be known.
-    let named = named(place, &kept)?;
+    let named = named(place, kept)?;
     for name in &backups {
         place.remove(name)?;
     }

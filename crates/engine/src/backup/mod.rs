@@ -2,11 +2,12 @@
 //! reasons: `docs/decisions/0013-backup.md`.
 //!
 //! `source` (what the shards hand over) -> `take` (copies what the place does not have yet, and names it)
-//! -> `restore` (a directory that opens), with `check` (every byte) and `keep` (what goes) beside them.
+//! -> `restore` (a directory that opens), with `check` (every byte), `holders` (who is in which) and `keep` (what goes) beside them.
 //! `place` is the only one that knows where backups lie. All of it reads and writes as long as that takes,
 //! on the calling thread: no shard's.
 
 mod check;
+mod holders;
 mod keep;
 mod meter;
 mod pieces;
@@ -16,7 +17,8 @@ mod source;
 mod take;
 
 pub use check::{Listed, list, verify};
-pub use keep::{Removed, keep};
+pub use holders::{Holder, Holders, holders, places};
+pub use keep::{Removed, keep, remove};
 pub use meter::Work;
 pub use place::Place;
 pub use restore::{Restored, restore};

@@ -59,6 +59,20 @@ impl<E: Env> Place<E> {
         Ok(lock)
     }
 
+    /// Whether a directory with entries of these names is a place.
+    pub(super) fn is_one<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+        let names: Vec<&str> = names.collect();
+        [FILES, BACKUPS].iter().all(|name| names.contains(name))
+    }
+
+    /// Whether files lie there that an interrupted backup has half made.
+    pub(super) fn has_half_made(&self) -> Result<bool, Error> {
+        match self.entries(MAKING) {
+            Err(Error::NotFound(_)) => Ok(false),
+            entries => Ok(!entries?.is_empty()),
+        }
+    }
+
     /// Keeps other writers out of a place that is there.
     pub(super) fn lock(&self) -> Result<E::Lock, Error> {
         let path = self.dir.join("LOCK");

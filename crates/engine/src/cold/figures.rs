@@ -25,6 +25,10 @@ pub struct ArchiveFigures {
     pub expired_files: u64,
     /// Objects removed that no table names.
     pub swept_objects: u64,
+    /// Rows that erases left out of its files.
+    pub erased_rows: u64,
+    /// Removals of what was erased that wait for somebody who reads it still.
+    pub erases_waiting: u64,
     /// Rounds that failed and are tried again.
     pub failures: u64,
     /// How long what is in tables and not archived has waited, in microseconds.

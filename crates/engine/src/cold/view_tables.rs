@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use thermae_formats::{CatalogueEntry, FeatureView, SchemaId};
+use thermae_formats::{CatalogueEntry, FeatureView, SchemaId, ViewId};
 use thermae_tiering::cold::plan::{ArchivePolicy, expired, may_sweep, next_merge};
 use thermae_tiering::cold::{
     Archive, Batch, ColdError, ColdFile, Columns, Committed, Definition, FileRef, Objects,
     OpenFiles, Snapshot, Store, table_path,
 };
+use thermae_tiering::erase::PendingErases;
+use thermae_tiering::merge::Entry;
 
 use crate::catalogue::View;
 
@@ -36,6 +38,13 @@ pub struct ViewTables {
 struct Run {
     first: SchemaId,
     archive: Archive,
+}
+
+/// A file that may hold what was erased.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    run_at: usize,
+    path: String,
 }
 
 /// What tending a view's tables came to.
@@ -159,6 +168,74 @@ impl ViewTables {
             swept += run.archive.sweep(&may_go)?.len();
         }
         Ok(swept)
+    }
+
+    /// Files that may hold what was erased; see [`Archive::suspects`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn suspects(
+        &mut self,
+        view: ViewId,
+        erases: &PendingErases,
+    ) -> Result<Vec<Suspect>, ColdError> {
+        let columns = Arc::clone(&self.columns);
+        let columns_of = |schema: SchemaId| columns.get(&schema).cloned();
+        let mut suspects = Vec::new();
+        for (run_at, run) in self.runs.iter_mut().enumerate() {
+            let paths = run.archive.suspects(view, erases, &columns_of)?;
+            suspects.extend(paths.into_iter().map(|path| Suspect { run_at, path }));
+        }
+        Ok(suspects)
+    }
+
+    /// Rewrites one of them without what was erased; `dropped` is told the entity hash of each row that is left
+    /// out.
+    ///
+    /// # Errors
+    /// The object store fails, or the file is damaged; the table is as it was, or as it is to be.
+    pub fn rewrite_without(
+        &mut self,
+        suspect: &Suspect,
+        erases: &PendingErases,
+        dropped: &dyn Fn(u64),
+        now_us: i64,
+    ) -> Result<Committed, ColdError> {
+        let columns = Arc::clone(&self.columns);
+        let columns_of = |schema: SchemaId| columns.get(&schema).cloned();
+        let Some(run) = self.runs.get_mut(suspect.run_at) else {
+            return Ok(Committed::Superseded);
+        };
+        let Some(columns) = run.archive.snapshot().schema_id().and_then(columns_of) else {
+            return Err(ColdError::Order("the schema of its table is not known"));
+        };
+        let definition = Definition { columns: &columns, entry: &self.entry };
+        let dropped = |entry: &Entry<'_>| dropped(entry.1);
+        run.archive.rewrite_without(
+            &suspect.path,
+            erases,
+            &columns_of,
+            definition,
+            &dropped,
+            now_us,
+        )
+    }
+
+    /// Objects that no table names, by table; see [`Archive::doomed`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn doomed(&mut self) -> Result<Vec<Vec<String>>, ColdError> {
+        self.runs.iter_mut().map(|run| run.archive.doomed()).collect()
+    }
+
+    /// Removes those of `objects`, which are by table, that are still not named.
+    ///
+    /// # Errors
+    /// The object store fails; what was removed stays removed.
+    pub fn remove_doomed(&mut self, objects: &[Vec<String>]) -> Result<(), ColdError> {
+        let mut runs = self.runs.iter_mut().zip(objects);
+        runs.try_for_each(|(run, paths)| run.archive.remove_doomed(paths))
     }
 
     /// Commits of each table, by its path.

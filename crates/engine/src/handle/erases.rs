@@ -25,6 +25,17 @@ pub struct ErasedShard {
     pub work: EraseWork,
 }
 
+/// How an erase stands to the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveState {
+    /// The store has none.
+    None,
+    /// It is open, and what is erased is removed from it.
+    Open,
+    /// There is one, and the store was opened without it: no erase is complete before it is opened with it.
+    Closed,
+}
+
 /// A question on its way to the shards.
 pub struct EraseTicket<E: Env> {
     shared: Arc<Shared<E>>,
@@ -33,6 +44,15 @@ pub struct EraseTicket<E: Env> {
 }
 
 impl<E: Env> Handle<E> {
+    /// How erases stand to the archive.
+    pub fn archive_state(&self) -> ArchiveState {
+        match (self.shared.has_archive, self.shared.is_archive_open) {
+            (false, _) => ArchiveState::None,
+            (true, true) => ArchiveState::Open,
+            (true, false) => ArchiveState::Closed,
+        }
+    }
+
     /// Asks how far erases are: partition and sequence of each, as its outcome told. With `waits` the
     /// answer comes when all are complete. An erase that its partition has applied and that is not pending
     /// is complete.

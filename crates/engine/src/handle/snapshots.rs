@@ -30,11 +30,6 @@ pub struct SnapshotTicket<E: Env> {
 }
 
 impl<E: Env> Handle<E> {
-    /// Whether an archive holds, or will hold, what is written.
-    pub(crate) fn has_archive(&self) -> bool {
-        self.shared.has_archive
-    }
-
     /// Whether rows have left the tables for the archive.
     pub(crate) fn needs_archive(&self) -> bool {
         !self.shared.needs_archive.load().is_empty()

@@ -35,7 +35,8 @@ impl<E: Env> Owner<E> {
             self.freeze(catalogue);
         }
         let (tree, marks) = (self.warm.tree().clone(), self.flushed.marks());
-        waiter.put(TablesCut { tree, marks });
+        let (erases, waiting) = (Arc::clone(self.state.erases()), self.erases_for_archive());
+        waiter.put(TablesCut { tree, marks, erases, waiting });
     }
 
     /// Lets merges from now on leave out what the archive has.

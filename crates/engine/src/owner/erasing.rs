@@ -10,7 +10,9 @@ use super::Owner;
 use crate::catalogue::Catalogue;
 use crate::cut::FROZEN_MAX;
 use crate::erase::{Act, Sight, Stage, next};
-use crate::message::{EraseQuery, EraseStatus, EraseWork};
+use crate::message::{ArchiveWork, EraseQuery, EraseStatus, EraseWork};
+use crate::outside::Outside;
+use crate::planted::{Bug, is_planted};
 
 /// The round at work and who waits for erases to be complete.
 #[derive(Default)]
@@ -18,6 +20,13 @@ pub(super) struct Erasing {
     stage: Stage,
     /// What the round is about.
     erases: Arc<PendingErases>,
+    /// The store has an archive, which is to confirm each round.
+    has_archive: bool,
+    /// The round that it has been asked for, and the one that it has confirmed.
+    asked_round: u64,
+    archive_round: u64,
+    /// What it did, since the shard began.
+    in_archive: ArchiveWork,
     /// Work done until the round began.
     before: EraseWork,
     /// Work of the round that was completed last.
@@ -27,7 +36,29 @@ pub(super) struct Erasing {
     waiting: Vec<EraseQuery>,
 }
 
+impl Erasing {
+    /// Of a shard that has just been opened.
+    pub fn new(has_archive: bool) -> Self {
+        Self { has_archive, ..Self::default() }
+    }
+}
+
 impl<E: Env> Owner<E> {
+    /// The erases of the round at work, once nothing of the shard's own holds them but its checkpoint: the archive
+    /// is to remove them, and confirm the round.
+    pub(super) fn erases_for_archive(&self) -> Option<(u64, Arc<PendingErases>)> {
+        let round = self.erasing.asked_round;
+        let waits = self.erasing.stage == Stage::Tables { round };
+        waits.then(|| (round, Arc::clone(&self.erasing.erases)))
+    }
+
+    /// The archive holds nothing of a round any more.
+    pub(crate) fn note_archive_erased(&mut self, round: u64, work: ArchiveWork) {
+        self.erasing.archive_round = self.erasing.archive_round.max(round);
+        self.erasing.in_archive.rows += work.rows;
+        self.erasing.in_archive.files += work.files;
+    }
+
     /// Takes a question about erases: answered at once, or, if it waits, when all are complete.
     pub(crate) fn take_erase_query(&mut self, query: EraseQuery) {
         let pending = self.pending_of(&query);
@@ -44,7 +75,7 @@ impl<E: Env> Owner<E> {
     }
 
     /// Goes on with a round, or begins one.
-    pub(super) fn erase_more(&mut self, catalogue: &Catalogue) {
+    pub(super) fn erase_more(&mut self, catalogue: &Catalogue, outside: &Outside<E>) {
         if self.erasing.stage == Stage::Idle && self.state.erases().is_empty() {
             return;
         }
@@ -52,15 +83,15 @@ impl<E: Env> Owner<E> {
         if self.is_failed || self.log.is_stopping() {
             return;
         }
-        let start = self.log.start_covering(self.applied_batch());
-        let is_at_tables = matches!(self.erasing.stage, Stage::Tables { .. });
-        let sight = Sight {
-            has_pending: !self.state.erases().is_empty(),
-            is_log_new: self.log.is_clean_from(start.segment),
-            can_freeze: self.state.memtables.frozen() < FROZEN_MAX,
-            finished_round: self.erasing.finished_round,
-            are_segments_gone: is_at_tables && self.log.end_purge(),
-        };
+        let sight = self.sight();
+        if let Stage::Tables { round } = self.erasing.stage
+            && sight.is_clear(round)
+            && self.erasing.has_archive
+            && self.erasing.asked_round < round
+        {
+            self.erasing.asked_round = round;
+            outside.wake_archive();
+        }
         match next(self.erasing.stage, &sight) {
             Act::Nothing => {}
             Act::Begin => {
@@ -84,6 +115,24 @@ impl<E: Env> Owner<E> {
                 }
             }
             Act::Complete => self.complete_round(),
+        }
+    }
+
+    fn sight(&mut self) -> Sight {
+        let start = self.log.start_covering(self.applied_batch());
+        let (is_at_tables, round) = match self.erasing.stage {
+            Stage::Tables { round } => (true, round),
+            _ => (false, 0),
+        };
+        Sight {
+            has_pending: !self.state.erases().is_empty(),
+            is_log_new: self.log.is_clean_from(start.segment),
+            can_freeze: self.state.memtables.frozen() < FROZEN_MAX,
+            finished_round: self.erasing.finished_round,
+            are_segments_gone: is_at_tables && self.log.end_purge(),
+            is_archive_clear: !self.erasing.has_archive
+                || self.erasing.archive_round >= round
+                || is_planted(Bug::ForgetBeforeArchive),
         }
     }
 
@@ -124,6 +173,7 @@ impl<E: Env> Owner<E> {
             tables: worker.rewritten_tables,
             tables_left: worker.suspect_tables,
             segments: self.log.stats().purged,
+            archive: self.erasing.in_archive,
         }
     }
 
@@ -142,6 +192,10 @@ impl EraseWork {
             tables: self.tables - before.tables,
             tables_left: self.tables_left,
             segments: self.segments - before.segments,
+            archive: ArchiveWork {
+                rows: self.archive.rows - before.archive.rows,
+                files: self.archive.files - before.archive.files,
+            },
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::background::Working;
 use crate::catalogue::Catalogue;
 use crate::cut::FROZEN_MAX;
 use crate::flush;
+use crate::outside::Outside;
 
 use super::Owner;
 use super::define::Logging;
@@ -67,7 +68,12 @@ impl Brake {
 impl<E: Env> Owner<E> {
     /// Takes what the worker has done, hands it a full memtable, and sets the pace of writes. True when
     /// anything was done.
-    pub(crate) fn tend(&mut self, catalogue: &Catalogue, now_us: i64) -> bool {
+    pub(crate) fn tend(
+        &mut self,
+        catalogue: &Catalogue,
+        now_us: i64,
+        outside: &Outside<E>,
+    ) -> bool {
         let mut is_active = false;
         while let Some(step) = self.working.as_mut().and_then(|working| working.poll(&self.env)) {
             is_active = true;
@@ -78,7 +84,7 @@ impl<E: Env> Owner<E> {
             is_active |= self.freeze(catalogue);
         }
         self.serve_cuts(catalogue);
-        self.erase_more(catalogue);
+        self.erase_more(catalogue, outside);
         self.set_pace();
         self.sweep(catalogue, now_us);
         is_active

@@ -79,15 +79,19 @@ kinds! {
     HistoryEnd = 0x10,
     /// Take a backup, or ask how far it has got (JSON).
     Backup = 0x11,
+    /// Erase entities.
+    Erase = 0x12,
+    /// Ask how far erases are, and which backups still hold what was erased.
+    EraseStatus = 0x13,
     /// Answer to Hello.
     HelloReply = 0x81,
     /// Answer to Prepare.
     Plan = 0x82,
     /// Answer to Read, columnar or matrix.
     Columns = 0x83,
-    /// Answer to Put, PutPartial and Delete.
+    /// Answer to Put, PutPartial, Delete and Erase.
     Written = 0x84,
-    /// Answer to Describe, Apply, Stats and Backup.
+    /// Answer to Describe, Apply, Stats, Backup and EraseStatus.
     Json = 0x87,
     /// Answer to Map; the descriptors travel beside its first byte.
     Mapped = 0x8A,

@@ -8,7 +8,7 @@ pub const HELLO_MAX_FRAME_BYTES: u32 = 4096;
 pub const DEFAULT_MAX_BATCH_KEYS: u32 = 16_384;
 /// Most unanswered requests of one connection unless the server states otherwise.
 pub const DEFAULT_IN_FLIGHT_MAX: u32 = 1024;
-/// Most rows in one PUT, PUT_PARTIAL or DELETE unless the server states otherwise.
+/// Most rows in one PUT, PUT_PARTIAL, DELETE or ERASE unless the server states otherwise.
 pub const DEFAULT_MAX_ROWS_PER_WRITE: u32 = 65_536;
 /// Most views in one plan.
 pub const MAX_VIEWS_PER_PLAN: usize = 64;
@@ -31,7 +31,7 @@ pub struct Limits {
     pub max_batch_keys: u32,
     /// Most unanswered requests of one connection.
     pub in_flight_max: u32,
-    /// Most rows in one write request.
+    /// Most rows in one write request, and most tokens or keys in one ERASE_STATUS.
     pub max_rows_per_write: u32,
 }
 

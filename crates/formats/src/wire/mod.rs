@@ -6,6 +6,7 @@
 
 mod control;
 mod cursor;
+mod erase;
 mod error;
 mod frame;
 mod hello;
@@ -26,6 +27,7 @@ mod write_reply;
 pub use control::{
     MapReply, MapRequest, MapShard, decode_json, decode_pong, encode_json, encode_ping, encode_pong,
 };
+pub use erase::EraseStatusRequest;
 pub use error::{ErrorCategory, ErrorCode, ErrorReply};
 pub use frame::{
     Frame, FrameStart, HEADER_BYTES, Header, Kind, begin_frame, finish_frame, split_frame,

@@ -1,4 +1,4 @@
-//! PUT, PUT_PARTIAL and DELETE: rows to be written.
+//! PUT, PUT_PARTIAL, DELETE and ERASE: rows to be written.
 
 use super::cursor::{Cursor, count16, count32};
 use super::frame::{Frame, FrameStart, Kind, begin_frame, finish_frame};
@@ -6,7 +6,7 @@ use super::limits::{Limits, MAX_COLUMNS_PER_PLAN};
 use super::malformed::WireError;
 use crate::NO_TIME;
 
-/// The row is a tombstone (every row of DELETE, none of another kind).
+/// The row has no value (every row of DELETE and ERASE, none of another kind).
 pub const ROW_TOMBSTONE: u8 = 1;
 /// The value bytes carry no null bitmap: every feature has a value.
 pub const ROW_DENSE: u8 = 2;
@@ -70,7 +70,7 @@ pub struct WriteRow<'a> {
     pub key: &'a [u8],
     /// The value bytes, without null bitmap?
     pub dense: bool,
-    /// The encoded values; empty in a DELETE.
+    /// The encoded values; empty in a DELETE or ERASE.
     pub value: &'a [u8],
 }
 
@@ -81,7 +81,10 @@ pub struct WriteEncoder<'o> {
     out: &'o mut Vec<u8>,
     start: FrameStart,
     explicit_sequences: bool,
-    delete: bool,
+    /// No row has a value.
+    is_bare: bool,
+    /// No row has a time.
+    is_erase: bool,
     rows_at: usize,
     rows: u32,
 }
@@ -95,6 +98,11 @@ impl<'o> WriteEncoder<'o> {
     /// Begins a DELETE; its rows carry no values.
     pub fn delete(out: &'o mut Vec<u8>, request_id: u64, head: &WriteHead) -> Self {
         Self::begin(out, Kind::Delete, request_id, head)
+    }
+
+    /// Begins an ERASE; its rows carry neither values nor times: those given are left out.
+    pub fn erase(out: &'o mut Vec<u8>, request_id: u64, head: &WriteHead) -> Self {
+        Self::begin(out, Kind::Erase, request_id, head)
     }
 
     /// Begins a PUT_PARTIAL of these features: positions in the schema's declared order, rising.
@@ -127,7 +135,9 @@ impl<'o> WriteEncoder<'o> {
         let rows_at = out.len();
         out.extend_from_slice(&[0; 4]);
         let explicit_sequences = head.explicit_sequences;
-        Self { out, start, explicit_sequences, delete: kind == Kind::Delete, rows_at, rows: 0 }
+        let is_erase = kind == Kind::Erase;
+        let is_bare = is_erase || kind == Kind::Delete;
+        Self { out, start, explicit_sequences, is_bare, is_erase, rows_at, rows: 0 }
     }
 
     /// Appends one row.
@@ -136,10 +146,13 @@ impl<'o> WriteEncoder<'o> {
     /// A key beyond 65,535 bytes or a value beyond 4 GiB; the frame is left as it was.
     pub fn push(&mut self, row: &WriteRow<'_>) -> Result<(), WireError> {
         let key_bytes = count16(row.key.len(), "key bytes")?;
-        let value: &[u8] = if self.delete { &[] } else { row.value };
+        let none =
+            WriteRow { event_time: NO_TIME, created_time: NO_TIME, expire_at: NO_TIME, ..*row };
+        let row = if self.is_erase { &none } else { row };
+        let value: &[u8] = if self.is_bare { &[] } else { row.value };
         let value_bytes = count32(value.len(), "value bytes")?;
-        let mut flags = if self.delete { ROW_TOMBSTONE } else { 0 };
-        flags |= if row.dense && !self.delete { ROW_DENSE } else { 0 };
+        let mut flags = if self.is_bare { ROW_TOMBSTONE } else { 0 };
+        flags |= if row.dense && !self.is_bare { ROW_DENSE } else { 0 };
         flags |= if row.expire_at != NO_TIME { ROW_HAS_EXPIRE } else { 0 };
         self.out.extend_from_slice(&[flags, 0]);
         self.out.extend_from_slice(&key_bytes.to_le_bytes());
@@ -177,7 +190,7 @@ impl<'o> WriteEncoder<'o> {
 /// (`formats::key::split_key`, `formats::row::RowLayout::validate`).
 #[derive(Debug, Clone, Copy)]
 pub struct WriteRequest<'a> {
-    /// Put, PutPartial or Delete.
+    /// Put, PutPartial, Delete or Erase.
     pub kind: Kind,
     /// What the rows have in common.
     pub head: WriteHead,
@@ -193,9 +206,9 @@ impl<'a> WriteRequest<'a> {
     /// [`WireError::Count`] beyond a limit, or any other [`WireError`] of a payload.
     pub fn decode(frame: &Frame<'a>, limits: &Limits) -> Result<Self, WireError> {
         let kind = frame.kind()?;
-        if !matches!(kind, Kind::Put | Kind::PutPartial | Kind::Delete) {
-            let found = frame.kind_code;
-            return Err(WireError::WrongKind { expected: "Put, PutPartial or Delete", found });
+        if !matches!(kind, Kind::Put | Kind::PutPartial | Kind::Delete | Kind::Erase) {
+            let (expected, found) = ("Put, PutPartial, Delete or Erase", frame.kind_code);
+            return Err(WireError::WrongKind { expected, found });
         }
         let mut cursor = Cursor::new(frame.payload);
         let view_id = cursor.u32("a view id")?;
@@ -242,6 +255,7 @@ impl<'a> WriteRequest<'a> {
         let value_bytes = cursor.u32("value bytes")? as usize;
         let known = match self.kind {
             Kind::Delete => flags & !ROW_HAS_EXPIRE == ROW_TOMBSTONE && value_bytes == 0,
+            Kind::Erase => flags == ROW_TOMBSTONE && value_bytes == 0,
             _ => flags & !(ROW_DENSE | ROW_HAS_EXPIRE) == 0,
         };
         if !known {
@@ -252,6 +266,10 @@ impl<'a> WriteRequest<'a> {
         }
         let event_time = cursor.i64("an event time")?;
         let created_time = cursor.i64("a created time")?;
+        if self.kind == Kind::Erase {
+            let times = (event_time ^ NO_TIME) | (created_time ^ NO_TIME);
+            cursor.zero(times.cast_unsigned(), "the times of an erase")?;
+        }
         let producer_sequence = if self.head.explicit_sequences {
             cursor.u64("a producer sequence")?
         } else {

@@ -1,11 +1,14 @@
 //! What can be typed; the doc comments are the help.
 
+mod erase;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use thermae_engine::backup::BackupName;
 
+pub use self::erase::EraseArgs;
 use super::bench_args::{BenchArgs, PlanArgs};
 use super::exit::EXIT_CODES;
 use super::view_ref::{JoinedViewRef, ViewFeaturesRef, ViewRef};
@@ -61,6 +64,8 @@ pub enum Command {
     Get(GetArgs),
     /// Delete an entity's row from a feature view
     Delete(DeleteArgs),
+    /// Erase entities for good: from every reader, log, table and archive
+    Erase(EraseArgs),
     /// Write the history of a feature view to a Parquet, CSV or NDJSON file
     Export(ExportArgs),
     /// Join features onto the rows of a file as they were at each row's time: training data
@@ -479,6 +484,7 @@ Examples:
   thermae backup daily --keep 7
   thermae backup /mnt/backups/shop --data /var/lib/thermae
   thermae backup /mnt/backups/shop --list
+  thermae backup /mnt/backups/shop --remove 00000003-20260102T030405Z
   thermae backup /mnt/backups/shop --verify")]
 pub struct BackupArgs {
     /// Where to
@@ -496,6 +502,9 @@ pub struct BackupArgs {
     /// With --verify: this backup alone, as --list shows its name
     #[arg(long, value_name = "BACKUP", requires = "verify")]
     pub name: Option<BackupName>,
+    /// Remove this backup, as --list shows its name, and the tables that only it names; may be given again
+    #[arg(long, value_name = "BACKUP", conflicts_with_all = ["list", "verify", "data", "keep", "rate"])]
+    pub remove: Vec<BackupName>,
     /// Keep the newest N backups, and remove the others and the tables that only they name
     #[arg(long, value_name = "N", conflicts_with_all = ["list", "verify"],
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -600,6 +609,9 @@ mod tests {
             &["thermae", "ingest", "v", "f", "--at", "x", "--event-time", "y"],
             &["thermae", "serve", "--memory", "much"],
             &["thermae", "delete", "v"],
+            &["thermae", "erase", "v"],
+            &["thermae", "erase", "v", "--key", "a=1", "--wait", "--no-wait"],
+            &["thermae", "backup", "p", "--remove", "00000001-20260102T030405Z", "--list"],
             &["thermae", "export", "v"],
             &["thermae", "export", "--out", "f.csv"],
             &["thermae", "backup"],

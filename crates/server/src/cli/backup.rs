@@ -1,4 +1,4 @@
-//! `thermae backup`: take, list, verify.
+//! `thermae backup`: take, list, verify, remove.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::args::{BackupArgs, Global};
 use super::backup_print;
 use super::connect::{connect, failed};
 use super::exit::{Done, Failure};
-use crate::net::backup_desk::taken_json;
+use crate::net::backup_desk::{removed_json, taken_json};
 use crate::progress::{Progress, Unit};
 
 /// Bytes a second of a backup that a server takes, unless it is said otherwise.
@@ -26,6 +26,9 @@ pub fn run(args: &BackupArgs, global: &Global) -> Result<Done, Failure> {
     if args.list || args.verify {
         let place = Place::new(RealEnv::new(), &args.place);
         return if args.list { list(&place, global) } else { verify(&place, args, global) };
+    }
+    if !args.remove.is_empty() {
+        return remove(&Place::new(RealEnv::new(), &args.place), args, global);
     }
     let taken = match &args.data {
         Some(data) => take_of_directory(data, args)?,
@@ -48,6 +51,17 @@ fn list(place: &Place<RealEnv>, global: &Global) -> Result<Done, Failure> {
     }
     let is_damaged = listed.iter().any(|listed| listed.backup.is_err());
     Ok(if is_damaged { Done::Damage } else { Done::All })
+}
+
+fn remove(place: &Place<RealEnv>, args: &BackupArgs, global: &Global) -> Result<Done, Failure> {
+    let removed = backup::remove(place, &args.remove).map_err(Failure::of)?;
+    let told = removed_json(&removed);
+    if global.json {
+        println!("{told}");
+    } else {
+        print!("{}", backup_print::removed(&told));
+    }
+    Ok(Done::All)
 }
 
 fn verify(place: &Place<RealEnv>, args: &BackupArgs, global: &Global) -> Result<Done, Failure> {

@@ -11,7 +11,7 @@ use crate::table::{bytes, thousands};
 pub fn taken(taken: &Json, place: &str) -> String {
     let number = |name: &str| taken[name].as_u64().unwrap_or(0);
     let text = |name: &str| taken[name].as_str().unwrap_or("").to_owned();
-    let mut lines = format!(
+    let lines = format!(
         "backup {} in {place}: {} rows, {} files, {}; {} of them new, {}\n\
          It holds everything that was acknowledged before {}.\n",
         text("name"),
@@ -22,13 +22,18 @@ pub fn taken(taken: &Json, place: &str) -> String {
         bytes(number("new_bytes")),
         text("taken"),
     );
-    let removed: Vec<&str> =
-        taken["removed"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
-    if !removed.is_empty() {
-        let freed = bytes(number("removed_bytes"));
-        lines += &format!("removed {}; {freed} freed\n", removed.join(", "));
+    lines + &removed(taken)
+}
+
+/// What was removed, in a line, if anything was.
+pub fn removed(told: &Json) -> String {
+    let names: Vec<&str> =
+        told["removed"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    if names.is_empty() {
+        return String::new();
     }
-    lines
+    let freed = bytes(told["removed_bytes"].as_u64().unwrap_or(0));
+    format!("removed {}; {freed} freed\n", names.join(", "))
 }
 
 /// A line a backup.

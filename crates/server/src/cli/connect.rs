@@ -14,17 +14,31 @@ use super::view_ref::ViewRef;
 const RETRIES_MAX: u32 = 30;
 /// The shortest pause before that, milliseconds.
 const PAUSE_LEAST_MS: u32 = 100;
+/// How long an answer may take that the server reads disks for.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Connects to the server of `--server` or `THERMAE_SERVER`.
 ///
 /// # Errors
 /// [`Failure::Usage`] for no address, [`Failure::Unreachable`] if nothing answers there.
 pub fn connect(global: &Global) -> Result<Client, Failure> {
+    connect_by(global, Config::default())
+}
+
+/// The same for requests whose answers take long.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_for_long(global: &Global) -> Result<Client, Failure> {
+    connect_by(global, Config { request_timeout: LONG, ..Config::default() })
+}
+
+fn connect_by(global: &Global, config: Config) -> Result<Client, Failure> {
     let address: Address = global
         .server
         .parse()
         .map_err(|e| Failure::Usage(format!("--server {}: {e}", global.server)))?;
-    let config = Config { client_name: "thermae-cli".to_owned(), ..Config::default() };
+    let config = Config { client_name: "thermae-cli".to_owned(), ..config };
     Client::connect(&address, config).map_err(|e| {
         let Failure::Failed(reason) = Failure::of(e) else { return Failure::Failed(String::new()) };
         Failure::Unreachable(format!(

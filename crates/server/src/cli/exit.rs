@@ -9,7 +9,8 @@ Exit codes:
   0  done
   1  failed; nothing is half done unless the message says so
   2  usage: what was typed cannot be
-  3  done in part: some rows were rejected (ingest, backfill), some keys were not found (get)
+  3  done in part: some rows were rejected (ingest, backfill), some keys were not found (get), backups still hold
+     what was erased (erase)
   4  damage found (verify, backup --verify)
   5  the server cannot be reached
 `thermae serve` has its own: see `thermae serve --help`.
@@ -22,7 +23,7 @@ Environment:
 pub enum Done {
     /// All of it.
     All,
-    /// Some rows were rejected, or some keys not found.
+    /// Some rows were rejected, some keys not found, or something is left in backups.
     Partly,
     /// The work was done, and it found damage.
     Damage,

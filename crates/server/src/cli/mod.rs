@@ -11,6 +11,9 @@ mod bench_args;
 mod connect;
 mod delete;
 mod describe;
+mod erase;
+mod erase_print;
+mod erase_status;
 mod exit;
 mod export;
 mod get;
@@ -80,6 +83,7 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Backfill(args) => backfill::run(&args, &global),
         Command::Get(args) => get::run(&args, &global),
         Command::Delete(args) => delete::run(&args, &global),
+        Command::Erase(args) => erase::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),
         Command::History(args) => history::run(&args, &global),
         Command::Describe(args) => describe::run(&args, &global),

@@ -207,18 +207,26 @@ impl<E: Env> Taker<E> {
 
 /// A backup as it is told: what it is, what was new, and what went.
 pub fn taken_json(taken: &Taken, removed: &Removed) -> serde_json::Value {
+    let mut told = removed_json(removed);
+    told["name"] = taken.name.to_string().into();
+    told["taken"] = format_timestamp_us(taken.taken_us).into();
+    let figures = [
+        ("files", taken.files),
+        ("bytes", taken.bytes),
+        ("rows", taken.rows),
+        ("new_files", taken.new_files),
+        ("new_bytes", taken.new_bytes),
+    ];
+    for (name, figure) in figures {
+        told[name] = figure.into();
+    }
+    told
+}
+
+/// What went.
+pub fn removed_json(removed: &Removed) -> serde_json::Value {
     let names: Vec<String> = removed.backups.iter().map(ToString::to_string).collect();
-    serde_json::json!({
-        "name": taken.name.to_string(),
-        "taken": format_timestamp_us(taken.taken_us),
-        "files": taken.files,
-        "bytes": taken.bytes,
-        "rows": taken.rows,
-        "new_files": taken.new_files,
-        "new_bytes": taken.new_bytes,
-        "removed": names,
-        "removed_bytes": removed.bytes,
-    })
+    serde_json::json!({ "removed": names, "removed_bytes": removed.bytes })
 }
 
 #[cfg(test)]

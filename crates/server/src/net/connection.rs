@@ -396,7 +396,7 @@ fn peek_id(bytes: &[u8]) -> u64 {
 /// Whether a frame of which the header has come writes rows.
 fn is_write(bytes: &[u8]) -> bool {
     let kind = bytes.get(KIND_AT).map(|code| Kind::from_code(*code));
-    matches!(kind, Some(Ok(Kind::Put | Kind::PutPartial | Kind::Delete)))
+    matches!(kind, Some(Ok(Kind::Put | Kind::PutPartial | Kind::Delete | Kind::Erase)))
 }
 
 #[cfg(test)]

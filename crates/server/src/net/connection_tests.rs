@@ -230,7 +230,7 @@ fn a_large_frame_is_refused_when_memory_is_spent_and_the_stream_goes_on() {
 
 #[test]
 fn a_large_write_that_is_refused_lets_no_later_one_pass() {
-    for kind in [Kind::Put, Kind::PutPartial, Kind::Delete] {
+    for kind in [Kind::Put, Kind::PutPartial, Kind::Delete, Kind::Erase] {
         let mut bench = Bench::new(Phase::Open);
         bench.budget.held_bytes = bench.budget.limit_bytes - 1000;
         assert_eq!(bench.receive(&frame_of(kind, 1, 200_000)[..5000]), Some(Cut::BufferMemory));

@@ -11,6 +11,7 @@ use thermae_formats::wire::{ErrorCode, Limits as WireLimits, ReplyBuilder};
 use super::backup_desk::BackupDesk;
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
+use super::erase_desk::EraseQuestion;
 use super::failure::Failure;
 use super::history_reads::Begin;
 use super::registry_desk::{RegistryDesk, Serving};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub histories: OnceLock<SyncSender<Option<Begin>>>,
     /// The registry, once there is a store that it is of.
     pub registry: OnceLock<RegistryDesk>,
+    /// Where questions about erases go, once there is a store to ask.
+    pub erases: OnceLock<SyncSender<Option<EraseQuestion>>>,
 }
 
 impl Shared {
@@ -49,8 +52,8 @@ impl Shared {
         let counters = AllCounters::new(shards);
         let (open, pages) = (AtomicU32::new(0), OnceLock::new());
         let (backups, histories) = (OnceLock::new(), OnceLock::new());
-        let registry = OnceLock::new();
-        Self { limits, counters, open, started_us, pages, backups, histories, registry }
+        let (erases, registry) = (OnceLock::new(), OnceLock::new());
+        Self { limits, counters, open, started_us, pages, backups, histories, erases, registry }
     }
 
     /// What bare names of views mean.

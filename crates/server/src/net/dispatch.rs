@@ -12,7 +12,7 @@ use super::histogram::add;
 use super::history::HistoryState;
 use super::plans::Plans;
 use super::writes::PartialLayout;
-use super::{backup, control, history, reads, registry, scan, writes};
+use super::{backup, control, erase, history, reads, registry, scan, writes};
 
 /// What a connection keeps between requests, beside its bytes.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub struct State {
     pub is_scanning: bool,
     /// Its training read.
     pub history: HistoryState,
+    /// A question about erases is being answered.
+    pub is_asking_erases: bool,
 }
 
 /// Handles one request.
@@ -81,7 +83,7 @@ fn route<E: Env>(
     }
     match kind {
         Kind::Read => reads::read(core, conn, &mut state.plans, frame, cx),
-        Kind::Put | Kind::PutPartial | Kind::Delete => {
+        Kind::Put | Kind::PutPartial | Kind::Delete | Kind::Erase => {
             writes::write(core, conn, &mut state.partial, frame, cx)
         }
         Kind::Hello if conn.phase == Phase::Greeting => control::hello(core, conn, frame, cx),
@@ -94,6 +96,7 @@ fn route<E: Env>(
         Kind::Apply => registry::apply(core, conn, frame, cx),
         Kind::Stats => control::stats(core, conn, frame, cx),
         Kind::Backup => backup::backup(core, conn, frame),
+        Kind::EraseStatus => erase::status(core, conn, &mut state.is_asking_erases, frame, cx),
         Kind::Map => control::map(conn, frame, cx),
         Kind::Ping => {
             control::ping(conn, frame, cx);

@@ -172,7 +172,7 @@ impl<E: Env> Front<E> {
         });
     }
 
-    /// Answers the scans, training reads and definitions for which something has come.
+    /// Answers the scans, training reads, definitions and questions about erases for which something has come.
     fn take_pages(&mut self, cx: &mut Cx<'_, E>) {
         while let Some((ticket, page)) = self.core.arrivals.next() {
             let Some(pending) = self.core.tickets.take(ticket) else { continue };
@@ -182,6 +182,7 @@ impl<E: Env> Front<E> {
                 connection.in_flight = connection.in_flight.saturating_sub(1);
                 match pending.what {
                     What::History => session.state.history.answered(page.is_err()),
+                    What::EraseStatus => session.state.is_asking_erases = false,
                     What::Scan => session.state.is_scanning = false,
                     _ => {}
                 }

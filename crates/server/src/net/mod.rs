@@ -1,8 +1,8 @@
 //! The binary protocol on a shard's ring.
 //!
 //! A request's life: bytes -> [`inbox`] (whole frames) -> [`connection`] (what may go on) ->
-//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`history`], [`registry_desk`], [`backup`] or [`control`] -> the connection's
-//! output;
+//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`history`], [`registry_desk`], [`backup`], [`erase`] or
+//! [`control`] -> the connection's output;
 //! [`front`] ties them to the ring's events.
 
 pub mod backup;
@@ -12,6 +12,8 @@ pub mod control;
 pub mod core;
 pub mod counters;
 pub mod dispatch;
+pub mod erase;
+pub mod erase_desk;
 pub mod failure;
 mod fill;
 pub mod front;

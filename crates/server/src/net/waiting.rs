@@ -44,6 +44,8 @@ pub enum What {
     Scan,
     /// A step of a training read.
     History,
+    /// A question about erases.
+    EraseStatus,
     /// A read that lacks rows.
     Read(BelowRead),
 }

@@ -1,4 +1,4 @@
-//! PUT, PUT_PARTIAL and DELETE: rows are checked here, decided by the engine, answered when it
+//! PUT, PUT_PARTIAL, DELETE and ERASE: rows are checked here, decided by the engine, answered when it
 //! says so.
 
 use std::sync::Arc;
@@ -58,6 +58,7 @@ pub fn write<E: Env>(
             (WriteKind::Partial { features: Arc::clone(&partial.features) }, &partial.layout)
         }
         (_, Kind::Delete) => (WriteKind::Delete, &schema.layout),
+        (_, Kind::Erase) => (WriteKind::Erase, &schema.layout),
         _ => (WriteKind::Put, &schema.layout),
     };
     let is_refused = core.budget.is_spent();
@@ -191,7 +192,7 @@ fn row_bytes<'a>(
         }
         Err(error) => return Err((NotApplied::BadKey, error.to_string())),
     }
-    if matches!(kind, WriteKind::Delete) {
+    if matches!(kind, WriteKind::Delete | WriteKind::Erase) {
         return Ok(&[]);
     }
     match layout.validate(row.value, row.dense) {

@@ -17,6 +17,7 @@ use super::signals::Signals;
 use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
 use crate::net::backup_desk::Backups;
 use crate::net::core::Shared;
+use crate::net::erase_desk::EraseDesk;
 use crate::net::front::Front;
 use crate::net::history_reads::HistoryReads;
 use crate::net::registry_desk::RegistryHelper;
@@ -31,6 +32,7 @@ pub struct Running {
     engine: Engine<RealEnv>,
     pages: ScanPages,
     histories: HistoryReads,
+    erases: EraseDesk,
     http: Option<HttpServer>,
     health: Arc<Health>,
     tcp: Option<SocketAddr>,
@@ -109,11 +111,26 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let histories = HistoryReads::start(engine.handle(), options.limits)
         .map_err(|source| ServeError::system("starting the thread of training reads", source))?;
     let _ = shared.histories.set(histories.begins());
-    let registry = start_registry(env, &options.data, engine.handle())?;
+    let registry = start_registry(env.clone(), &options.data, engine.handle())?;
     let _ = shared.registry.set(registry.desk());
+    let erases = EraseDesk::start(env, engine.handle(), options.backup_dir.clone())
+        .map_err(|source| ServeError::system("starting the thread of erases", source))?;
+    let _ = shared.erases.set(erases.questions());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
-    Ok(Running { backups, engine, pages, histories, registry, http, health, tcp, unix, shared })
+    Ok(Running {
+        backups,
+        engine,
+        pages,
+        histories,
+        erases,
+        registry,
+        http,
+        health,
+        tcp,
+        unix,
+        shared,
+    })
 }
 
 fn start_registry(
@@ -240,6 +257,7 @@ impl Running {
         drop(self.pages);
         drop(self.backups);
         drop(self.histories);
+        drop(self.erases);
         let reads = handle.reads();
         let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
         let requests = self.shared.counters.sum(|shard| &shard.requests);

@@ -6,6 +6,7 @@ mod backup;
 mod bench;
 mod command_line;
 mod control;
+mod erase;
 mod export;
 mod flights;
 mod flood;

@@ -189,7 +189,7 @@ fn tiers(rng: &mut Rng) -> Tiers {
 }
 
 /// Tiny batches and files, and rounds that follow each other at once.
-fn options(objects: Arc<dyn Objects>, rng: &mut Rng) -> ArchiveOptions {
+pub(super) fn options(objects: Arc<dyn Objects>, rng: &mut Rng) -> ArchiveOptions {
     let policy = ArchivePolicy {
         lag_us: rng.below(2_000) as i64,
         batch_bytes: 1 << (8 + rng.below(10)),
@@ -208,9 +208,13 @@ fn stir(
     report: &mut ColdReport,
 ) -> Result<(), String> {
     let mut held: Vec<Held> = Vec::new();
+    let erase_one_in = [0, 0, 100][rng.below(3) as usize];
     for batch in 0..20 + rng.below(20) {
         let operations: Vec<_> = (0..1 + rng.below(40))
-            .map(|row| Operation::draw(rng, (round * 1_000 + batch) * 1_000 + row, ENTITIES))
+            .map(|row| {
+                let number = (round * 1_000 + batch) * 1_000 + row;
+                Operation::draw_or_erase(rng, number, ENTITIES, erase_one_in)
+            })
             .collect();
         world.send(&operations, None, Ack::Durable);
         if rng.one_in(2) && !world.settle()? {

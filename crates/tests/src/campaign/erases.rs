@@ -1,18 +1,27 @@
-//! Erases over simulated crashes: each is carried out in the end, leaves no byte behind, and takes
-//! nothing else.
+//! Erases over simulated crashes, of the machine and of calls of its archive's object store: each is carried out in
+//! the end, leaves no byte behind, and takes nothing else.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use thermae_engine::Ack;
 use thermae_engine::handle::EraseTicket;
+use thermae_engine::{Ack, planted};
 use thermae_env::SimEnv;
 use thermae_formats::Value;
+use thermae_tiering::cold::{MemoryObjects, Objects};
 
+use super::cold::options;
 use super::history::PartitionHistory;
+use super::objects::FailingObjects;
 use super::run::ENTITIES;
 use super::world::{TURNS_MAX, Tiers, World};
-use crate::forgotten::find;
-use crate::model::{Operation, Rng};
+use crate::forgotten::{ArchivedRow, find, find_in_archive};
+use crate::model::{Operation, Rng, VIEWS};
+
+/// Turns after which the object store fails no more: then erases must come to their end.
+const FAILING_TURNS: usize = 20_000;
 
 /// What one run did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,15 +34,49 @@ pub struct EraseReport {
     pub forgotten: u64,
     /// Texts that are still there: the search sees.
     pub remembered: u64,
+    /// Rows that the archive still has, of those that were not erased.
+    pub archived: u64,
+    /// Rows that erases left out of its files.
+    pub left_out: u64,
+    /// Calls of the object store that failed.
+    pub failed_calls: u64,
 }
 
-/// Runs one seed.
+impl EraseReport {
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.crashes += other.crashes;
+        self.completed += other.completed;
+        self.forgotten += other.forgotten;
+        self.remembered += other.remembered;
+        self.archived += other.archived;
+        self.left_out += other.left_out;
+        self.failed_calls += other.failed_calls;
+    }
+}
+
+/// Runs one seed, with an archive or without, and with a bug planted if that is wanted.
 ///
 /// # Errors
 /// What was lost, or found and must not have been.
-pub fn erase_run(seed: u64) -> Result<EraseReport, String> {
+pub fn erase_run(
+    seed: u64,
+    has_archive: bool,
+    bug: Option<planted::Bug>,
+) -> Result<EraseReport, String> {
+    planted::plant(bug);
+    let result = rounds(seed, has_archive);
+    planted::plant(None);
+    result
+}
+
+/// Where a machine archives, if it does: what outlives it, and its way there.
+type Archive = Option<(Arc<MemoryObjects>, Arc<FailingObjects>)>;
+
+fn rounds(seed: u64, has_archive: bool) -> Result<EraseReport, String> {
     let mut rng = Rng::new(seed);
     let mut report = EraseReport::default();
+    let objects = has_archive.then(|| Arc::new(MemoryObjects::default()));
     let (mut env, mut histories) = (SimEnv::new(seed), World::no_history());
     let mut log_order = Vec::new();
     for round in 0..4 {
@@ -41,12 +84,18 @@ pub fn erase_run(seed: u64) -> Result<EraseReport, String> {
         // Opened by an open that does not end, now and then.
         while rng.one_in(4) {
             env.crash_after(rng.below(60));
-            let _ = World::open(env.clone(), 1, tiers(&mut rng), histories.clone());
+            let archive = way(objects.as_ref(), &env, &mut rng);
+            let _ = open(&env, 1, &archive, histories.clone(), &mut rng);
             env = env.crash();
         }
         let cores = 1 + rng.below(3) as usize;
-        let opened = World::open(env.clone(), cores, tiers(&mut rng), histories);
+        let archive = way(objects.as_ref(), &env, &mut rng);
+        let opened = open(&env, cores, &archive, histories, &mut rng);
         let mut world = opened.map_err(|e| format!("round {round}: {e}"))?;
+        if has_archive {
+            world.archive_every = 1 + rng.below(3);
+            world.warm_for_us = [(); VIEWS.len()].map(|()| i64::from(!rng.one_in(3)));
+        }
         world.judge(&log_order).map_err(|e| format!("round {round}: {e}"))?;
         if world.define()? {
             if round < 3 && rng.one_in(2) {
@@ -54,21 +103,43 @@ pub fn erase_run(seed: u64) -> Result<EraseReport, String> {
             }
             stir(&mut world, round, &mut rng)?;
             let is_complete = world.settle()?
-                && match world.complete_erases() {
+                && match world.complete_erases(&archive) {
                     Err(_) if world.env.is_frozen() => false,
                     complete => complete?,
                 };
             if is_complete {
                 // What is found is what is there: the machine does not stop over it.
                 world.env.crash_after(u64::from(u32::MAX));
-                report.completed += check(&mut world, &mut report)?;
+                archive.iter().for_each(|(_, way)| way.heal());
+                report.completed += check(&mut world, &archive, &mut report)
+                    .map_err(|e| format!("round {round}: {e}"))?;
             }
         }
+        report.left_out += world.archive_figures().erased_rows;
+        report.failed_calls += archive.map_or(0, |(_, way)| way.failed.load(Ordering::Relaxed));
         (histories, log_order) = world.into_past();
         report.crashes += 1;
         env = if rng.one_in(2) { env.kill() } else { env.crash() };
     }
     Ok(report)
+}
+
+fn way(objects: Option<&Arc<MemoryObjects>>, env: &SimEnv, rng: &mut Rng) -> Archive {
+    let objects = Arc::clone(objects?);
+    let way = FailingObjects::new(Arc::clone(&objects), env.clone(), rng);
+    Some((objects, Arc::new(way)))
+}
+
+fn open(
+    env: &SimEnv,
+    cores: usize,
+    archive: &Archive,
+    histories: Vec<PartitionHistory>,
+    rng: &mut Rng,
+) -> Result<World, thermae_engine::Error> {
+    let way = archive.as_ref().map(|(_, way)| Arc::clone(way) as Arc<dyn Objects>);
+    let archive = way.map(|way| options(way, rng));
+    World::open_archived(env.clone(), cores, tiers(rng), histories, archive)
 }
 
 fn tiers(rng: &mut Rng) -> Tiers {
@@ -96,17 +167,22 @@ fn stir(world: &mut World, round: u64, rng: &mut Rng) -> Result<(), String> {
     Ok(())
 }
 
-/// Looks for every text that was ever written; how many erases there were.
-fn check(world: &mut World, report: &mut EraseReport) -> Result<u64, String> {
+/// Looks for every text that was ever written, and for every row in the archive; how many erases there were.
+fn check(world: &mut World, archive: &Archive, report: &mut EraseReport) -> Result<u64, String> {
     world.check_rows()?;
     let (mut gone, mut kept, mut erases) = (Vec::new(), Vec::new(), 0);
-    for history in &world.histories {
+    let mut gone_rows = BTreeSet::new();
+    for (partition, history) in world.histories.iter().enumerate() {
         let writes = history.accepted.iter().map(|write| &write.operation).enumerate();
         for (at, operation) in writes.clone() {
             erases += u64::from(matches!(operation, Operation::Erase { .. }));
             let is_erased = writes.clone().skip(at).any(|(_, later)| {
                 matches!(later, Operation::Erase { .. }) && later.target() == operation.target()
             });
+            if is_erased {
+                // Its sequence is its place in the history.
+                gone_rows.insert((partition as u16, at as u64 + 1));
+            }
             if let Some(text) = text_of(operation) {
                 if is_erased { gone.push(text) } else { kept.push(text) }
             }
@@ -118,6 +194,18 @@ fn check(world: &mut World, report: &mut EraseReport) -> Result<u64, String> {
     }
     report.forgotten += gone.len() as u64;
     report.remembered += find(&world.env, Path::new("/data"), &kept)?.len() as u64;
+    if let Some((objects, _)) = archive {
+        let (found, rows) = find_in_archive(&**objects, &gone)?;
+        let is_gone = |row: &&ArchivedRow| gone_rows.contains(&(row.partition, row.sequence));
+        if let Some(row) = rows.iter().find(is_gone) {
+            return Err(format!("an erased row is in the archive: {row:?}"));
+        }
+        if let Some(first) = found.first() {
+            return Err(format!("the archive holds what was erased: {first}"));
+        }
+        report.archived += rows.len() as u64;
+        report.remembered += find_in_archive(&**objects, &kept)?.0.len() as u64;
+    }
     Ok(erases)
 }
 
@@ -139,7 +227,7 @@ fn text_of(operation: &Operation) -> Option<Vec<u8>> {
 
 impl World {
     /// Turns until every erase that was ever accepted is complete; false when the machine stopped first.
-    fn complete_erases(&mut self) -> Result<bool, String> {
+    fn complete_erases(&mut self, archive: &Archive) -> Result<bool, String> {
         let before = self.digests()?;
         let tokens = |(partition, history): (usize, &PartitionHistory)| {
             let writes = history.accepted.iter().enumerate();
@@ -150,7 +238,12 @@ impl World {
         let tokens: Vec<_> = self.histories.iter().enumerate().flat_map(tokens).collect();
         let ticket = self.handle.submit_erases(&tokens, true).map_err(|e| e.to_string())?;
         let mut waiting: Option<EraseTicket<SimEnv>> = Some(ticket);
-        for _ in 0..TURNS_MAX {
+        for turn in 0..TURNS_MAX {
+            if turn == FAILING_TURNS
+                && let Some((_, way)) = archive
+            {
+                way.heal();
+            }
             match waiting.take().map(EraseTicket::poll) {
                 Some(Err(ticket)) => waiting = Some(ticket),
                 _ if self.digests()? == before => return Ok(true),
@@ -160,6 +253,6 @@ impl World {
                 return Ok(false);
             }
         }
-        Err("erases were never complete".to_owned())
+        Err(format!("erases were never complete: {:?}", self.archive_figures()))
     }
 }

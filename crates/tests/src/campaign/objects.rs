@@ -19,9 +19,9 @@ pub struct FailingObjects {
     env: SimEnv,
     rng: Mutex<Rng>,
     /// One call in so many fails; 0: none.
-    one_in: u64,
+    one_in: AtomicU64,
     /// The first calls of each [`OUTAGE_EVERY`] that fail; 0: none.
-    outage_calls: u64,
+    outage_calls: AtomicU64,
     calls: AtomicU64,
     /// Calls until the machine stops; `u64::MAX`: it does not for their sake.
     calls_left: AtomicU64,
@@ -44,7 +44,7 @@ enum Fate {
 impl FailingObjects {
     /// The way of the machine `env` to `inner`.
     pub fn new(inner: Arc<MemoryObjects>, env: SimEnv, rng: &mut Rng) -> Self {
-        let one_in = [0, 8, 16, 60][rng.below(4) as usize];
+        let one_in = AtomicU64::new([0, 8, 16, 60][rng.below(4) as usize]);
         let calls_left = if rng.one_in(3) { rng.below(120) } else { u64::MAX };
         let outage_calls = if rng.one_in(3) { 10 + rng.below(30) } else { 0 };
         Self {
@@ -52,11 +52,18 @@ impl FailingObjects {
             env,
             rng: Mutex::new(Rng::new(rng.next_u64())),
             one_in,
-            outage_calls,
+            outage_calls: AtomicU64::new(outage_calls),
             calls: AtomicU64::new(rng.below(OUTAGE_EVERY)),
             calls_left: AtomicU64::new(calls_left),
             failed: AtomicU64::new(0),
         }
+    }
+
+    /// From now on no call fails, or stops the machine.
+    pub fn heal(&self) {
+        self.one_in.store(0, Ordering::Relaxed);
+        self.outage_calls.store(0, Ordering::Relaxed);
+        self.calls_left.store(u64::MAX, Ordering::Relaxed);
     }
 
     fn fate(&self) -> Result<Fate, ObjectError> {
@@ -69,12 +76,15 @@ impl FailingObjects {
         if self.env.is_frozen() {
             return Err(ObjectError::Refused("the machine is dead".to_owned()));
         }
-        if self.calls.fetch_add(1, Ordering::Relaxed) % OUTAGE_EVERY < self.outage_calls {
+        if self.calls.fetch_add(1, Ordering::Relaxed) % OUTAGE_EVERY
+            < self.outage_calls.load(Ordering::Relaxed)
+        {
             self.failed.fetch_add(1, Ordering::Relaxed);
             return Ok(Fate::FailsBefore);
         }
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.one_in == 0 || !rng.one_in(self.one_in) {
+        let one_in = self.one_in.load(Ordering::Relaxed);
+        if one_in == 0 || !rng.one_in(one_in) {
             return Ok(Fate::Works);
         }
         self.failed.fetch_add(1, Ordering::Relaxed);

@@ -10,8 +10,8 @@ use thermae_engine::cold::ArchiveOptions;
 use thermae_engine::options::HotMemory;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::{
-    Ack, Error, NoService, Options, Outcome, RowWrite, Scan, ScanOptions, Snapshot, Store,
-    WriteBatch, WriteKind,
+    Ack, Error, NoService, Options, Outcome, RowWrite, Scan, ScanOptions, Snapshot, WriteBatch,
+    WriteKind,
 };
 use thermae_env::SimEnv;
 use thermae_formats::{
@@ -194,19 +194,6 @@ fn a_store_whose_rows_have_left_is_not_backed_up_without_them() {
     });
     let refused = Source::new(&small.stepped.handle, snapshot, 0).err().unwrap();
     assert!(refused.to_string().contains("have left the tables"), "{refused}");
-}
-
-#[test]
-fn nothing_is_erased_from_a_store_whose_archive_would_keep_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::default());
-    let archive = Some(ArchiveOptions::new(objects));
-    let store = Store::open_with(dir.path(), Options { archive, ..Options::default() }).unwrap();
-    let view =
-        FeatureView::new("test", "notes", join_keys(), vec![Feature::new("note", Scalar::String)]);
-    store.apply(&[view]).unwrap();
-    let refused = store.erase("notes", &[vec![KeyValue::Int(1)]]).unwrap_err();
-    assert!(refused.to_string().contains("has an archive"), "{refused}");
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! `Store::erase` over real files.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use thermae_engine::cold::{ArchiveOptions, LocalObjects};
 use thermae_engine::store::{Row, Status, Store};
 use thermae_engine::{Options, Outcome, ScanOptions};
 use thermae_env::RealEnv;
 use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value};
-use thermae_tests::forgotten::find;
+use thermae_tests::forgotten::{find, find_in_archive, find_in_files};
+use thermae_tiering::cold::Objects;
 
 const VIEW: &str = "test/people";
 const PEOPLE: i64 = 2_000;
@@ -160,5 +163,97 @@ fn an_entity_is_erased_from_every_view_that_has_its_join_keys() {
     assert_eq!(find(&RealEnv, dir.path(), &secret(VIEW)).unwrap(), [""; 0]);
     assert_eq!(find(&RealEnv, dir.path(), &secret("test/more")).unwrap(), [""; 0]);
     assert!(!find(&RealEnv, dir.path(), &secret("test/pets")).unwrap().is_empty());
+    store.close().unwrap();
+}
+
+/// A store whose superseded rows leave for the archive in `root` at once.
+fn open_archived(dir: &Path, root: &Path) -> Store {
+    std::fs::create_dir_all(root).unwrap();
+    let objects = Arc::new(LocalObjects::new(root).unwrap());
+    let archive = Some(ArchiveOptions::new(objects).lagging(20_000));
+    let store = Store::open_with(dir, Options { archive, ..options(2) }).unwrap();
+    let keys = vec![JoinKey::new("name", KeyType::String)];
+    let says = vec![Feature::new("says", Scalar::String)];
+    let mut view = FeatureView::new("test", "people", keys, says);
+    view.tiers.warm_for_us = 1;
+    store.apply(&[view]).unwrap();
+    store
+}
+
+/// Looks at the figures until they are as wanted.
+fn wait(store: &Store, is_reached: impl Fn(&thermae_engine::Stats) -> bool) {
+    while !is_reached(&store.handle().stats()) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_erase_rewrites_the_archive_and_waits_for_those_who_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, root) = (folder.path().join("data"), folder.path().join("archive"));
+    let store = open_archived(&dir, &root);
+    for round in 0..6 {
+        write(&store, 0..PEOPLE, round);
+    }
+    wait(&store, |stats| {
+        let left = stats.shards.iter().all(|shard| shard.tiers.history.rows == 0);
+        left && stats.archive.as_ref().is_some_and(|archive| archive.rows == 6 * PEOPLE as u64)
+    });
+    let (gone, neighbour) = (777, 778);
+    let objects = LocalObjects::new(&root).unwrap();
+    let in_archive = |person| find_in_archive(&objects, &needles(person)).unwrap().0;
+    assert!(!in_archive(gone).is_empty(), "the search sees");
+    // What a crash may have left of an upload: an object that no commit names, and one half written.
+    let day = "tables/test/people/v1/s0/event_date=1970-01-01";
+    let orphan = format!("{day}/0123456789abcdef-10.parquet");
+    objects.put_new(&orphan, needles(gone).concat().into()).unwrap();
+    let half = root.join(day).join("0123456789abcdef-11.parquet#1");
+    std::fs::write(half, needles(gone).concat()).unwrap();
+    // Somebody reads, and has not come to an end.
+    let mut scan = store.scan(VIEW, &[], &ScanOptions::default()).unwrap();
+    let first = scan.next().unwrap().unwrap();
+    let outcomes = store.erase(VIEW, &[key(gone)]).unwrap();
+    assert_eq!((read(&store, gone), versions(&store, gone)), (None, 0));
+    wait(&store, |stats| stats.archive.as_ref().is_some_and(|archive| archive.erases_waiting > 0));
+    let Outcome::Ok { partition, sequence, .. } = outcomes[0] else { panic!("{outcomes:?}") };
+    let asked = store.handle().submit_erases(&[(partition, sequence)], false).unwrap();
+    assert_eq!(asked.wait().unwrap()[0].pending, 1);
+    let rows: Vec<_> = scan.map(Result::unwrap).chain([first]).collect();
+    assert_eq!(rows.len() as i64, 6 * PEOPLE, "it shows what it began with");
+    assert_eq!(rows.iter().filter(|row| row.key == key(gone)).count(), 6);
+    let erased = store.erased(&outcomes).unwrap();
+    let archive = erased[0].work.archive;
+    assert!(archive.rows >= 5 && archive.files > 0, "{erased:?}");
+    // While the store goes on.
+    assert_eq!(in_archive(gone), [""; 0]);
+    assert_eq!(find_in_files(&RealEnv, &root, &needles(gone)).unwrap(), [""; 0]);
+    assert!(!in_archive(neighbour).is_empty());
+    assert_eq!((versions(&store, gone), versions(&store, neighbour)), (0, 6));
+    store.close().unwrap();
+    assert_eq!(find(&RealEnv, &dir, &needles(gone)).unwrap(), [""; 0]);
+}
+
+#[test]
+fn without_its_archive_an_erase_hides_and_with_it_again_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, root) = (folder.path().join("data"), folder.path().join("archive"));
+    let store = open_archived(&dir, &root);
+    for round in 0..3 {
+        write(&store, 0..100, round);
+    }
+    wait(&store, |stats| stats.archive.as_ref().is_some_and(|archive| archive.rows == 300));
+    store.close().unwrap();
+    let store = open(&dir, 2);
+    let outcomes = store.erase(VIEW, &[key(7)]).unwrap();
+    assert_eq!(read(&store, 7), None);
+    let refused = store.erased(&outcomes).unwrap_err().to_string();
+    assert!(refused.contains("opened without its archive"), "{refused}");
+    store.close().unwrap();
+    let store = open_archived(&dir, &root);
+    store.erased(&outcomes).unwrap();
+    let objects = LocalObjects::new(&root).unwrap();
+    assert_eq!(find_in_archive(&objects, &needles(7)).unwrap().0, [""; 0]);
+    assert!(!find_in_archive(&objects, &needles(8)).unwrap().0.is_empty());
+    assert_eq!((read(&store, 7), versions(&store, 8)), (None, 3));
     store.close().unwrap();
 }

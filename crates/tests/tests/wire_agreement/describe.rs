@@ -59,6 +59,8 @@ pub fn decode(frame: &Frame<'_>, given: &Given) -> Json {
         Kind::Put => ("PUT", write(frame, given, &limits)),
         Kind::PutPartial => ("PUT_PARTIAL", write(frame, given, &limits)),
         Kind::Delete => ("DELETE", write(frame, given, &limits)),
+        Kind::Erase => ("ERASE", write(frame, given, &limits)),
+        Kind::EraseStatus => ("ERASE_STATUS", erase_status(frame, given, &limits)),
         Kind::Written => ("WRITTEN", written(frame)),
         Kind::Scan => ("SCAN", scan(frame, given)),
         Kind::Scanned => ("SCANNED", scanned(frame, given)),
@@ -204,7 +206,7 @@ fn write(frame: &Frame<'_>, given: &Given, limits: &Limits) -> Json {
     let layout = layout(&columns);
     let rows = write.rows().map(|row| {
         let values = match write.kind {
-            Kind::Delete => Json::Null,
+            Kind::Delete | Kind::Erase => Json::Null,
             _ => layout.decode(row.value, row.dense).unwrap().iter().map(value_json).collect(),
         };
         json!({"event_time": row.event_time, "created_time": row.created_time,
@@ -214,6 +216,13 @@ fn write(frame: &Frame<'_>, given: &Given, limits: &Limits) -> Json {
     });
     fields["rows"] = rows.collect();
     fields
+}
+
+fn erase_status(frame: &Frame<'_>, given: &Given, limits: &Limits) -> Json {
+    let asked = EraseStatusRequest::decode(frame, limits).unwrap();
+    let keys = asked.keys.iter().map(|key| key_json(&given.keys[0], key));
+    json!({"view_id": asked.view_id, "keys": keys.collect::<Vec<_>>(),
+        "tokens": asked.tokens.iter().map(|one| token(*one)).collect::<Vec<_>>()})
 }
 
 fn written(frame: &Frame<'_>) -> Json {

@@ -1,5 +1,7 @@
 //! Does what a plan says: files are uploaded, verified, and only then named by a commit.
 
+mod erasing;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -160,25 +162,41 @@ impl Archive {
         &mut self,
         may_go: &dyn Fn(i64, Option<i64>) -> bool,
     ) -> Result<Vec<String>, ColdError> {
+        let mut paths = self.unnamed()?;
+        paths.retain(|(path, modified_us)| may_go(*modified_us, self.snapshot.removed_at_us(path)));
+        let paths: Vec<String> = paths.into_iter().map(|(path, _)| path).collect();
+        self.remove_unnamed(&paths)?;
+        Ok(paths.iter().map(|path| self.snapshot.object(path)).collect())
+    }
+
+    /// Objects of the table that no commit names any more, or never did: the path of each in the table, and when
+    /// it was written, microseconds UTC.
+    ///
+    /// # Errors
+    /// The object store fails.
+    fn unnamed(&mut self) -> Result<Vec<(String, i64)>, ColdError> {
         let prefix = format!("{}/", self.snapshot.table());
         let listed = self.objects.list(&prefix, "");
         let listed = listed.map_err(|error| ColdError::objects("list", &prefix, error))?;
         // After the listing: a file of it that a later commit names is seen to be named.
         self.snapshot.update(&*self.objects)?;
-        let mut swept = Vec::new();
-        for object in listed {
-            let path = object.path.strip_prefix(&prefix).unwrap_or_default();
+        let unnamed = listed.into_iter().filter_map(|object| {
+            let path = object.path.strip_prefix(&prefix)?;
             let is_data = path.starts_with("event_date=") && path.ends_with(".parquet");
-            if !is_data || self.snapshot.file(path).is_some() {
-                continue;
-            }
-            if may_go(object.modified_us, self.snapshot.removed_at_us(path)) {
-                let deleted = self.objects.delete(&object.path);
-                deleted.map_err(|error| ColdError::objects("remove", &object.path, error))?;
-                swept.push(object.path);
-            }
+            let is_unnamed = is_data && self.snapshot.file(path).is_none();
+            is_unnamed.then(|| (path.to_owned(), object.modified_us))
+        });
+        Ok(unnamed.collect())
+    }
+
+    /// Removes those of `paths` that no commit names now.
+    fn remove_unnamed(&self, paths: &[String]) -> Result<(), ColdError> {
+        for path in paths.iter().filter(|path| self.snapshot.file(path).is_none()) {
+            let object = self.snapshot.object(path);
+            let deleted = self.objects.delete(&object);
+            deleted.map_err(|error| ColdError::objects("remove", &object, error))?;
         }
-        Ok(swept)
+        Ok(())
     }
 
     /// Uploads a file and reads it back. Its name is its content's hash, so that an object of that name is this

@@ -137,28 +137,40 @@ impl ColdFile {
     /// # Errors
     /// A filter does not read.
     pub fn may_hold(&self, entity_hash: u64, key: &[u8]) -> Result<bool, ColdError> {
-        if entity_hash < self.file.hashes.0 || entity_hash > self.file.hashes.1 {
-            return Ok(false);
-        }
-        let metadata = self.footer.metadata();
-        for group in metadata.row_groups() {
-            let mut rest = key;
-            let mut may_hold = true;
-            for (column, join_key) in self.columns.join_keys().iter().enumerate() {
-                let Ok((field, after)) = split_key(&[join_key.key_type], rest) else {
-                    return Ok(false);
-                };
-                rest = after;
-                let Some(chunk) = group.columns().get(SYSTEM.len() + column) else { continue };
-                let filter = Sbbf::read_from_column_chunk(chunk, &self.tail)
-                    .map_err(|error| ColdError::damaged(&self.object, 0, error))?;
-                may_hold &= filter.is_none_or(|filter| holds(&filter, join_key.key_type, field));
+        self.may_hold_any(&[(entity_hash, key)])
+    }
+
+    /// The same of several keys, each with its hash, that are looked for together: each filter is read once.
+    ///
+    /// # Errors
+    /// A filter does not read.
+    pub fn may_hold_any(&self, keys: &[(u64, &[u8])]) -> Result<bool, ColdError> {
+        let (first, last) = self.file.hashes;
+        let is_within = |(hash, _): &&(u64, &[u8])| (first..=last).contains(hash);
+        for group in self.footer.metadata().row_groups() {
+            let mut filters = Vec::new();
+            for column in 0..self.columns.join_keys().len() {
+                let chunk = group.columns().get(SYSTEM.len() + column);
+                let filter =
+                    chunk.map(|chunk| Sbbf::read_from_column_chunk(chunk, &self.tail)).transpose();
+                let damaged = |error| ColdError::damaged(&self.object, 0, error);
+                filters.push(filter.map_err(damaged)?.flatten());
             }
-            if may_hold {
+            if keys.iter().filter(is_within).any(|(_, key)| self.passes(&filters, key)) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether no filter of a row group says that the key is not in it.
+    fn passes(&self, filters: &[Option<Sbbf>], key: &[u8]) -> bool {
+        let mut rest = key;
+        self.columns.join_keys().iter().zip(filters).all(|(join_key, filter)| {
+            let Ok((field, after)) = split_key(&[join_key.key_type], rest) else { return false };
+            rest = after;
+            filter.as_ref().is_none_or(|filter| holds(filter, join_key.key_type, field))
+        })
     }
 
     /// Fetches and verifies what is needed of these rows of one row group, of the leaves that `is_wanted`.

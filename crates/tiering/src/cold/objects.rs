@@ -1,4 +1,4 @@
-//! The object store as the archive sees it: five calls that wait for their answer, made by helper threads
+//! The object store as the archive sees it: a few calls that wait for their answer, made by helper threads
 //! alone.
 
 use std::collections::BTreeMap;
@@ -80,6 +80,15 @@ pub trait Objects: Send + Sync {
     /// # Errors
     /// Any; see the trait.
     fn delete(&self, path: &str) -> Result<(), ObjectError>;
+    /// Removes what uploads below `prefix` that did not end have left beside the objects, where a store keeps such
+    /// things. No upload is under way there.
+    ///
+    /// # Errors
+    /// Any; see the trait.
+    fn remove_unfinished(&self, prefix: &str) -> Result<(), ObjectError> {
+        let _ = prefix;
+        Ok(())
+    }
 }
 
 /// Objects in memory: for tests, and for trying things out.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use thermae_env::Env;
 use thermae_formats::table::TableKind;
+use thermae_tiering::erase::PendingErases;
 use thermae_tiering::tree::Run;
 
+use super::erasing::ShardRound;
 use crate::catalogue::Catalogue;
 use crate::flushed::{FlushedMark, TablesCut};
 
@@ -16,19 +18,32 @@ pub struct Round<E: Env> {
     pub tables: BTreeMap<u64, Run<E>>,
     /// By partition.
     pub marks: BTreeMap<u16, FlushedMark>,
+    /// What is erased and may still lie in the tables.
+    pub erases: Arc<PendingErases>,
+    /// Rounds of erases that wait for the archive alone.
+    pub waiting: BTreeMap<ShardRound, Arc<PendingErases>>,
     /// One that knows every schema of their rows.
     pub catalogue: Arc<Catalogue>,
 }
 
 impl<E: Env> Default for Round<E> {
     fn default() -> Self {
-        Self { tables: BTreeMap::new(), marks: BTreeMap::new(), catalogue: Arc::default() }
+        Self {
+            tables: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            erases: Arc::default(),
+            waiting: BTreeMap::new(),
+            catalogue: Arc::default(),
+        }
     }
 }
 
 impl<E: Env> Round<E> {
     /// Adds a shard's.
-    pub fn take(&mut self, cut: TablesCut<E>) {
+    pub fn take(&mut self, shard: usize, cut: TablesCut<E>) {
+        let erases = Arc::make_mut(&mut self.erases);
+        cut.erases.iter().for_each(|erase| erases.insert(erase.clone()));
+        self.waiting.extend(cut.waiting.map(|(round, erases)| ((shard, round), erases)));
         self.tables.extend(cut.tree.runs().map(|run| (run.table_ref.file_id, run.clone())));
         self.marks.extend(cut.marks.iter().map(|mark| (mark.partition, *mark)));
     }

@@ -26,7 +26,7 @@ fn decode_any(frame: &Frame<'_>) -> Result<(), WireError> {
             touch(&ReadReply::decode(frame)?);
             Ok(())
         }
-        Kind::Put | Kind::PutPartial | Kind::Delete => {
+        Kind::Put | Kind::PutPartial | Kind::Delete | Kind::Erase => {
             let write = WriteRequest::decode(frame, &limits)?;
             assert_eq!(write.rows().count(), write.row_count());
             Ok(())
@@ -46,6 +46,7 @@ fn decode_any(frame: &Frame<'_>) -> Result<(), WireError> {
             assert_eq!(reply.rows().count(), reply.row_count());
             Ok(())
         }
+        Kind::EraseStatus => EraseStatusRequest::decode(frame, &limits).map(drop),
         Kind::Describe | Kind::Apply | Kind::Stats | Kind::Backup | Kind::Json => {
             decode_json(frame).map(drop)
         }

@@ -200,9 +200,35 @@ fn writes_come_back() {
     let frame = sample("delete");
     let delete = WriteRequest::decode(&whole(&frame), &Limits::default()).unwrap();
     assert!(delete.rows().all(|row| row.value.is_empty() && !row.dense));
+
+    let frame = sample("erase");
+    let erase = WriteRequest::decode(&whole(&frame), &Limits::default()).unwrap();
+    let times = |row: &WriteRow<'_>| [row.event_time, row.created_time, row.expire_at];
+    assert!(erase.rows().all(|row| row.value.is_empty() && times(&row) == [NO_TIME; 3]));
+    // An erase that has a time is none: nobody is to think that it erased up to then.
+    let mut dated = frame.clone();
+    let at = dated.len() - erase.rows().next().unwrap().key.len() - 16;
+    dated[at] ^= 1;
+    let dated = super::reseal(&frame, &dated[HEADER_BYTES..]);
+    let refused = WriteRequest::decode(&whole(&dated), &Limits::default()).unwrap_err();
+    assert_eq!(refused, WireError::Reserved { what: "the times of an erase", found: 1 });
+
+    let frame = sample("delete");
     let few = Limits { max_rows_per_write: 1, ..Limits::default() };
     let refused = WriteRequest::decode(&whole(&frame), &few).unwrap_err();
     assert_eq!(refused, WireError::Count { what: "rows", count: 2, max: 1 });
+}
+
+#[test]
+fn questions_about_erases_come_back() {
+    let frame = sample("erase-status");
+    let asked = EraseStatusRequest::decode(&whole(&frame), &Limits::default()).unwrap();
+    let token = |partition, sequence| Token { partition, sequence };
+    assert_eq!((asked.view_id, &asked.keys[..]), (3, &[&b"\x03\x00JFK"[..]][..]));
+    assert_eq!(asked.tokens, [token(5, 9), token(4095, 1 << 40)]);
+    let few = Limits { max_rows_per_write: 1, ..Limits::default() };
+    let refused = EraseStatusRequest::decode(&whole(&frame), &few).unwrap_err();
+    assert_eq!(refused, WireError::Count { what: "tokens", count: 2, max: 1 });
 }
 
 #[test]

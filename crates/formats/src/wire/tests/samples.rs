@@ -233,6 +233,8 @@ fn write() -> Vec<Sample> {
             made(|out| finish_part(WriteEncoder::put_partial(out, 7, &explicit, &[0, 3]).unwrap())),
         ),
         ("write", "delete", made(|out| finish(WriteEncoder::delete(out, 8, &head)))),
+        ("write", "erase", made(|out| finish(WriteEncoder::erase(out, 9, &head)))),
+        ("write", "erase-status", made(|out| erase_status().encode(out, 10, MAX).unwrap())),
         (
             "write",
             "written",
@@ -246,6 +248,12 @@ fn write() -> Vec<Sample> {
             made(|out| encode_write_reply(out, 7, Ack::Logged, &mixed, "late", MAX).unwrap()),
         ),
     ]
+}
+
+fn erase_status() -> EraseStatusRequest<'static> {
+    let token = |partition, sequence| Token { partition, sequence };
+    let (tokens, keys) = (vec![token(5, 9), token(4095, 1 << 40)], vec![&b"\x03\x00JFK"[..]]);
+    EraseStatusRequest { view_id: 3, tokens, keys }
 }
 
 fn scan() -> Vec<Sample> {

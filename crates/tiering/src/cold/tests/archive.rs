@@ -1,18 +1,18 @@
 //! Tables: archived, merged, erased from, gone on with under other schemas; in memory and on local disk.
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
 use thermae_formats::hash::partition_of;
-use thermae_formats::{CatalogueEntry, Feature, Scalar, SchemaId};
+use thermae_formats::{CatalogueEntry, Feature, Scalar, SchemaId, ViewId};
 
 use super::rows::*;
 use crate::cold::{
     Archive, Batch, ColdFile, ColdScan, Columns, Committed, Definition, LocalObjects,
     MemoryObjects, ObjectError, Objects, OpenFiles, PutNew, Snapshot, table_path,
 };
-
+use crate::erase::{PendingErase, PendingErases};
 use crate::testing::Rng;
 
 struct Table {
@@ -85,29 +85,40 @@ fn an_erased_entity_is_in_no_row_and_its_files_go() {
     table.archive(&mut archive, &first, 0, 200);
     table.archive(&mut archive, &second, 200, 400);
     let erased = first[70].key.clone();
-    let hash = first[70].hash;
-    let files: Vec<_> =
-        archive.snapshot().files_between((i64::MIN, i64::MAX), (hash, hash)).cloned().collect();
-    assert_eq!(files.len(), 2);
-    let before: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
-    for file in files {
-        let keeps = |row: crate::merge::Entry<'_>| row.2.key != erased;
-        let done = archive.rewrite(
-            std::slice::from_ref(&file.path),
-            &table.columns_of(),
-            table.definition(),
-            &keeps,
-            true,
-            2_000_000,
-        );
+    let sequence = 300;
+    let mut erases = PendingErases::default();
+    let entity_hash = first[70].hash;
+    erases.insert(PendingErase { view: VIEW, entity_hash, key: erased.clone().into(), sequence });
+    let is_erased = |row: &Owned| row.key == erased && row.sequence <= sequence;
+    let suspects = archive.suspects(VIEW, &erases, &table.columns_of()).unwrap();
+    assert_eq!(suspects.len(), 2);
+    let of_other_view = archive.suspects(ViewId(VIEW.0 + 1), &erases, &table.columns_of());
+    assert_eq!(of_other_view.unwrap(), [""; 0]);
+    let mut gone = 0;
+    for path in &suspects {
+        let dropped = Cell::new(0);
+        let note = |_: &crate::merge::Entry<'_>| dropped.set(dropped.get() + 1);
+        let (columns_of, definition) = (table.columns_of(), table.definition());
+        let done =
+            archive.rewrite_without(path, &erases, &columns_of, definition, &note, 2_000_000);
         assert_eq!(done.unwrap(), Committed::Done);
+        gone += dropped.get();
     }
+    assert_eq!(gone, first.iter().chain(&second).filter(|row| is_erased(row)).count());
     let kept: Vec<Owned> =
-        first.iter().chain(&second).filter(|row| row.key != erased).cloned().collect();
+        first.iter().chain(&second).filter(|row| !is_erased(row)).cloned().collect();
     assert_eq!(table.rows(&archive), kept);
-    let swept: BTreeSet<String> =
-        archive.sweep(&|_, removed| removed.is_some()).unwrap().into_iter().collect();
-    assert_eq!(swept, before.iter().map(|path| archive.snapshot().object(path)).collect());
+    assert!(kept.iter().any(|row| row.key == erased), "what came after the erase");
+    let mut doomed = archive.doomed().unwrap();
+    doomed.sort();
+    let mut replaced = suspects.clone();
+    replaced.sort();
+    assert_eq!(doomed, replaced, "no grace");
+    let named = archive.snapshot().files().next().unwrap().path.clone();
+    doomed.push(named.clone());
+    archive.remove_doomed(&doomed).unwrap();
+    assert_eq!(archive.doomed().unwrap(), [""; 0]);
+    assert!(objects.get(&archive.snapshot().object(&named)).is_ok(), "it is named");
     assert_eq!(table.rows(&table.open()), kept, "as another process reads it");
 }
 
@@ -213,6 +224,23 @@ fn a_directory_holds_objects_whole_and_once() {
     assert_eq!(paths("a/b"), [("a/c".to_owned(), 5)]);
     assert_eq!((objects.delete("a/b"), objects.delete("a/b")), (Ok(()), Ok(())));
     assert_eq!(objects.get("a/b"), Err(ObjectError::NotFound));
+    // What an upload that did not end has left is no object, and goes when that is asked.
+    for half in ["a/d#1", "a/deep/e.parquet#27"] {
+        let half = folder.path().join(half);
+        std::fs::create_dir_all(half.parent().unwrap()).unwrap();
+        std::fs::write(half, "half").unwrap();
+    }
+    std::fs::write(folder.path().join("f#1"), "elsewhere").unwrap();
+    assert_eq!(paths(""), [("a/c".to_owned(), 5)]);
+    assert_eq!(
+        (objects.remove_unfinished("a/"), objects.remove_unfinished("none/")),
+        (Ok(()), Ok(()))
+    );
+    let is_there = |path: &str| folder.path().join(path).exists();
+    assert_eq!(
+        ["a/d#1", "a/deep/e.parquet#27", "f#1", "a/c"].map(is_there),
+        [false, false, true, true]
+    );
     assert!(LocalObjects::new(Path::new("/nowhere/at/all")).is_err());
 }
 
