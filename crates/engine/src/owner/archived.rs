@@ -102,6 +102,16 @@ impl<E: Env> Owner<E> {
         if is_past(stub.event_time, keep_for_us, watermark) {
             return Fetched::Absent;
         }
+        let (view, entity_hash) = (ended.wanted.view, ended.wanted.entity_hash);
+        let stub_now =
+            self.state.unless_erased(view, entity_hash, Fetched::Row(ended.stub.clone()));
+        if matches!(stub_now, Fetched::Absent) {
+            return Fetched::Absent;
+        }
+        if ended.changes != self.warm.changes() {
+            // It may have been erased, and that be over: the tables as they are now would tell.
+            return Fetched::Unavailable("the tables have changed meanwhile: ask again".into());
+        }
         let what = format!("the archive lacks the row of sequence {}", stub.sequence);
         Fetched::Failed(Arc::from(what))
     }

@@ -22,6 +22,8 @@ pub enum ValueStatus {
     OutsideMaxAge,
     /// The row is damaged wherever it lies.
     Corrupt,
+    /// The row lies in the archive, which does not answer at present: ask again.
+    Unavailable,
 }
 
 /// One feature of all entities, in the order asked.
@@ -121,7 +123,7 @@ fn columns_of(joined: &Joined, answers: Vec<Answer>) -> Vec<OnlineColumn> {
     for answer in answers {
         let event_time = match answer.status {
             Status::Present | Status::OutsideMaxAge => answer.event_time,
-            Status::NotFound | Status::Corrupt => NO_TIME,
+            Status::NotFound | Status::Corrupt | Status::Unavailable => NO_TIME,
         };
         for (column, value) in columns.iter_mut().zip(answer.values) {
             column.statuses.push(match answer.status {
@@ -130,6 +132,7 @@ fn columns_of(joined: &Joined, answers: Vec<Answer>) -> Vec<OnlineColumn> {
                 Status::NotFound => ValueStatus::NotFound,
                 Status::OutsideMaxAge => ValueStatus::OutsideMaxAge,
                 Status::Corrupt => ValueStatus::Corrupt,
+                Status::Unavailable => ValueStatus::Unavailable,
             });
             column.values.push(value);
             column.event_times.push(event_time);
