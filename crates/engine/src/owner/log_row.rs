@@ -41,8 +41,7 @@ impl<E: Env> Owner<E> {
         let watermark = self.state.logged_watermark(entity_hash);
         let merged = match &row.kind {
             WriteKind::Partial { features } => {
-                let base = self.newest(view, row_hash, key, watermark)?;
-                let base = self.whole(base, view, entity_hash, key, row, now_us)?;
+                let base = self.newest_whole(view, entity_hash, key, watermark, row, now_us)?;
                 Some(merge::merge(view, base.as_ref(), row, features, batch.value(row), now_us)?)
             }
             _ => None,
@@ -91,19 +90,22 @@ impl<E: Env> Owner<E> {
         Ok(())
     }
 
-    /// The same base, with its values out of the archive where they count and the tables have only a stub.
+    /// The row that a partial write is laid over, with its values out of the archive where they count and the tables
+    /// have only a stub.
     ///
     /// # Errors
     /// `None`: they are on their way.
-    fn whole(
+    fn newest_whole(
         &mut self,
-        base: Option<Base>,
         view: &View,
         entity_hash: u64,
         key: &[u8],
+        watermark: Option<i64>,
         row: &RowWrite,
         now_us: i64,
     ) -> Result<Option<Base>, Option<Refusal>> {
+        let row_hash = self.state.row_hash(entity_hash, view.id);
+        let base = self.newest(view, row_hash, key, watermark)?;
         let counts = |base: &&Base| {
             let is_late = base.is_newer_than(row.event_time, row.created_time);
             base.is_stub() && base.is_live(now_us) && !is_late
