@@ -13,6 +13,7 @@ use thermae_formats::ViewId;
 
 use crate::fetch::{Fetched, OwnedVersion};
 use crate::row_hash_map::RowHashMap;
+use crate::tiers::ArchiveReadStats;
 use crate::warm::{Asker, Wanted};
 
 /// Asks that wait for a reader, of all shards together.
@@ -94,21 +95,6 @@ pub struct UnderWay {
     /// How often the tables had changed when it was asked for.
     pub changes: u64,
     begun_ns: u64,
-}
-
-/// Reads of the archive since the store was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ArchiveReadStats {
-    /// Rows asked for, for reads and writes.
-    pub asked: u64,
-    /// Rows that it gave.
-    pub hits: u64,
-    /// Rows that it did not give in time, or could not be asked for.
-    pub unavailable: u64,
-    /// Rows that are damaged there, or missing.
-    pub failed: u64,
-    /// Time from the ask to the answer, of all of them together, nanoseconds.
-    pub waited_ns: u64,
 }
 
 /// The asks of one shard.

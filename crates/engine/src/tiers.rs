@@ -171,6 +171,22 @@ pub struct WarmReadStats {
     pub for_writes: u64,
 }
 
+/// Reads of the archive since the store was opened.
+#[cfg(feature = "cold")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveReadStats {
+    /// Rows asked for, for reads and writes.
+    pub asked: u64,
+    /// Rows that it gave.
+    pub hits: u64,
+    /// Rows that it did not give in time, or could not be asked for.
+    pub unavailable: u64,
+    /// Rows that are damaged there, or missing.
+    pub failed: u64,
+    /// Time from the ask to the answer, of all of them together, nanoseconds.
+    pub waited_ns: u64,
+}
+
 /// What the tables of a shard come to; summed once for each change of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TreeFigures {
@@ -241,7 +257,7 @@ impl TierStats {
 
     /// Adds how the archive has answered.
     #[cfg(feature = "cold")]
-    pub(crate) fn with_archive_reads(mut self, reads: &crate::archived::ArchiveReadStats) -> Self {
+    pub(crate) fn with_archive_reads(mut self, reads: &ArchiveReadStats) -> Self {
         self.reads = TierReads {
             archive_asked: reads.asked,
             archive_hits: reads.hits,

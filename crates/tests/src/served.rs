@@ -57,7 +57,9 @@ pub fn open(
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let mut options = Options { cores, spin_us: 0, flush_bytes, ..Options::default() };
     if is_archived {
-        let objects = LocalObjects::new(&dir.join("archive")).map_err(|e| text(&e))?;
+        let root = dir.join("archive");
+        std::fs::create_dir_all(&root).map_err(|e| text(&e))?;
+        let objects = LocalObjects::new(&root).map_err(|e| text(&e))?;
         let policy = ArchivePolicy { lag_us: 0, merge_files: 4, ..ArchivePolicy::default() };
         let archive = ArchiveOptions::new(Arc::new(objects));
         options.archive = Some(ArchiveOptions { policy, round_us: 1_000, ..archive });

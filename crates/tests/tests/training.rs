@@ -48,7 +48,7 @@ fn it_equals_what_was_served_through_demotion_archiving_merges_and_restarts_with
         if round == 0 {
             store.apply(&[view(true)]).unwrap();
         }
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         let mut batches = 0;
         // So many, and on until rows were archived, left, and were served from there.
         loop {

@@ -41,20 +41,8 @@ impl<E: Env> Owner<E> {
         let watermark = self.state.logged_watermark(entity_hash);
         let merged = match &row.kind {
             WriteKind::Partial { features } => {
-                let mut base = self.newest(view, row_hash, key, watermark)?;
-                let needs_value = |base: &&Base| {
-                    base.is_stub()
-                        && base.is_live(now_us)
-                        && !base.is_newer_than(row.event_time, row.created_time)
-                };
-                if let Some(stub) = base.as_ref().filter(needs_value) {
-                    base = match is_planted(Bug::MergeOntoNothing) {
-                        true => None,
-                        false => Some(self.whole_base(stub, view, entity_hash, key)?),
-                    };
-                }
-                let value = batch.value(row);
-                Some(merge::merge(view, base.as_ref(), row, features, value, now_us)?)
+                let base = self.newest_whole(view, entity_hash, key, watermark, row, now_us)?;
+                Some(merge::merge(view, base.as_ref(), row, features, batch.value(row), now_us)?)
             }
             _ => None,
         };
@@ -100,6 +88,33 @@ impl<E: Env> Owner<E> {
         }
         self.pending.push_row(head, log_batch, waiting, index);
         Ok(())
+    }
+
+    /// The row that a partial write is laid over, with its values out of the archive where they count and the tables
+    /// have only a stub.
+    ///
+    /// # Errors
+    /// `None`: they are on their way.
+    fn newest_whole(
+        &mut self,
+        view: &View,
+        entity_hash: u64,
+        key: &[u8],
+        watermark: Option<i64>,
+        row: &RowWrite,
+        now_us: i64,
+    ) -> Result<Option<Base>, Option<Refusal>> {
+        let row_hash = self.state.row_hash(entity_hash, view.id);
+        let base = self.newest(view, row_hash, key, watermark)?;
+        let counts = |base: &&Base| {
+            let is_late = base.is_newer_than(row.event_time, row.created_time);
+            base.is_stub() && base.is_live(now_us) && !is_late
+        };
+        let Some(stub) = base.as_ref().filter(counts) else { return Ok(base) };
+        if is_planted(Bug::MergeOntoNothing) {
+            return Ok(None);
+        }
+        self.whole_base(stub, view, entity_hash, key).map(Some)
     }
 
     /// The row that a partial write would be laid over, counting rows that the log has but the

@@ -142,7 +142,7 @@ fn newest_rows_of_a_view_that_opts_in_are_read_from_the_archive_and_unavailable_
     let history = rows(&client, &plan, &ScanOptions::default());
     // Served all the while: from memory, from tables, and at last from the archive.
     let mut looks = 0;
-    while server.metric("thermae_archive_row_hits") < 40 {
+    while server.metric("thermae_archive_row_hits_total") < 40 {
         assert_eq!(newest(&client, &plan), expected);
         looks += 1;
         assert!(looks < LOOKS, "never left: {:?}", server.run(&["stat", "--json"]));

@@ -11,7 +11,7 @@ use thermae_tiering::cold::{Listed, MemoryObjects, ObjectError, Objects, PutNew}
 use crate::model::Rng;
 
 /// Calls from one outage to the next.
-const OUTAGE_EVERY: u64 = 150;
+const OUTAGE_EVERY: u64 = 1_000;
 
 /// One life of a machine's way to an object store that outlives it.
 pub struct FailingObjects {

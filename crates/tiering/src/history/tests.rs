@@ -372,6 +372,29 @@ impl SeekSource for Below {
     }
 }
 
+/// A part with one run of these rows, every second of which is a stub.
+fn half_stubs(world: &World, rows: &[Row]) -> ShardPart<SimEnv> {
+    let spec = TableSpec {
+        store_id: STORE,
+        file_id: 99,
+        kind: TableKind::Latest,
+        hash_seed: SEED,
+        may_hold_stubs: true,
+    };
+    let mut writer = TableWriter::create(&world.env, &world.dir, spec).unwrap();
+    for (number, row) in rows.iter().enumerate() {
+        let value = value(row);
+        let whole = version(row, &value);
+        let stub_value = whole.stub_value();
+        let stub = whole.stub(&stub_value);
+        writer.add(VIEW, row.0, if number % 2 == 0 { &stub } else { &whole }).unwrap();
+    }
+    let table_ref = writer.finish().unwrap();
+    let table = Table::open(&world.env, Path::new("/warm"), &STORE, &table_ref).unwrap();
+    let latest = vec![Run { table_ref, table: Arc::new(table) }];
+    ShardPart { memtables: Vec::new(), tree: Arc::new(Tree { latest, history: Vec::new() }) }
+}
+
 #[test]
 fn in_the_place_of_a_stub_its_row_of_the_tier_below_shows_and_that_it_lacks_one_is_an_error() {
     let world = World::new(3);
@@ -383,27 +406,7 @@ fn in_the_place_of_a_stub_its_row_of_the_tier_below_shows_and_that_it_lacks_one_
     let mut older: Vec<Row> = (0..40).map(|key| at(key, 5)).collect();
     sort(&mut newest);
     sort(&mut older);
-    // Every second newest row is a stub.
-    let spec = TableSpec {
-        store_id: STORE,
-        file_id: 99,
-        kind: TableKind::Latest,
-        hash_seed: SEED,
-        may_hold_stubs: true,
-    };
-    let mut writer = TableWriter::create(&world.env, &world.dir, spec).unwrap();
-    for (number, row) in newest.iter().enumerate() {
-        let value = value(row);
-        let whole = version(row, &value);
-        let stub_value = whole.stub_value();
-        let stub = whole.stub(&stub_value);
-        writer.add(VIEW, row.0, if number % 2 == 0 { &stub } else { &whole }).unwrap();
-    }
-    let table_ref = writer.finish().unwrap();
-    let table = Table::open(&world.env, Path::new("/warm"), &STORE, &table_ref).unwrap();
-    let latest = vec![Run { table_ref, table: Arc::new(table) }];
-    let part =
-        ShardPart { memtables: Vec::new(), tree: Arc::new(Tree { latest, history: Vec::new() }) };
+    let part = half_stubs(&world, &newest);
     let below = |rows: &[Row]| {
         let mut rows = rows.to_vec();
         sort(&mut rows);
