@@ -1,8 +1,8 @@
 //! The registry on disk: one file, one transaction a change.
 //!
-//! All of it is in memory while the registry is open; the database is read once and then only written. After a
-//! write that failed the file is not trusted any more: the next write makes it anew from memory, under
-//! another name first.
+//! All of it is in memory while the registry is open; the database is read once and then only written. At each
+//! open, and after a write that failed, the file is made anew from memory, under another name first: pages
+//! that a failed sync left behind are not trusted, however right they look.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,7 +79,9 @@ impl<E: Env> Database<E> {
         }
         let open = opened::<E>(file).map_err(|e| database.failed(&e))?;
         let held = read(&open).map_err(|e| database.failed(&e))?;
-        database.open = Some(open);
+        drop(open);
+        // What was read may be in the page cache alone: a sync of the last process may have failed.
+        database.make(&held)?;
         Ok((database, held))
     }
 
