@@ -50,7 +50,8 @@ fn a_byte_of_the_file_that_flips_is_found_or_without_effect() {
     drop(registry);
     let (mut refused, mut same) = (0, 0);
     // The header whole, and some of what follows.
-    let holds = |at: usize| at < 512 || (good[at] != 0 && at % 7 == 0) || at % 1_021 == 0;
+    let holds =
+        |at: usize| at < 512 || (good[at] != 0 && at.is_multiple_of(7)) || at.is_multiple_of(1_021);
     for at in (0..good.len()).filter(|at| holds(*at)) {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
