@@ -1,13 +1,15 @@
 //! The registry on disk: one file, one transaction a change.
 //!
-//! All of it is in memory while the registry is open; the database is read once and then only written. After a
-//! write that failed the file is not trusted any more: the next write makes it anew from memory, under
-//! another name first.
+//! All of it is in memory while the registry is open; the database is read once and then only written. At each
+//! open, and after a write that failed, the file is made anew from memory, under another name first: pages
+//! that a failed sync left behind are not trusted, however right they look.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::backends::InMemoryBackend;
+use redb::{ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
 use thermae_env::{Env, File, OpenHow};
 
 use super::door::Door;
@@ -21,6 +23,8 @@ pub const FILE: &str = "registry.redb";
 const NEW: &str = "registry.redb.new";
 /// The database's own cache, bytes: it is read once.
 const CACHE_BYTES: usize = 1 << 20;
+/// No file of a registry is longer, bytes: [`MAX_OBJECTS`](super::MAX_OBJECTS) of them are far from it.
+const FILE_BYTES_MAX: u64 = 1 << 30;
 /// Entries that the log keeps.
 pub(super) const LOG_ENTRIES_MAX: usize = 10_000;
 
@@ -68,18 +72,19 @@ impl<E: Env> Database<E> {
     pub fn open(env: E, dir: &Path) -> Result<(Self, Held), Error> {
         let mut database = Database { env, dir: dir.to_owned(), open: None };
         let path = dir.join(FILE);
-        let failed = |e: std::io::Error| database.failed(&e);
+        let failed = |e: io::Error| database.failed(&e);
         if !database.env.exists(&path).map_err(failed)? {
             database.make(&Held::default())?;
             return Ok((database, Held::default()));
         }
-        let file = database.env.open(&path, OpenHow::WRITE).map_err(failed)?;
-        if file.len_bytes().map_err(failed)? == 0 {
+        let file = database.env.open(&path, OpenHow::READ).map_err(failed)?;
+        let bytes = whole(&file).map_err(failed)?;
+        if bytes.is_empty() {
             return Err(database.failed(&"it is empty"));
         }
-        let open = opened::<E>(file).map_err(|e| database.failed(&e))?;
-        let held = read(&open).map_err(|e| database.failed(&e))?;
-        database.open = Some(open);
+        let held = in_memory(&bytes).and_then(|open| read(&open));
+        let held = held.map_err(|e| database.failed(&e))?;
+        database.make(&held)?;
         Ok((database, held))
     }
 
@@ -115,7 +120,7 @@ impl<E: Env> Database<E> {
         if self.env.exists(path)? {
             self.env.remove(path)?;
         }
-        let open = opened::<E>(self.env.open(path, OpenHow::CREATE)?)?;
+        let open = opened(Door(self.env.open(path, OpenHow::CREATE)?))?;
         let txn = open.begin_write()?;
         txn.open_table(META)?.insert("format", FORMAT)?;
         txn.open_table(META)?.insert("version", held.state.version)?;
@@ -146,10 +151,30 @@ impl<E: Env> Database<E> {
     }
 }
 
-fn opened<E: Env>(file: E::File) -> Result<redb::Database, redb::Error> {
+fn opened(storage: impl StorageBackend) -> Result<redb::Database, redb::Error> {
     let mut builder = redb::Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    Ok(builder.create_with_backend(Door(file))?)
+    Ok(builder.create_with_backend(storage)?)
+}
+
+/// A copy of a file, to be read: opening repairs, and closing commits, and neither may touch a file of which
+/// nobody knows what is durable.
+fn in_memory(bytes: &[u8]) -> Result<redb::Database, redb::Error> {
+    let memory = InMemoryBackend::new();
+    memory.set_len(bytes.len() as u64)?;
+    memory.write(0, bytes)?;
+    opened(memory)
+}
+
+fn whole<F: File>(file: &F) -> io::Result<Vec<u8>> {
+    let len_bytes = file.len_bytes()?;
+    if len_bytes > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it is {len_bytes} bytes long, and no registry is")));
+    }
+    let mut bytes = vec![0; len_bytes as usize];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 fn commit(open: &redb::Database, write: &Write<'_>) -> Result<(), redb::Error> {

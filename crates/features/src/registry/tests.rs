@@ -73,136 +73,132 @@ fn refused(from: &str, to: &str) -> Vec<Refusal> {
     }
 }
 
+/// What changes, into what, the object that is refused, words of the reason.
+const INCOMPATIBLE: &[(&str, &str, &str, &[&str])] = &[
+    // Entities: rows are stored by their keys.
+    (
+        "\"uid\", type = \"int32\"",
+        "\"uid\", type = \"int64\"",
+        "feature view p/clicks@1",
+        &["join keys change", "int64"],
+    ),
+    (
+        "\"uid\", type = \"int32\"",
+        "\"id\", type = \"int32\"",
+        "feature view p/clicks@1",
+        &["join keys change", "id"],
+    ),
+    (
+        "{ name = \"uid\", type = \"int32\" }",
+        "{ name = \"uid\", type = \"int32\" }, { name = \"s\", type = \"string\" }",
+        "feature view p/clicks@1",
+        &["join keys change"],
+    ),
+    // Views.
+    (
+        "{ name = \"n\", type = \"int32\", default = 3 }, ",
+        "",
+        "feature view p/clicks@1",
+        &["\"n\" is removed"],
+    ),
+    (
+        "\"n\", type = \"int32\", default = 3",
+        "\"nn\", type = \"int32\", default = 3",
+        "feature view p/clicks@1",
+        &["\"n\" is removed"],
+    ),
+    (
+        "default = 3",
+        "default = 4",
+        "feature view p/clicks@1",
+        &["default of feature \"n\"", "3", "4"],
+    ),
+    (", default = 3", "", "feature view p/clicks@1", &["default of feature \"n\""]),
+    (
+        "{ name = \"t\", type = \"string\" }]\n\n[views.\"",
+        "{ name = \"t\", type = \"string\", default = \"x\" }]\n\n[views.\"",
+        "feature view p/clicks@1",
+        &["default of feature \"t\""],
+    ),
+    (
+        "[views.clicks]\nentities = [\"user\"]",
+        "[views.clicks]\nentities = []",
+        "feature view p/clicks@1",
+        &["join keys change"],
+    ),
+    // On-demand views: the values of a version do not change.
+    (
+        "inputs = [\"clicks:n\"]",
+        "inputs = [\"clicks:t\"]",
+        "on-demand view p/twice@1",
+        &["inputs change"],
+    ),
+    (
+        "inputs = [\"clicks:n\"]",
+        "inputs = [\"clicks@2:n\"]",
+        "on-demand view p/twice@1",
+        &["inputs change"],
+    ),
+    (
+        "{ name = \"k\", type = \"int64\" }",
+        "{ name = \"k\", type = \"float64\" }",
+        "on-demand view p/twice@1",
+        &["\"k\"", "changes or goes"],
+    ),
+    (
+        "request = [{ name = \"k\", type = \"int64\" }]\n",
+        "",
+        "on-demand view p/twice@1",
+        &["\"k\"", "changes or goes"],
+    ),
+    (
+        "{ name = \"k\", type = \"int64\" }",
+        "{ name = \"k\", type = \"int64\" }, { name = \"l\", type = \"int64\" }",
+        "on-demand view p/twice@1",
+        &["would have to bring \"l\""],
+    ),
+    ("n * k", "n + k", "on-demand view p/twice@1", &["expression of feature \"m\""]),
+    (
+        "\"m\", type = \"int64\"",
+        "\"m\", type = \"int32\"",
+        "on-demand view p/twice@1",
+        &["\"m\" changes from int64 to int32"],
+    ),
+    ("name = \"m\"", "name = \"mm\"", "on-demand view p/twice@1", &["\"m\" is removed"]),
+    // Services: columns keep their names, places and meaning.
+    (
+        "[\"clicks:n,t\", \"twice:m\"]",
+        "[\"clicks:n,t\"]",
+        "feature service p/rank@1",
+        &["twice:m is removed"],
+    ),
+    (
+        "[\"clicks:n,t\", \"twice:m\"]",
+        "[\"twice:m\", \"clicks:n,t\"]",
+        "feature service p/rank@1",
+        &["becomes twice:m"],
+    ),
+    ("\"clicks:n,t\"", "\"clicks:t,n\"", "feature service p/rank@1", &["becomes clicks:t,n"]),
+    ("\"clicks:n,t\"", "\"clicks:n\"", "feature service p/rank@1", &["becomes clicks:n"]),
+    ("\"clicks:n,t\"", "\"clicks@2:n,t\"", "feature service p/rank@1", &["becomes clicks@2:n,t"]),
+    ("\"clicks:n,t\"", "\"c=clicks:n,t\"", "feature service p/rank@1", &["becomes c=clicks"]),
+    (
+        "\"clicks:n,t\"",
+        "{ view = \"clicks\", features = [\"n\", \"t\"], rename = { n = \"m2\" } }",
+        "feature service p/rank@1",
+        &["becomes", "n as m2"],
+    ),
+    (
+        "\"clicks:n,t\"",
+        "{ view = \"clicks\", features = [\"n\", \"t\"], join_keys = { uid = \"seller\" } }",
+        "feature service p/rank@1",
+        &["becomes", "uid as seller"],
+    ),
+];
+
 #[test]
 fn every_incompatible_change_of_every_kind_is_refused_with_its_object_and_reason() {
-    // (what changes, into what, the object that is refused, words of the reason)
-    let matrix: &[(&str, &str, &str, &[&str])] = &[
-        // Entities: rows are stored by their keys.
-        (
-            "\"uid\", type = \"int32\"",
-            "\"uid\", type = \"int64\"",
-            "feature view p/clicks@1",
-            &["join keys change", "int64"],
-        ),
-        (
-            "\"uid\", type = \"int32\"",
-            "\"id\", type = \"int32\"",
-            "feature view p/clicks@1",
-            &["join keys change", "id"],
-        ),
-        (
-            "{ name = \"uid\", type = \"int32\" }",
-            "{ name = \"uid\", type = \"int32\" }, { name = \"s\", type = \"string\" }",
-            "feature view p/clicks@1",
-            &["join keys change"],
-        ),
-        // Views.
-        (
-            "{ name = \"n\", type = \"int32\", default = 3 }, ",
-            "",
-            "feature view p/clicks@1",
-            &["\"n\" is removed"],
-        ),
-        (
-            "\"n\", type = \"int32\", default = 3",
-            "\"nn\", type = \"int32\", default = 3",
-            "feature view p/clicks@1",
-            &["\"n\" is removed"],
-        ),
-        (
-            "default = 3",
-            "default = 4",
-            "feature view p/clicks@1",
-            &["default of feature \"n\"", "3", "4"],
-        ),
-        (", default = 3", "", "feature view p/clicks@1", &["default of feature \"n\""]),
-        (
-            "{ name = \"t\", type = \"string\" }]\n\n[views.\"",
-            "{ name = \"t\", type = \"string\", default = \"x\" }]\n\n[views.\"",
-            "feature view p/clicks@1",
-            &["default of feature \"t\""],
-        ),
-        (
-            "[views.clicks]\nentities = [\"user\"]",
-            "[views.clicks]\nentities = []",
-            "feature view p/clicks@1",
-            &["join keys change"],
-        ),
-        // On-demand views: the values of a version do not change.
-        (
-            "inputs = [\"clicks:n\"]",
-            "inputs = [\"clicks:t\"]",
-            "on-demand view p/twice@1",
-            &["inputs change"],
-        ),
-        (
-            "inputs = [\"clicks:n\"]",
-            "inputs = [\"clicks@2:n\"]",
-            "on-demand view p/twice@1",
-            &["inputs change"],
-        ),
-        (
-            "{ name = \"k\", type = \"int64\" }",
-            "{ name = \"k\", type = \"float64\" }",
-            "on-demand view p/twice@1",
-            &["\"k\"", "changes or goes"],
-        ),
-        (
-            "request = [{ name = \"k\", type = \"int64\" }]\n",
-            "",
-            "on-demand view p/twice@1",
-            &["\"k\"", "changes or goes"],
-        ),
-        (
-            "{ name = \"k\", type = \"int64\" }",
-            "{ name = \"k\", type = \"int64\" }, { name = \"l\", type = \"int64\" }",
-            "on-demand view p/twice@1",
-            &["would have to bring \"l\""],
-        ),
-        ("n * k", "n + k", "on-demand view p/twice@1", &["expression of feature \"m\""]),
-        (
-            "\"m\", type = \"int64\"",
-            "\"m\", type = \"int32\"",
-            "on-demand view p/twice@1",
-            &["\"m\" changes from int64 to int32"],
-        ),
-        ("name = \"m\"", "name = \"mm\"", "on-demand view p/twice@1", &["\"m\" is removed"]),
-        // Services: columns keep their names, places and meaning.
-        (
-            "[\"clicks:n,t\", \"twice:m\"]",
-            "[\"clicks:n,t\"]",
-            "feature service p/rank@1",
-            &["twice:m is removed"],
-        ),
-        (
-            "[\"clicks:n,t\", \"twice:m\"]",
-            "[\"twice:m\", \"clicks:n,t\"]",
-            "feature service p/rank@1",
-            &["becomes twice:m"],
-        ),
-        ("\"clicks:n,t\"", "\"clicks:t,n\"", "feature service p/rank@1", &["becomes clicks:t,n"]),
-        ("\"clicks:n,t\"", "\"clicks:n\"", "feature service p/rank@1", &["becomes clicks:n"]),
-        (
-            "\"clicks:n,t\"",
-            "\"clicks@2:n,t\"",
-            "feature service p/rank@1",
-            &["becomes clicks@2:n,t"],
-        ),
-        ("\"clicks:n,t\"", "\"c=clicks:n,t\"", "feature service p/rank@1", &["becomes c=clicks"]),
-        (
-            "\"clicks:n,t\"",
-            "{ view = \"clicks\", features = [\"n\", \"t\"], rename = { n = \"m2\" } }",
-            "feature service p/rank@1",
-            &["becomes", "n as m2"],
-        ),
-        (
-            "\"clicks:n,t\"",
-            "{ view = \"clicks\", features = [\"n\", \"t\"], join_keys = { uid = \"seller\" } }",
-            "feature service p/rank@1",
-            &["becomes", "uid as seller"],
-        ),
-    ];
-    for (from, to, object, words) in matrix {
+    for (from, to, object, words) in INCOMPATIBLE {
         let refusals = refused(from, to);
         let found = refusals.iter().find(|refusal| refusal.object == *object);
         let found = found.unwrap_or_else(|| panic!("{from:?} -> {to:?}: {refusals:?}"));

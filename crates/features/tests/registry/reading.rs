@@ -86,7 +86,7 @@ fn what_cannot_be_read_says_what_is_wrong() {
         (Ask::features(&["activity:clicks,x"]), users(&[1]), "no feature \"x\""),
         (Ask::features(&["actvity:clicks"]), users(&[1]), "shop/activity@1"),
         (Ask::features(&["activity@2"]), users(&[1]), "activity@2"),
-        (Ask::features(&["activity:"]), users(&[1]), "names no features"),
+        (Ask::features(&["activity:"]), users(&[1]), "feature name"),
         (Ask::features(&[]), users(&[1]), "no features"),
         (Ask::features(&["activity"]), EntityRows::new(), "\"uid\", which the entities lack"),
         (Ask::features(&["activity"]), users(&[1]).with("other", vec![]), "\"other\" has 0 rows"),
