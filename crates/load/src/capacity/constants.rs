@@ -171,7 +171,7 @@ impl Constants {
                 "docs/architecture.md: what is superseded stays below the oldest table's size",
             ),
             (
-                "bytes written for one that is flushed",
+                "bytes written a byte flushed",
                 self.write_factor,
                 "bytes",
                 "docs/benchmarks/warm.md: 4.45",
