@@ -195,6 +195,7 @@ pub fn ladder(options: &LadderOptions<'_>, told: &mut dyn FnMut(Tick)) -> Result
         None => absent.push("mapped, wire: no server was given (--server)".to_owned()),
     }
     absent.push("device: cargo xtask bench warm has its random reads".to_owned());
+    rungs.sort_by_key(|rung| rung.keys);
     explain(&mut rungs);
     Ok(Ladder { machine, rows: options.rows, rungs, scaling, absent })
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use thermae_client::Address;
 use thermae_formats::ValueType;
 use thermae_formats::wire::{
@@ -66,6 +67,7 @@ impl NullServer {
         let views = Arc::new(workload.views.clone());
         let clock = RealClock::start();
         let thread = std::thread::spawn(move || {
+            run_anywhere();
             let mut peers: Vec<Peer> = Vec::new();
             while !seen.load(Ordering::Acquire) {
                 if stalls.is_some_and(|stalls| stalls.is_in_one(clock.now_ns())) {
@@ -103,6 +105,14 @@ impl Drop for NullServer {
             let _ = thread.join();
         }
     }
+}
+
+/// The client may be bound to a core, and what stands for a server must not share that with it.
+fn run_anywhere() {
+    let mut cores = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|core| cores.set(core));
+    // Where that is not allowed, the client looks slower than it is: results err on the careful side.
+    let _ = sched_setaffinity(None, &cores);
 }
 
 /// One connection.

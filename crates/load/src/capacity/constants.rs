@@ -11,10 +11,8 @@ use crate::shape::Shape;
 pub enum Source {
     /// By the calibration.
     Measured(String),
-    /// By the format or by a measurement that is written down.
+    /// By a format, by a measurement that is written down, or by nobody better than us.
     Given(String),
-    /// By the description.
-    Described,
 }
 
 /// One constant.
@@ -105,90 +103,109 @@ impl Constants {
     /// All of them, for people.
     pub fn list(&self, calibration: &Calibration) -> Vec<Constant> {
         let machine = &calibration.machine;
-        let here =
-            format!("{}, {} shards of {} cores", machine.cpu, calibration.shards, machine.cores);
-        let measured = || Source::Measured(here.clone());
-        let given = |text: &str| Source::Given(text.to_owned());
-        let one = |name: &str, value: f64, unit: &'static str, source: Source| Constant {
-            name: name.to_owned(),
-            value,
-            unit,
-            source,
-        };
+        let shards = calibration.shards;
+        let here = format!("{}, {shards} shards of {} cores", machine.cpu, machine.cores);
         let costs = Shape::NAMES.iter().zip(&self.costs_us);
+        let measured = || Source::Measured(here.clone());
         let mut all: Vec<Constant> =
             costs.map(|(name, cost)| one(name, *cost, "us of a core", measured())).collect();
-        let warm = "docs/benchmarks/warm.md: 20.6 to 26.1 us of processor a look-up";
-        all.push(one("a key read from a table", self.warm_read_us, "us of a core", given(warm)));
-        let background =
-            "docs/benchmarks/warm.md: 20 us a row, flushes and merges and all, is the most";
-        all.push(one(
-            "flushes and merges of a row",
-            self.background_us,
-            "us of a core",
-            given(background),
-        ));
-        let index = match calibration.index_bytes_per_row > 0.0 {
+        let is_index_measured = calibration.index_bytes_per_row > 0.0;
+        let index = match is_index_measured {
             true => measured(),
             false => given("docs/formats/hot.md: 64 / 7 / load, at 84%"),
         };
         all.push(one("index of the hot table, a row", self.index_bytes[1], "bytes", index));
-        let bounds = "docs/formats/hot.md: 64 / 7 / load, at 93% and 50%";
-        all.push(one("index, best", self.index_bytes[0], "bytes", given(bounds)));
-        all.push(one("index, worst", self.index_bytes[2], "bytes", given(bounds)));
-        let filter = "docs/benchmarks/warm.md: 1.32 bytes a row";
-        all.push(one(
-            "filters and block indices, a row",
-            self.filter_bytes,
-            "bytes",
-            given(filter),
-        ));
         let tables = match calibration.table_bytes_per_byte > 0.0 {
             true => Source::Measured(format!("{here}; values that do not compress")),
             false => given("as large as key and value"),
         };
         all.push(one("tables for a byte of key and value", self.table_factor[1], "bytes", tables));
-        let space = "docs/architecture.md: what is superseded stays below the oldest table's size";
-        all.push(one(
-            "newest tables for a byte of live rows",
-            self.space_factor[1],
-            "bytes",
-            given(space),
-        ));
-        let write = "docs/benchmarks/warm.md: 4.45";
-        all.push(one(
-            "bytes written for one that is flushed",
-            self.write_factor,
-            "bytes",
-            given(write),
-        ));
-        let cold = "zstd over columns: 0.3 where values repeat, 1.05 where they are noise";
-        all.push(one(
-            "archive for a byte of key and value",
-            self.cold_factor[1],
-            "bytes",
-            given(cold),
-        ));
-        let frame = "docs/protocol.md: headers, statuses, alignment of columns, about";
-        all.push(one(
-            "a request and its answer beside keys and values",
-            self.frame_bytes,
-            "bytes",
-            given(frame),
-        ));
-        let commits = "docs/decisions/0015-archive-at-work.md: one commit a view and minute";
-        all.push(one(
-            "commits of the archive, a view and minute",
-            self.commits_per_minute,
-            "",
-            given(commits),
-        ));
-        all.push(one(
-            "share of memory, disk and network that is planned with",
-            self.fill,
-            "",
-            given("room to breathe"),
-        ));
+        for (share, times) in &self.at_load {
+            let name = format!("p99 over the time of a core, at {:.0}% of the peak", share * 100.0);
+            all.push(one(&name, *times, "times", measured()));
+        }
+        all.extend(self.written_down());
         all
     }
+
+    /// Those that no calibration measures.
+    fn written_down(&self) -> Vec<Constant> {
+        let bounds = "docs/formats/hot.md: 64 / 7 / load, at 93% and 50%";
+        let all = [
+            (
+                "a key read from a table",
+                self.warm_read_us,
+                "us of a core",
+                "docs/benchmarks/warm.md: 20.6 to 26.1 us of processor a look-up",
+            ),
+            (
+                "flushes and merges of a row",
+                self.background_us,
+                "us of a core",
+                "docs/benchmarks/warm.md: 20 us a row, flushes and merges and all, is the most",
+            ),
+            (
+                "tables for a byte of key and value, best",
+                self.table_factor[0],
+                "bytes",
+                "an assumption: values compress to 0.6 of what noise does",
+            ),
+            (
+                "tables for a byte of key and value, worst",
+                self.table_factor[2],
+                "bytes",
+                "an assumption: blocks and their filling take a tenth",
+            ),
+            ("index of the hot table, best", self.index_bytes[0], "bytes", bounds),
+            ("index of the hot table, worst", self.index_bytes[2], "bytes", bounds),
+            (
+                "filters and block indices, a row",
+                self.filter_bytes,
+                "bytes",
+                "docs/benchmarks/warm.md: 1.32 bytes a row",
+            ),
+            (
+                "newest tables for a byte of live rows",
+                self.space_factor[1],
+                "bytes",
+                "docs/architecture.md: what is superseded stays below the oldest table's size",
+            ),
+            (
+                "bytes written a byte flushed",
+                self.write_factor,
+                "bytes",
+                "docs/benchmarks/warm.md: 4.45",
+            ),
+            (
+                "archive for a byte of key and value",
+                self.cold_factor[1],
+                "bytes",
+                "an assumption: 0.3 where values repeat, 1.05 where they are noise",
+            ),
+            (
+                "a request and its answer beside keys and values",
+                self.frame_bytes,
+                "bytes",
+                "docs/protocol.md: headers, statuses, alignment of columns, about",
+            ),
+            (
+                "commits of the archive, a view and minute",
+                self.commits_per_minute,
+                "",
+                "docs/decisions/0015-archive-at-work.md: one commit a view and minute",
+            ),
+            ("share of memory, disk and network planned with", self.fill, "", "room to breathe"),
+        ];
+        all.into_iter()
+            .map(|(name, value, unit, source)| one(name, value, unit, given(source)))
+            .collect()
+    }
+}
+
+fn given(text: &str) -> Source {
+    Source::Given(text.to_owned())
+}
+
+fn one(name: &str, value: f64, unit: &'static str, source: Source) -> Constant {
+    Constant { name: name.to_owned(), value, unit, source }
 }

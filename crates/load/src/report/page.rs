@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::plot::{Line, Plot};
 use super::{bytes, escape, nanoseconds, number};
 use crate::figures::Sample;
-use crate::outcome::{Outcome, Step};
+use crate::outcome::{Outcome, SecondOutcome, Step};
 use crate::target::Way;
 
 const STYLE: &str = "\
@@ -133,10 +133,6 @@ fn steps(out: &mut String, outcome: &Outcome) {
     out.push_str("</table></div>\n");
 }
 
-fn seconds(value: f64) -> String {
-    number(value)
-}
-
 fn percent(value: f64) -> String {
     format!("{}%", number(value))
 }
@@ -149,78 +145,76 @@ fn per_s(value: f64) -> String {
     format!("{}/s", bytes(value))
 }
 
-fn plots(outcome: &Outcome) -> Vec<Plot> {
-    let marks = starts(outcome);
-    let over_time = |title: &str, y_text: fn(f64) -> String, lines: Vec<Line>| Plot {
-        title: title.to_owned(),
-        x_name: "seconds measured, one step after the other".to_owned(),
-        y_text,
-        x_text: seconds,
-        is_log: false,
-        is_bytes: false,
-        dots: false,
-        marks: marks.clone(),
-        lines,
-    };
-    let by_second = |name: &str, pick: fn(&crate::outcome::SecondOutcome) -> f64| {
+/// What is plotted over the seconds of all steps, one after the other.
+struct Timeline<'a> {
+    outcome: &'a Outcome,
+    starts: Vec<f64>,
+}
+
+impl Timeline<'_> {
+    fn plot(&self, title: &str, y_text: fn(f64) -> String, lines: Vec<Line>) -> Plot {
+        Plot {
+            title: title.to_owned(),
+            x_name: "seconds measured, one step after the other".to_owned(),
+            y_text,
+            x_text: number,
+            is_log: false,
+            is_bytes: false,
+            dots: false,
+            marks: self.starts.clone(),
+            lines,
+        }
+    }
+
+    fn by_second(&self, name: &str, pick: fn(&SecondOutcome) -> f64) -> Line {
         let mut points = Vec::new();
-        for (step, start) in outcome.steps.iter().zip(&marks) {
+        for (step, start) in self.outcome.steps.iter().zip(&self.starts) {
             let of = step.by_second.iter().enumerate();
             points.extend(of.map(|(at, second)| (start + at as f64 + 0.5, pick(second))));
             points.push((f64::NAN, f64::NAN));
         }
         Line { name: name.to_owned(), points }
-    };
-    let sampled = |name: &str, pick: fn(&Sample) -> f64| {
+    }
+
+    fn sampled(&self, name: &str, pick: fn(&Sample) -> f64) -> Line {
         let mut points = Vec::new();
-        for (step, start) in outcome.steps.iter().zip(&marks) {
+        for (step, start) in self.outcome.steps.iter().zip(&self.starts) {
             points.extend(step.samples.iter().map(|sample| (start + sample.at_s, pick(sample))));
             points.push((f64::NAN, f64::NAN));
         }
         Line { name: name.to_owned(), points }
-    };
-    let mut latency = over_time(
-        "Latency over time",
-        nanoseconds,
-        vec![by_second("p50", |s| s.p50_ns as f64), by_second("p99", |s| s.p99_ns as f64)],
-    );
-    latency.is_log = true;
-    let mut plots = vec![
-        over_rate(outcome),
-        over_time("Requests a second", number, vec![by_second("answered", |s| s.requests as f64)]),
-        latency,
-        over_time(
-            "Where keys were answered",
-            percent,
-            vec![
-                sampled("hot", |s| share(s.hot_share)),
-                sampled("other memory", |s| share(s.memory_share)),
-                sampled("warm", |s| share(s.warm_share)),
-                sampled("not there", |s| share(s.missing_share)),
-            ],
-        ),
-        over_time(
-            "Cores busy",
-            number,
-            vec![sampled("store", |s| s.cpu_cores), sampled("client", |s| s.client_cores)],
-        ),
-        over_time(
-            "Memory of the store's process",
-            bytes,
-            vec![sampled("resident", |s| s.resident_bytes as f64)],
-        ),
-        over_time(
-            "Disk",
-            per_s,
-            vec![
-                sampled("read", |s| s.read_bytes_per_s),
-                sampled("written", |s| s.written_bytes_per_s),
-            ],
-        ),
+    }
+}
+
+fn plots(outcome: &Outcome) -> Vec<Plot> {
+    let time = Timeline { outcome, starts: starts(outcome) };
+    let requests = vec![time.by_second("answered", |second| second.requests as f64)];
+    let latency = vec![
+        time.by_second("p50", |second| second.p50_ns as f64),
+        time.by_second("p99", |second| second.p99_ns as f64),
     ];
-    // The last two are of bytes.
-    plots.iter_mut().rev().take(2).for_each(|plot| plot.is_bytes = true);
-    plots
+    let tiers = vec![
+        time.sampled("hot", |s| share(s.hot_share)),
+        time.sampled("other memory", |s| share(s.memory_share)),
+        time.sampled("warm", |s| share(s.warm_share)),
+        time.sampled("not there", |s| share(s.missing_share)),
+    ];
+    let cores =
+        vec![time.sampled("store", |s| s.cpu_cores), time.sampled("client", |s| s.client_cores)];
+    let memory = vec![time.sampled("resident", |s| s.resident_bytes as f64)];
+    let disk = vec![
+        time.sampled("read", |s| s.read_bytes_per_s),
+        time.sampled("written", |s| s.written_bytes_per_s),
+    ];
+    vec![
+        over_rate(outcome),
+        time.plot("Requests a second", number, requests),
+        Plot { is_log: true, ..time.plot("Latency over time", nanoseconds, latency) },
+        time.plot("Where keys were answered", percent, tiers),
+        time.plot("Cores busy", number, cores),
+        Plot { is_bytes: true, ..time.plot("Memory of the store's process", bytes, memory) },
+        Plot { is_bytes: true, ..time.plot("Disk", per_s, disk) },
+    ]
 }
 
 fn over_rate(outcome: &Outcome) -> Plot {

@@ -64,6 +64,29 @@ fn text(answer: &Answer) -> String {
         then.load_share * 100.0,
         number(then.service_us),
     ));
+    parts.push(needs_table(answer));
+    let mut breaks =
+        Table::new(["what runs out, in this order", ">at times today's load", ">in years"]);
+    for one in &answer.breaks {
+        let years = one.in_years.map_or("-".to_owned(), |years| format!("{years:.1}"));
+        breaks.row([one.name.to_owned(), format!("{:.2}", one.at_times), years]);
+    }
+    parts.push(breaks.for_stdout());
+    let mut constants = Table::new(["constant", ">value", "unit", "source"]);
+    for one in &answer.constants {
+        let source = match &one.source {
+            Source::Measured(on) => format!("measured: {on}"),
+            Source::Given(text) => format!("given: {text}"),
+        };
+        constants.row([one.name.clone(), format!("{:.4}", one.value), one.unit.to_owned(), source]);
+    }
+    parts.push(constants.for_stdout());
+    parts.push(answer.notes.iter().map(|note| format!("note: {note}\n")).collect());
+    parts.join("\n")
+}
+
+fn needs_table(answer: &Answer) -> String {
+    let then = &answer.then;
     let mut needs = Table::new([
         "resource",
         "unit",
@@ -88,24 +111,5 @@ fn text(answer: &Answer) -> String {
         let [best, average, worst] = spread(need.times(gib));
         needs.row([name, "GiB", &best, &average, &worst, "", ""]);
     }
-    parts.push(needs.for_stdout());
-    let mut breaks =
-        Table::new(["what runs out, in this order", ">at times today's load", ">in years"]);
-    for one in &answer.breaks {
-        let years = one.in_years.map_or("-".to_owned(), |years| format!("{years:.1}"));
-        breaks.row([one.name.to_owned(), format!("{:.2}", one.at_times), years]);
-    }
-    parts.push(breaks.for_stdout());
-    let mut constants = Table::new(["constant", ">value", "unit", "source"]);
-    for one in &answer.constants {
-        let source = match &one.source {
-            Source::Measured(on) => format!("measured: {on}"),
-            Source::Given(text) => format!("given: {text}"),
-            Source::Described => "given: the description".to_owned(),
-        };
-        constants.row([one.name.clone(), format!("{:.4}", one.value), one.unit.to_owned(), source]);
-    }
-    parts.push(constants.for_stdout());
-    parts.push(answer.notes.iter().map(|note| format!("note: {note}\n")).collect());
-    parts.join("\n")
+    needs.for_stdout()
 }
