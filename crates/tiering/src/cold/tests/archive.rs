@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
+use thermae_env::{Env, File, OpenHow, RealEnv};
 use thermae_formats::hash::partition_of;
 use thermae_formats::{CatalogueEntry, Feature, Scalar, SchemaId, ViewId};
 
@@ -225,12 +226,11 @@ fn a_directory_holds_objects_whole_and_once() {
     assert_eq!((objects.delete("a/b"), objects.delete("a/b")), (Ok(()), Ok(())));
     assert_eq!(objects.get("a/b"), Err(ObjectError::NotFound));
     // What an upload that did not end has left is no object, and goes when that is asked.
-    for half in ["a/d#1", "a/deep/e.parquet#27"] {
-        let half = folder.path().join(half);
-        std::fs::create_dir_all(half.parent().unwrap()).unwrap();
-        std::fs::write(half, "half").unwrap();
+    RealEnv.create_dir_all(&folder.path().join("a/deep")).unwrap();
+    for half in ["a/d#1", "a/deep/e.parquet#27", "f#1"] {
+        let file = RealEnv.open(&folder.path().join(half), OpenHow::CREATE).unwrap();
+        file.write_all_at(b"half", 0).unwrap();
     }
-    std::fs::write(folder.path().join("f#1"), "elsewhere").unwrap();
     assert_eq!(paths(""), [("a/c".to_owned(), 5)]);
     assert_eq!(
         (objects.remove_unfinished("a/"), objects.remove_unfinished("none/")),
