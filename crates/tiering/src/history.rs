@@ -11,6 +11,7 @@
 //! the sources alone.
 
 mod memtable_rows;
+mod parts;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,8 @@ use crate::memtable::Memtable;
 use crate::merge::{Entry, SeekSource, Source, Together, is_past};
 use crate::tree::Tree;
 use sources::Sources;
+
+pub use parts::HistoryParts;
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -68,6 +71,9 @@ pub struct Retention {
 impl Retention {
     /// Whether a version of an entity with this hash is not past `keep_for`.
     pub fn keeps(&self, entity_hash: u64, event_time: i64) -> bool {
+        if self.policy.keep_for_us == 0 {
+            return true;
+        }
         let partition = partition_of(entity_hash, self.watermarks.len() as u16);
         let watermark = self.watermarks.get(usize::from(partition)).copied().flatten();
         !is_past(event_time, self.policy.keep_for_us, watermark)
