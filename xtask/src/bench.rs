@@ -13,8 +13,8 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if benchmark == "runtime" {
         // It measures glommio beside our ring; nothing else should build that, nor run with it.
         program.extend(["--features", "glommio"]);
-    } else if !["policy", "warm"].contains(&benchmark) {
-        // Those two run in this one process.
+    } else if !["policy", "training", "warm"].contains(&benchmark) {
+        // Those have no server.
         step("server", &["build", "--release", "-p", "thermae-server"])?;
     }
     step("build", &[&["build", "--release"], program.as_slice()].concat())?;

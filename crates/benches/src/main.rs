@@ -1,7 +1,7 @@
 //! The bench program. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use thermae_benches::{beside, policy, recovery, runtime, warm, wire};
+use thermae_benches::{beside, policy, recovery, runtime, training, warm, wire};
 
 /// Benchmarks, side by side with the peers.
 #[derive(Parser)]
@@ -25,6 +25,11 @@ enum Which {
     Beside(beside::Options),
     /// How long a server with many GB takes from kill -9, or a planned stop, to its first answer.
     Recovery(recovery::Options),
+    /// Point-in-time training reads beside DuckDB's ASOF JOIN and Polars' join_asof.
+    Training(training::Options),
+    /// One training read of `training`, in a process of its own.
+    #[command(hide = true)]
+    TrainingJoin(training::join::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,5 +40,7 @@ fn main() -> anyhow::Result<()> {
         Which::Warm(options) => warm::run(&options),
         Which::Beside(options) => beside::run(&options),
         Which::Recovery(options) => recovery::run(&options),
+        Which::Training(options) => training::run(&options),
+        Which::TrainingJoin(options) => training::join::run(&options),
     }
 }

@@ -30,7 +30,8 @@ impl Dice {
     }
 }
 
-const fn mix(mut word: u64) -> u64 {
+/// Every bit of a word spread over all of them (the last step of SplitMix64).
+pub const fn mix(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     word ^ (word >> 31)
