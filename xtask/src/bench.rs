@@ -13,7 +13,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if benchmark == "runtime" {
         // It measures glommio beside our ring; nothing else should build that, nor run with it.
         program.extend(["--features", "glommio"]);
-    } else if !["crosscheck", "policy", "warm"].contains(&benchmark) {
+    } else if !["crosscheck", "policy", "training", "warm"].contains(&benchmark) {
         // Those run without a server of ours.
         step("server", &["build", "--release", "-p", "thermae-server"])?;
     }

@@ -1,8 +1,9 @@
-//! `bench beside`: what a load of writes does to the latency of hot reads. Reads leave on schedule, with
-//! and without writes of new keys that have memtables flushed, tables merged and hot rows evicted.
+//! `bench beside`: what loads do to the latency of hot reads. Reads leave on schedule: alone, beside writes of new
+//! keys that have memtables flushed, tables merged and hot rows evicted, and beside training reads of all rows.
 
 mod open_loop;
 mod report;
+mod training;
 
 use crate::files::{Output, in_folder};
 use crate::machine::Machine;
@@ -17,6 +18,7 @@ use report::{Phase, Report};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use training::Training;
 
 /// Rows that are read all the time, and so are hot.
 const HOT_ROWS: u64 = 20_000;
@@ -39,6 +41,9 @@ pub struct Options {
     /// Rows there before; the hot table holds fewer
     #[arg(long, default_value_t = 1_500_000)]
     rows: u64,
+    /// Rows of the spine of a training read
+    #[arg(long, default_value_t = 1_000_000)]
+    spine: u64,
     /// Memory of the server
     #[arg(long, default_value = "96MiB")]
     memory: String,
@@ -81,16 +86,28 @@ fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let mut reader = Reads::new(server.client(Waiting::Block)?)?;
     // Whatever is not hot yet is asked for until it is.
     schedule.run(&mut reader, BATCH_ROWS, 0)?;
-    let (mut idle, mut loading) = (Vec::new(), Vec::new());
+    let spine_rows = if is_small { 1_000 } else { options.spine };
+    let training = Training { server: &server, rows, spine_rows };
+    let (mut idle, mut loading, mut trained) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds as u64 {
         idle.push(phase(&server, || schedule.run(&mut reader, BATCH_ROWS, round))?);
         loading
             .push(phase(&server, || load.beside(|| schedule.run(&mut reader, BATCH_ROWS, round)))?);
+        let mut answered = 0;
+        let read = || {
+            let read = || schedule.run(&mut reader, BATCH_ROWS, round);
+            let (latency, rows) = training.beside(read)?;
+            answered = rows;
+            Ok(latency)
+        };
+        let phase = phase(&server, read)?;
+        trained.push(Phase { rows_trained: answered, ..phase });
     }
     let p99 = |phases: &[Phase]| -> Vec<f64> {
         phases.iter().map(|phase| phase.latency.p99_ns as f64).collect()
     };
     let p99_ratio = Spread::of_ratio(&p99(&loading), &p99(&idle)).context("no rounds")?;
+    let p99_ratio_training = Spread::of_ratio(&p99(&trained), &p99(&idle)).context("no rounds")?;
     Ok(Report {
         command: "cargo xtask bench beside".into(),
         machine,
@@ -102,7 +119,10 @@ fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         rows,
         idle,
         loading,
+        training: trained,
+        spine_rows,
         p99_ratio,
+        p99_ratio_training,
     })
 }
 
@@ -120,6 +140,7 @@ fn phase(server: &Server, read: impl FnOnce() -> anyhow::Result<Latency>) -> any
     Ok(Phase {
         latency,
         seconds,
+        rows_trained: 0,
         rows_added: rows(&after).saturating_sub(rows(&before)),
         flushes: passed("/movement/flushes"),
         merges: passed("/movement/merges"),

@@ -20,6 +20,7 @@ pub mod runtime;
 pub mod socket;
 pub mod stats;
 pub mod target;
+pub mod training;
 pub mod warm;
 pub mod wire;
 pub mod workload;

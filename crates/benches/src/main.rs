@@ -1,7 +1,7 @@
 //! The bench program. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use thermae_benches::{beside, crosscheck, policy, recovery, runtime, warm, wire};
+use thermae_benches::{beside, crosscheck, policy, recovery, runtime, training, warm, wire};
 
 /// Benchmarks, side by side with the peers.
 #[derive(Parser)]
@@ -27,6 +27,11 @@ enum Which {
     Crosscheck(crosscheck::Options),
     /// How long a server with many GB takes from kill -9, or a planned stop, to its first answer.
     Recovery(recovery::Options),
+    /// Point-in-time training reads beside DuckDB's ASOF JOIN and Polars' join_asof.
+    Training(training::Options),
+    /// One training read of `training`, in a process of its own.
+    #[command(hide = true)]
+    TrainingJoin(training::join::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,5 +43,7 @@ fn main() -> anyhow::Result<()> {
         Which::Beside(options) => beside::run(&options),
         Which::Crosscheck(options) => crosscheck::run(&options),
         Which::Recovery(options) => recovery::run(&options),
+        Which::Training(options) => training::run(&options),
+        Which::TrainingJoin(options) => training::join::run(&options),
     }
 }

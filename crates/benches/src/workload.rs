@@ -1,8 +1,7 @@
 //! The rows that every target holds: `id` to ten float32, computable by anyone, so that every answer can
 //! be checked without a copy of the data.
 
-pub use thermae_load::dice::Dice;
-use thermae_load::dice::mix;
+pub use thermae_load::dice::{Dice, mix};
 
 /// Features of a row.
 pub const FEATURES: usize = 10;

@@ -17,7 +17,7 @@ use thermae_env::{Env, File, OpenHow, RealEnv};
 use thermae_formats::hash::entity_hash;
 use thermae_formats::version::Version;
 use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, NO_TIME, Scalar, SchemaId, ViewId};
-use thermae_tiering::merge::{Entry, SeekSource, Source};
+use thermae_tiering::merge::{Entry, PartedSource, SeekSource, Source};
 use thermae_tiering::spill::SpillDir;
 
 const ENTITIES: i64 = 1_000_000;
@@ -35,6 +35,7 @@ struct History {
     at: usize,
     end: usize,
     value: [u8; 4 * FEATURES],
+    is_begun: bool,
 }
 
 impl Histories for Computed {
@@ -50,6 +51,7 @@ impl Histories for Computed {
             at: begin * VERSIONS,
             end: end * VERSIONS,
             value: [1; 4 * FEATURES],
+            is_begun: false,
         })
     }
 
@@ -92,6 +94,12 @@ impl SeekSource for History {
         let before = self.entities[from..].partition_point(|entity| entity.0 < entity_hash);
         self.at = self.at.max((from + before) * VERSIONS);
         Ok(())
+    }
+}
+
+impl PartedSource for History {
+    fn next_part(&mut self) -> Result<bool, Infallible> {
+        Ok(!std::mem::replace(&mut self.is_begun, true))
     }
 }
 

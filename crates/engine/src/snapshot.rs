@@ -16,7 +16,9 @@ use thermae_formats::ViewId;
 use thermae_formats::checkpoint::CheckpointPartition;
 use thermae_formats::schema::History;
 use thermae_tiering::erase::PendingErases;
-use thermae_tiering::history::{HistoryRange, OlderRows, Retention, ShardPart, ViewHistory};
+use thermae_tiering::history::{
+    HistoryParts, HistoryRange, OlderRows, Retention, ShardPart, ViewHistory,
+};
 
 use crate::catalogue::Catalogue;
 use crate::cut::ShardCut;
@@ -154,6 +156,21 @@ impl<E: Env> Snapshot<E> {
     /// # Errors
     /// As [`Self::view`].
     pub fn history(&self, range: &HistoryRange) -> Result<ViewHistory<E>, Error> {
+        let (older, retention) = self.behind(range)?;
+        ViewHistory::open_over(&self.inner.parts, older, range, retention).map_err(Error::from_warm)
+    }
+
+    /// The same part by part, for whoever needs no order among versions that lie in different tables.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub fn parts_of(&self, range: &HistoryRange) -> Result<HistoryParts<E>, Error> {
+        let (older, retention) = self.behind(range)?;
+        HistoryParts::open(&self.inner.parts, older, range, retention).map_err(Error::from_warm)
+    }
+
+    /// The rows that lie below the tables, and what decides which of all show.
+    fn behind(&self, range: &HistoryRange) -> Result<(Vec<OlderRows>, Retention), Error> {
         let Some(view) = self.inner.catalogue.view_by_id(range.view) else {
             return Err(Error::NotFound(format!("no feature view has the id {}", range.view.0)));
         };
@@ -164,7 +181,7 @@ impl<E: Env> Snapshot<E> {
         // Without history only stubs need it, from when the view was another one.
         let is_needed = policy.history == History::Full || self.may_hold_stubs();
         let older = if is_needed { self.older(range)? } else { Vec::new() };
-        ViewHistory::open_over(&self.inner.parts, older, range, retention).map_err(Error::from_warm)
+        Ok((older, retention))
     }
 
     fn may_hold_stubs(&self) -> bool {

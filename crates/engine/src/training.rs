@@ -5,15 +5,16 @@
 //!
 //! 1. **Collect** ([`collect`]): the spine is read once. Each row gives an *entry* for each set of join keys
 //!    that views ask for: (entity hash, key, time, row). Entries are sorted by entity, latest time first.
-//! 2. **Join** ([`join`]): helper threads take ranges of the entity hash. In one pass over a range's entries
-//!    every view's history is passed over once (`tiering/asof.rs`), and the asked features of what is found
-//!    are copied into an *answer* of the row. Answers are sorted by row.
-//! 3. **Assemble** ([`Answer`]): the spine is read again, and answers are put behind its rows as columns.
+//! 2. **Join** ([`join`]): helper threads take ranges of the entity hash, as many entries at a time as memory
+//!    allows ([`chunk`]). For these every part of every view's history is passed over once (`tiering/asof.rs`), and
+//!    the asked features of what is found are copied into an *answer* of the row. Answers are sorted by row.
+//! 3. **Assemble** ([`Answer`]): the spine is read again, and answers are put behind its rows, column by column.
 //!
 //! Nothing depends on how the memory or the threads divide the work: the order of both sorts is total.
 
 mod answer;
 mod budget;
+mod chunk;
 mod collect;
 mod column;
 mod error;
@@ -34,7 +35,7 @@ use std::ops::RangeInclusive;
 
 use thermae_env::Env;
 use thermae_formats::ViewId;
-use thermae_tiering::merge::SeekSource;
+use thermae_tiering::merge::PartedSource;
 use thermae_tiering::spill::SpillDir;
 
 use crate::catalogue::Catalogue;
@@ -56,10 +57,10 @@ pub use thermae_formats::wire::MAX_JOINS;
 pub trait Histories: Sync {
     /// Why a history cannot be read.
     type Error: Into<Cause>;
-    /// Versions of one view in table order.
-    type Source: SeekSource<Error = Self::Error>;
+    /// Versions of one view, in parts that are in table order.
+    type Source: PartedSource<Error = Self::Error>;
 
-    /// Every version of a view whose entity hash lies in a range; the source stands at the first.
+    /// Every version of a view whose entity hash lies in a range; the source stands before the first part.
     ///
     /// # Errors
     /// It cannot be read.

@@ -3,14 +3,15 @@
 //! `cargo run --release -p thermae-tiering --example asof [-- ENTITIES]` joins spines of several densities with a
 //! history that is computed, not stored: 10 versions of each entity, so that a move costs next to nothing.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io::Write;
 
 use thermae_env::{Env, RealEnv};
 use thermae_formats::version::Version;
 use thermae_formats::{NO_TIME, SchemaId, ViewId};
-use thermae_tiering::asof::{AsOfJoin, Found, Terms};
-use thermae_tiering::merge::{Entry, SeekSource, Source};
+use thermae_tiering::asof::{AsOfJoin, Asked, Found, Terms};
+use thermae_tiering::merge::{Entry, PartedSource, SeekSource, Source};
 
 const VERSIONS: u64 = 10;
 
@@ -19,10 +20,11 @@ struct Computed {
     entities: u64,
     at: u64,
     key: [u8; 8],
+    parts: u64,
 }
 
 impl Source for Computed {
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
 
     fn peek(&self) -> Option<Entry<'_>> {
         let (entity, version) = (self.at / VERSIONS, VERSIONS - self.at % VERSIONS);
@@ -57,6 +59,13 @@ impl SeekSource for Computed {
     }
 }
 
+impl PartedSource for Computed {
+    fn next_part(&mut self) -> Result<bool, Self::Error> {
+        self.parts = self.parts.wrapping_sub(1);
+        Ok(self.parts == 0)
+    }
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let entities = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
     let env = RealEnv::new();
@@ -66,15 +75,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         "one row of     spine rows   million rows/s   ns/row   ns/version of the history"
     )?;
     for every in [1, 2, 5, 10, 100, 1_000] {
-        let source = Computed { entities, at: 0, key: [0; 8] };
-        let mut join = AsOfJoin::new(source, Terms { ttl_us: 0, as_of_known: false });
-        let begin = env.monotonic_ns();
-        let (mut rows, mut found) = (0, 0_u64);
+        let mut source = Computed { entities, at: 0, key: [0; 8], parts: 1 };
+        let mut asked = Asked::default();
         for entity in (0..entities).step_by(every) {
-            let answer = join.find(entity * 1024, &entity.to_be_bytes(), 55)?;
-            found += u64::from(matches!(answer, Found::Present(version) if version.sequence == 5));
-            rows += 1;
+            asked.push(entity * 1024, &entity.to_be_bytes(), 55);
         }
+        let terms = Terms { ttl_us: 0, as_of_known: false };
+        let begin = env.monotonic_ns();
+        let (rows, mut found) = (asked.len() as u64, 0_u64);
+        AsOfJoin::new(&asked, 0..asked.len(), terms, Vec::new()).join(
+            &mut source,
+            |_, answer| {
+                found +=
+                    u64::from(matches!(answer, Found::Present(version) if version.sequence == 5));
+                Ok::<_, Infallible>(())
+            },
+        )?;
         let ns = (env.monotonic_ns() - begin) as f64;
         if found != rows {
             return Err(format!("{found} of {rows} rows found their version").into());

@@ -1,23 +1,33 @@
 //! The point-in-time join of one view: for each row of a spine, the version that was the newest at its time.
 //!
-//! The rules are SEMANTICS "Point-in-time join". Rows of the spine are asked for in table order, those of one
-//! key latest time first; then one forward pass over the history answers all of them:
+//! The rules are SEMANTICS "Point-in-time join". Rows of the spine are asked for together ([`Asked`]), sorted by
+//! entity, those of one key latest time first. The history lies in parts (memtables, tables, files of the archive),
+//! each of which gives the newest version of a key first, and is passed over once, forward, by itself:
 //!
 //! * A version that is too new for a row, by event time or by created time, is too new for every row of the
-//!   same key behind it. So the source never has to go back.
-//! * The first version that is not too new is the winner, because sources give the newest first: greatest event
-//!   time, then created time (none loses), then sequence.
+//!   same key behind it. So no part has to go back.
+//! * The first version of a part that is not too new is the best of that part: greatest event time, then created
+//!   time (none loses), then sequence. The best of all parts is the winner, whichever part was passed first.
 //! * The winner alone is judged, by the function that judges online reads ([`visibility`]), at the time of the
 //!   spine's row: a tombstone, a row past its own expiry and one older than the TTL hide what is below them,
 //!   as they did for whoever read then.
 //!
+//! Merging the parts row by row would give the same, and cost several comparisons for each version of the history.
+//!
 //! A row whose join key is null matches nothing: its caller never asks for it.
+
+mod asked;
+
+use std::cmp::Ordering;
+use std::ops::Range;
 
 use thermae_formats::NO_TIME;
 use thermae_formats::version::Version;
 use thermae_formats::visibility::{Visibility, visibility};
 
-use crate::merge::SeekSource;
+use crate::merge::{PartedSource, SeekSource};
+
+pub use asked::Asked;
 
 /// Versions that are passed one by one before the source is asked to seek: about as many as a seek costs.
 /// Finding a row in a block takes 8.6 us, scanning one 0.19 us (decisions/0006), so that the join takes at
@@ -45,57 +55,88 @@ pub enum Found<'v> {
     NotFound,
 }
 
-/// A forward pass over the history of one view.
-pub struct AsOfJoin<S> {
-    source: S,
+/// Some rows of a spine on their way through the parts of one view's history.
+pub struct AsOfJoin<'a> {
+    asked: &'a Asked,
     terms: Terms,
+    first: usize,
+    /// Of each row, the best that was found so far.
+    best: Vec<Option<(i64, i64, u64)>>,
 }
 
-impl<S: SeekSource> AsOfJoin<S> {
-    /// Joins with a source that gives versions of one view alone and stands at the first of them.
-    pub const fn new(source: S, terms: Terms) -> Self {
-        Self { source, terms }
+impl<'a> AsOfJoin<'a> {
+    /// Bytes that a row takes while it is joined.
+    pub const ROW_BYTES: usize = size_of::<Option<(i64, i64, u64)>>();
+
+    /// Of some rows of those that are asked for; `best` is memory that is used again.
+    pub fn new(
+        asked: &'a Asked,
+        rows: Range<usize>,
+        terms: Terms,
+        mut best: Vec<Option<(i64, i64, u64)>>,
+    ) -> Self {
+        best.clear();
+        best.resize(rows.len(), None);
+        Self { asked, terms, first: rows.start, best }
     }
 
-    /// What the row of a key had at `time_us`, lent until the next call. Ask in order of (entity hash, key,
-    /// time from late to early), repetitions allowed: what lies before the last question is not found again.
+    /// Passes over a history, which has versions of one view alone. `take` gets the number of a row and what it
+    /// found, again whenever a part has something better: the last counts, and a row that it never gets found
+    /// nothing. Gives the memory back.
     ///
     /// # Errors
-    /// Those of the source.
-    pub fn find(
-        &mut self,
-        entity_hash: u64,
-        key: &[u8],
-        time_us: i64,
-    ) -> Result<Found<'_>, S::Error> {
-        self.go_to(entity_hash, key)?;
-        while let Some(version) = of_key(&self.source, entity_hash, key)
-            && self.terms.is_too_new(&version, time_us)
-        {
-            self.source.advance()?;
+    /// Those of the source and of `take`.
+    pub fn join<S: PartedSource, E: From<S::Error>>(
+        mut self,
+        source: &mut S,
+        mut take: impl FnMut(usize, Found<'_>) -> Result<(), E>,
+    ) -> Result<Vec<Option<(i64, i64, u64)>>, E> {
+        while source.next_part()? {
+            self.pass(source, &mut take)?;
         }
-        let winner = of_key(&self.source, entity_hash, key);
-        Ok(winner.map_or(Found::NotFound, |version| self.terms.judge(version, time_us)))
+        Ok(self.best)
     }
 
-    /// Goes to the first version that does not lie before a key.
-    fn go_to(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), S::Error> {
-        for _ in 0..PATIENCE {
-            match self.source.peek() {
-                Some((_, hash, version)) if (hash, version.key) < (entity_hash, key) => {
-                    self.source.advance()?;
+    /// Passes over one part.
+    fn pass<S: SeekSource, E: From<S::Error>>(
+        &mut self,
+        source: &mut S,
+        take: &mut impl FnMut(usize, Found<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut at, end) = (self.first, self.first + self.best.len());
+        if at < end {
+            source.seek(self.asked.hash(at), self.asked.key(at))?;
+        }
+        let mut passed = 0;
+        while at < end
+            && let Some((_, hash, version)) = source.peek()
+        {
+            match self.asked.compare(at, hash, version.key) {
+                Ordering::Less => {
+                    at = self.asked.not_before(at..end, hash, version.key);
+                    continue;
                 }
-                _ => return Ok(()),
+                Ordering::Equal if !self.terms.is_too_new(&version, self.asked.time_us(at)) => {
+                    let best = &mut self.best[at - self.first];
+                    if best.is_none_or(|best| best < version.order()) {
+                        *best = Some(version.order());
+                        take(at, self.terms.judge(version, self.asked.time_us(at)))?;
+                    }
+                    at += 1;
+                    continue;
+                }
+                Ordering::Equal => passed = 0,
+                Ordering::Greater => passed += 1,
+            }
+            if passed <= PATIENCE {
+                source.advance()?;
+            } else {
+                source.seek(self.asked.hash(at), self.asked.key(at))?;
+                passed = 0;
             }
         }
-        self.source.seek(entity_hash, key)
+        Ok(())
     }
-}
-
-/// The version that the source stands at, if it is one of the key.
-fn of_key<'s, S: SeekSource>(source: &'s S, entity_hash: u64, key: &[u8]) -> Option<Version<'s>> {
-    let (_, hash, version) = source.peek()?;
-    (hash == entity_hash && version.key == key).then_some(version)
 }
 
 impl Terms {

@@ -14,6 +14,7 @@
 //! rows. One that is not there is an error, unless it is past `keep_for`, which ends it in both tiers.
 
 mod memtable_rows;
+mod parts;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,8 @@ use crate::memtable::Memtable;
 use crate::merge::{Entry, SeekSource, Source, Together, is_past};
 use crate::tree::Tree;
 use sources::Sources;
+
+pub use parts::HistoryParts;
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -71,6 +74,9 @@ pub struct Retention {
 impl Retention {
     /// Whether a version of an entity with this hash is not past `keep_for`.
     pub fn keeps(&self, entity_hash: u64, event_time: i64) -> bool {
+        if self.policy.keep_for_us == 0 {
+            return true;
+        }
         let partition = partition_of(entity_hash, self.watermarks.len() as u16);
         let watermark = self.watermarks.get(usize::from(partition)).copied().flatten();
         !is_past(event_time, self.policy.keep_for_us, watermark)

@@ -33,6 +33,16 @@ pub trait SeekSource: Source {
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Self::Error>;
 }
 
+/// Rows that lie in parts, each in table order by itself: what is newest of a key may lie in any of them.
+pub trait PartedSource: SeekSource {
+    /// Goes before the first row of the next part; `false`: there is none. Nothing can be peeked at before it is
+    /// sought there.
+    ///
+    /// # Errors
+    /// The part cannot be opened.
+    fn next_part(&mut self) -> Result<bool, Self::Error>;
+}
+
 /// Which rows of different sources belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Together {

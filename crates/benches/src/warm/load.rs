@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use thermae_engine::handle::WriteTicket;
 use thermae_engine::tiers::TierStats;
-use thermae_engine::write::{Outcome, Refusal};
+use thermae_engine::write::{Outcome, Refusal, WriteBatch};
 use thermae_engine::{Handle, Store};
 use thermae_env::{Env, RealEnv};
 use thermae_tiering::compact::plan::CompactionPolicy;
@@ -95,20 +95,31 @@ pub fn load(store: &Store, folder: &Path, rows: &Rows, count: u64) -> anyhow::Re
     })
 }
 
-/// Waits for a batch; what there was no room for is repeated after as long as the store says.
 fn landed(
     store: &Store,
     rows: &Rows,
     sent: Option<(Range<u64>, WriteTicket)>,
 ) -> anyhow::Result<()> {
     let (ids, ticket) = sent.context("nothing was sent")?;
+    until_written(store, ticket, || rows.batch(ids.clone()))
+}
+
+/// Waits for a batch; where there was no room it is repeated after as long as the store says.
+///
+/// # Errors
+/// A row was not written for another reason.
+pub fn until_written(
+    store: &Store,
+    ticket: WriteTicket,
+    batch: impl Fn() -> anyhow::Result<WriteBatch>,
+) -> anyhow::Result<()> {
     let mut outcomes = ticket.wait();
     while let Some(bad) = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Ok { .. })) {
         let Outcome::NotApplied(Refusal::Overloaded { retry_ms }) = bad else {
             bail!("a row was not written: {bad:?}")
         };
         std::thread::sleep(Duration::from_millis(u64::from(*retry_ms).max(1)));
-        outcomes = store.handle().write(rows.batch(ids.clone())?)?;
+        outcomes = store.handle().write(batch()?)?;
     }
     Ok(())
 }
@@ -121,7 +132,10 @@ fn is_writing(folder: &Path) -> anyhow::Result<bool> {
 }
 
 /// Waits until no memtable waits for its flush, no table is being written and none has changed for a while.
-fn rest<E: Env>(handle: &Handle<E>, folder: &Path) -> anyhow::Result<TierStats> {
+///
+/// # Errors
+/// The tables are in trouble, or do not come to rest.
+pub fn rest<E: Env>(handle: &Handle<E>, folder: &Path) -> anyhow::Result<TierStats> {
     settle(|| {
         let now = tiers(handle)?;
         let settled_runs = CompactionPolicy::default().settled_runs as u64;

@@ -6,9 +6,9 @@ use thermae_env::Env;
 use thermae_tiering::spill::{Sorted, SortedReader};
 
 use super::collect::check_columns;
-use super::column::Column;
+use super::column::{Column, Unreadable};
 use super::plan::Plan;
-use super::records::{split_answer, split_found};
+use super::records::{FoundCursor, split_answer};
 use super::spine::Batches;
 use super::{Progress, Spine, Tally, TrainingError};
 
@@ -24,6 +24,8 @@ pub struct Answer<'s, E: Env> {
     batches: Batches<'s>,
     answers: SortedReader<E>,
     columns: Vec<Column>,
+    /// The answers of the batch that is made.
+    taken: Taken,
     /// The spine's batch that is being answered, and its next row.
     present: Option<(RecordBatch, usize)>,
     /// The next row of the spine, and their number.
@@ -32,6 +34,20 @@ pub struct Answer<'s, E: Env> {
     tallies: Vec<Tally>,
     has_failed: bool,
     progress: &'s Progress,
+}
+
+/// Answers taken one after the other.
+struct Taken {
+    bytes: Vec<u8>,
+    /// By set of join keys and row, a place in them.
+    cursors: Vec<Vec<FoundCursor>>,
+}
+
+impl Taken {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.cursors.iter_mut().for_each(Vec::clear);
+    }
 }
 
 impl<'s, E: Env> Answer<'s, E> {
@@ -48,12 +64,15 @@ impl<'s, E: Env> Answer<'s, E> {
         let columns = types.map(Column::new).collect();
         let answers = answers.read(0..=u64::MAX)?;
         let batches = spine.read().map_err(TrainingError::Spine)?;
+        let cursors = plan.key_sets.iter().map(|_| Vec::new()).collect();
+        let taken = Taken { bytes: Vec::new(), cursors };
         let (present, row, has_failed) = (None, 0, false);
         Ok(Self {
             plan,
             batches,
             answers,
             columns,
+            taken,
             present,
             row,
             rows,
@@ -96,11 +115,14 @@ impl<'s, E: Env> Answer<'s, E> {
         self.progress.check()?;
         let Some((batch, begin)) = self.unanswered()? else { return Ok(None) };
         let end = batch.num_rows().min(begin + BATCH_ROWS);
-        let (mut at, mut bytes) = (begin, 0);
-        while at < end && bytes < BATCH_BYTES {
-            bytes += self.answer_row()?;
+        let first = self.row;
+        self.taken.clear();
+        let mut at = begin;
+        while at < end && self.taken.bytes.len() < BATCH_BYTES {
+            self.take_row()?;
             at += 1;
         }
+        self.append_taken(first)?;
         let spine = batch.columns().iter().map(|column| column.slice(begin, at - begin));
         let mut columns: Vec<ArrayRef> = spine.collect();
         columns.extend(self.columns.iter_mut().map(Column::finish));
@@ -136,42 +158,52 @@ impl<'s, E: Env> Answer<'s, E> {
         Err(TrainingError::SpineChanged(text))
     }
 
-    /// Appends what was found for the next row to the columns; returns its bytes.
-    fn answer_row(&mut self) -> Result<usize, TrainingError> {
-        let Self { plan, answers, columns, row, .. } = self;
-        let mut bytes = 0;
-        for (key_set, set) in (0_u16..).zip(&plan.key_sets) {
-            let (mut rest, mut is_answered) = (&[][..], false);
-            if let Some(record) = answers.peek() {
-                let (of_row, of_set, found) = split_answer(record).ok_or(TrainingError::Record)?;
-                if (of_row, of_set) == (*row, key_set) {
-                    (rest, is_answered) = (found, true);
-                    bytes += record.len();
+    /// Takes what was found for the next row.
+    fn take_row(&mut self) -> Result<(), TrainingError> {
+        for (key_set, cursors) in (0_u16..).zip(&mut self.taken.cursors) {
+            let mut begin = None;
+            if let Some(record) = self.answers.peek() {
+                let (row, of_set, found) = split_answer(record).ok_or(TrainingError::Record)?;
+                if (row, of_set) == (self.row, key_set) {
+                    begin = Some(self.taken.bytes.len());
+                    self.taken.bytes.extend_from_slice(found);
                 }
             }
-            for &at in &set.views {
-                let view = &plan.views[at];
-                let mut take = |column: usize, value: Option<&[u8]>| {
-                    let column = view.first_column + column;
-                    columns[column].append(value).map_err(|fault| TrainingError::Value {
-                        column: plan.column_name(column).to_owned(),
-                        row: *row + 1,
-                        reason: fault.reason,
-                    })
-                };
-                if is_answered {
-                    let taken = split_found(&view.projection, &mut rest, take);
-                    taken.ok_or(TrainingError::Record)??;
-                } else {
-                    (0..view.projection.len()).try_for_each(|column| take(column, None))?;
-                }
+            if begin.is_some() {
+                self.answers.advance()?;
             }
-            if is_answered {
-                answers.advance()?;
+            cursors.push(FoundCursor::new(begin));
+        }
+        self.row += 1;
+        Ok(())
+    }
+
+    /// Appends what was taken to the columns, one after the other; `first` is the number of its first row.
+    fn append_taken(&mut self, first: u64) -> Result<(), TrainingError> {
+        let Self { plan, columns, taken: Taken { bytes, cursors }, .. } = self;
+        for (set, cursors) in plan.key_sets.iter().zip(cursors) {
+            for view in set.views.iter().map(|view| &plan.views[*view]) {
+                let projection = &view.projection;
+                let next = |cursor: &mut FoundCursor| cursor.next_view(bytes, projection.len());
+                cursors.iter_mut().try_for_each(next).ok_or(TrainingError::Record)?;
+                for column in 0..projection.len() {
+                    let (width, number) =
+                        (projection.width_bytes(column), view.first_column + column);
+                    let values = cursors
+                        .iter_mut()
+                        .map(|cursor| cursor.take(bytes, column, width).ok_or(Unreadable::Record));
+                    columns[number].extend(values).map_err(|error| match error {
+                        Unreadable::Record => TrainingError::Record,
+                        Unreadable::Value { at, reason } => TrainingError::Value {
+                            column: plan.column_name(number).to_owned(),
+                            row: first + at as u64 + 1,
+                            reason,
+                        },
+                    })?;
+                }
             }
         }
-        *row += 1;
-        Ok(bytes)
+        Ok(())
     }
 }
 

@@ -17,7 +17,8 @@ pub const fn least_budget_bytes(threads: usize) -> usize {
 }
 
 /// What each part of a training read may take. Entries stay in memory while answers are made, and answers
-/// while they are assembled; runs are read while either is: three eighths, three eighths and a quarter.
+/// while they are assembled; runs are read while either is; some entries are joined at a time: two eighths, three
+/// eighths, two and one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shares {
     pub threads: usize,
@@ -29,6 +30,10 @@ pub(super) struct Shares {
     pub answers: Limits,
     /// The answers of all threads, which are read once.
     pub all_answers: Limits,
+    /// The entries that one thread joins at a time,
+    pub chunk_bytes: usize,
+    /// .. and what they find.
+    pub findings_bytes: usize,
 }
 
 impl Shares {
@@ -39,20 +44,24 @@ impl Shares {
         let block_bytes =
             (budget_bytes / 1024 / PAGE_BYTES * PAGE_BYTES).clamp(PAGE_BYTES, BLOCK_BYTES);
         let blocks = budget_bytes / 4 / block_bytes;
-        let sort_bytes = budget_bytes / 8 * 3;
-        let of = |parts: usize, readers: usize| Limits {
-            memory_bytes: sort_bytes / parts,
+        let eighth_bytes = budget_bytes / 8;
+        let of = |eighths: usize, parts: usize, readers: usize| Limits {
+            memory_bytes: eighths * eighth_bytes / parts,
             block_bytes,
             // One block of each is for the run that is being written.
             fan_in: (blocks / readers).saturating_sub(1).max(2),
+            // Where each thread has a sort of its own it sorts alone.
+            threads: threads / parts,
         };
         Self {
             threads,
             // One range for one thread: a source is opened once.
             ranges: if threads == 1 { 1 } else { threads as u64 * RANGES_PER_THREAD },
-            entries: of(1, threads),
-            answers: of(threads, threads),
-            all_answers: of(1, 1),
+            entries: of(2, 1, threads),
+            answers: of(3, threads, threads),
+            all_answers: of(3, 1, 1),
+            chunk_bytes: eighth_bytes / threads / 2,
+            findings_bytes: eighth_bytes / threads / 2,
         }
     }
 }
@@ -68,9 +77,10 @@ mod tests {
                 let budget = least_budget_bytes(threads).max(1 << shift);
                 let shares = Shares::divide(budget, threads);
                 let Shares { entries, answers, all_answers, .. } = shares;
+                let joined = (shares.chunk_bytes + shares.findings_bytes) * threads;
                 let reading =
                     |limits: Limits, readers| (limits.fan_in + 1) * limits.block_bytes * readers;
-                let sorted = entries.memory_bytes + answers.memory_bytes * threads;
+                let sorted = entries.memory_bytes + answers.memory_bytes * threads + joined;
                 assert!(sorted + reading(entries, threads) <= budget, "{shares:?}");
                 assert!(sorted + reading(answers, threads) <= budget, "{shares:?}");
                 assert!(sorted + reading(all_answers, 1) <= budget, "{shares:?}");

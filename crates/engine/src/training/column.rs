@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
 use arrow_array::builder::{
     ArrayBuilder, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListBuilder,
-    Float32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, StringBuilder,
-    TimestampMicrosecondBuilder, make_builder,
+    Float32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, PrimitiveBuilder,
+    StringBuilder, TimestampMicrosecondBuilder, make_builder,
 };
+use arrow_array::types::{
+    Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
+use arrow_array::{ArrayRef, ArrowPrimitiveType};
 use arrow_schema::{DataType, Field};
 use thermae_formats::row_value::{FieldFault, list_elements, validate_value};
 use thermae_formats::{Scalar, ValueType};
@@ -55,9 +58,38 @@ impl Column {
         Self { value_type: value_type.clone(), builder }
     }
 
+    /// Appends values by the bytes of their fields, `None` for null.
+    pub fn extend<'b>(
+        &mut self,
+        values: impl Iterator<Item = Result<Option<&'b [u8]>, Unreadable>>,
+    ) -> Result<(), Unreadable> {
+        let ValueType::Scalar(scalar) = self.value_type else { return self.extend_slowly(values) };
+        let builder = &mut *self.builder;
+        match scalar {
+            Scalar::Int32 => extend::<Int32Type, 4>(builder, values, i32::from_le_bytes),
+            Scalar::Int64 => extend::<Int64Type, 8>(builder, values, i64::from_le_bytes),
+            Scalar::Timestamp => {
+                extend::<TimestampMicrosecondType, 8>(builder, values, i64::from_le_bytes)
+            }
+            Scalar::Float32 => extend::<Float32Type, 4>(builder, values, f32::from_le_bytes),
+            Scalar::Float64 => extend::<Float64Type, 8>(builder, values, f64::from_le_bytes),
+            _ => self.extend_slowly(values),
+        }
+    }
+
+    fn extend_slowly<'b>(
+        &mut self,
+        values: impl Iterator<Item = Result<Option<&'b [u8]>, Unreadable>>,
+    ) -> Result<(), Unreadable> {
+        for (at, value) in values.enumerate() {
+            self.append(value?).map_err(|fault| Unreadable::Value { at, reason: fault.reason })?;
+        }
+        Ok(())
+    }
+
     /// Appends a value by the bytes of its field, or null. Fails on bytes that are no value of the type, and
     /// has appended nothing then.
-    pub fn append(&mut self, bytes: Option<&[u8]>) -> Result<(), FieldFault> {
+    fn append(&mut self, bytes: Option<&[u8]>) -> Result<(), FieldFault> {
         if let Some(bytes) = bytes {
             validate_value(&self.value_type, bytes)?;
         }
@@ -94,6 +126,36 @@ impl Column {
     pub fn finish(&mut self) -> ArrayRef {
         self.builder.finish()
     }
+}
+
+/// Why a column's values are not to be had.
+pub(super) enum Unreadable {
+    /// The record is not what was put in.
+    Record,
+    /// A value is no value of the column: the which, and why.
+    Value { at: usize, reason: &'static str },
+}
+
+/// Appends numbers, of which every pattern of bits is one.
+fn extend<'b, T: ArrowPrimitiveType, const BYTES: usize>(
+    builder: &mut dyn ArrayBuilder,
+    values: impl Iterator<Item = Result<Option<&'b [u8]>, Unreadable>>,
+    read: impl Fn([u8; BYTES]) -> T::Native,
+) -> Result<(), Unreadable> {
+    let wrong = |at, reason| Unreadable::Value { at, reason };
+    let builder = of::<PrimitiveBuilder<T>>(builder).map_err(|fault| wrong(0, fault.reason))?;
+    for (at, value) in values.enumerate() {
+        match value? {
+            None => builder.append_null(),
+            Some(bytes) => {
+                let bytes = bytes.try_into();
+                let bytes =
+                    bytes.map_err(|_| wrong(at, "the value is of another length than its type"))?;
+                builder.append_value(read(bytes));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Appends a value whose bytes were validated.

@@ -1,18 +1,19 @@
-//! Pass 2: helper threads join ranges of the entity hash, every view of them in one pass.
+//! Pass 2: helper threads join ranges of the entity hash, some entries of a range at a time.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, ScopedJoinHandle, scope};
 
 use thermae_env::{Env, lower_priority};
-use thermae_tiering::asof::{AsOfJoin, Found};
-use thermae_tiering::merge::{Entry as Row, SeekSource, Source};
+use thermae_tiering::asof::AsOfJoin;
+use thermae_tiering::merge::{Entry as Row, PartedSource, SeekSource, Source};
 use thermae_tiering::spill::{Sorted, Sorter, SpillDir};
 
 use super::budget::Shares;
+use super::chunk::{Chunk, Findings, SetRows};
 use super::collect::Collected;
 use super::plan::{Plan, PlanView};
-use super::records::{Entry, append_found, begin_answer};
+use super::records::{begin_answer, count_found};
 use super::tally::{SharedTally, Tally};
 use super::{Cause, Histories, Progress, TrainingError};
 
@@ -33,7 +34,20 @@ struct Joining<'a, E: Env, H> {
     has_failed: AtomicBool,
     /// By view.
     tallies: Vec<SharedTally>,
+    /// Bytes that findings of a chunk may take.
+    findings_bytes: usize,
     progress: &'a Progress,
+}
+
+/// What one helper thread works with.
+struct Work<E: Env> {
+    chunk: Chunk,
+    answers: Sorter<E>,
+    findings: Findings,
+    best: Vec<Option<(i64, i64, u64)>>,
+    answer: Vec<u8>,
+    /// By view.
+    tallies: Vec<Tally>,
 }
 
 /// Joins all entries; the answers are sorted by row. With them comes what each view had.
@@ -53,12 +67,14 @@ pub(super) fn join<E: Env, H: Histories>(
         next: AtomicU64::new(0),
         has_failed: AtomicBool::new(false),
         tallies: plan.views.iter().map(|_| SharedTally::default()).collect(),
+        // Memory that grows by doubling may be twice what is used.
+        findings_bytes: shares.findings_bytes / 2,
         progress,
     };
     let work = || {
         // A thread that keeps its priority works all the same.
         let _ = lower_priority(STEPS_BELOW);
-        let answers = joining.work(Sorter::new(spill, shares.answers));
+        let answers = joining.work(Sorter::new(spill, shares.answers), shares.chunk_bytes);
         if answers.is_err() {
             joining.has_failed.store(true, Ordering::Relaxed);
         }
@@ -84,75 +100,113 @@ fn wait<T>(handle: ScopedJoinHandle<'_, Result<T, TrainingError>>) -> Result<T, 
 
 impl<E: Env, H: Histories> Joining<'_, E, H> {
     /// Joins ranges until none is left.
-    fn work(&self, mut answers: Sorter<E>) -> Result<Sorted<E>, TrainingError> {
+    fn work(&self, answers: Sorter<E>, chunk_bytes: usize) -> Result<Sorted<E>, TrainingError> {
+        let views = self.plan.key_sets.iter().map(|set| set.views.len()).collect();
+        let mut work = Work {
+            chunk: Chunk::new(views, chunk_bytes),
+            answers,
+            findings: Findings::default(),
+            best: Vec::new(),
+            answer: Vec::new(),
+            tallies: vec![Tally::default(); self.plan.views.len()],
+        };
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             if number >= self.ranges {
-                return Ok(answers.finish()?);
+                break;
             }
-            self.join_range(range(number, self.ranges), &mut answers)?;
+            self.join_range(range(number, self.ranges), &mut work)?;
         }
+        self.tallies.iter().zip(&work.tallies).for_each(|(shared, tally)| shared.add(*tally));
+        Ok(work.answers.finish()?)
     }
 
     fn join_range(
         &self,
         hashes: RangeInclusive<u64>,
-        answers: &mut Sorter<E>,
+        work: &mut Work<E>,
     ) -> Result<(), TrainingError> {
-        let mut entries = self.entries.read(hashes.clone())?;
-        let mut joins: Vec<Option<AsOfJoin<_>>> = self.plan.views.iter().map(|_| None).collect();
-        let mut tallies = vec![Tally::default(); self.plan.views.len()];
-        let mut answer = Vec::new();
-        while let Some(record) = entries.peek() {
+        let mut entries = self.entries.read(hashes)?;
+        loop {
             self.check()?;
-            let entry = Entry::decode(record).ok_or(TrainingError::Record)?;
-            let set = self.plan.key_sets.get(usize::from(entry.key_set));
-            begin_answer(entry.row, entry.key_set, &mut answer);
-            for &at in &set.ok_or(TrainingError::Record)?.views {
-                let view = &self.plan.views[at];
-                let join = match &mut joins[at] {
-                    Some(join) => join,
-                    // A history is opened where the first entry asks for it: there may be none.
-                    unopened => {
-                        let history = self.open(view, entry.entity_hash..=*hashes.end())?;
-                        unopened.insert(AsOfJoin::new(history, view.terms))
-                    }
-                };
-                let found = join.find(entry.entity_hash, entry.key, entry.time_us);
-                let found = found.map_err(|stop| stop.of(view))?;
-                tallies[at].count(&found);
-                self.append(&found, view, entry.row, &mut answer)?;
+            let taken = work.chunk.fill(&mut entries)?;
+            if taken == 0 {
+                return Ok(());
             }
-            answers.push(&answer)?;
-            self.progress.add_joined(1);
-            entries.advance()?;
+            self.join_chunk(work)?;
+            self.progress.add_joined(taken);
         }
-        self.tallies.iter().zip(tallies).for_each(|(shared, tally)| shared.add(tally));
+    }
+
+    /// Joins the entries of a chunk, fewer at a time where what they find takes too much room.
+    fn join_chunk(&self, work: &mut Work<E>) -> Result<(), TrainingError> {
+        let Work { chunk, answers, findings, best, answer, tallies } = work;
+        for (key_set, set) in chunk.sets() {
+            let views = &self.plan.key_sets[usize::from(key_set)].views;
+            let (mut begin, mut step) = (0, set.rows.len());
+            while begin < set.rows.len() {
+                let rows = begin..set.rows.len().min(begin + step);
+                match self.find(set, rows.clone(), views, findings, best) {
+                    Ok(()) => {}
+                    Err(Halt::NoRoom) => {
+                        step = rows.len() / 2;
+                        continue;
+                    }
+                    Err(Halt::Failed(error)) => return Err(error),
+                }
+                for (at, row) in set.rows[rows.clone()].iter().enumerate() {
+                    begin_answer(*row, key_set, answer);
+                    for (number, view) in views.iter().enumerate() {
+                        let found = findings.get(at * views.len() + number);
+                        count_found(found, &mut tallies[*view]);
+                        answer.extend_from_slice(found);
+                    }
+                    answers.push(answer)?;
+                }
+                begin = rows.end;
+            }
+        }
         Ok(())
     }
 
-    fn append(
+    /// Finds what some rows of a set have in each of its views.
+    fn find(
         &self,
-        found: &Found<'_>,
-        view: &PlanView,
-        row: u64,
-        answer: &mut Vec<u8>,
-    ) -> Result<(), TrainingError> {
-        append_found(found, &view.projection, answer).map_err(|source| TrainingError::StoredRow {
-            view: view.name.clone(),
-            row: row + 1,
-            source,
-        })
+        set: &SetRows,
+        rows: Range<usize>,
+        views: &[usize],
+        findings: &mut Findings,
+        best: &mut Vec<Option<(i64, i64, u64)>>,
+    ) -> Result<(), Halt> {
+        findings.begin(rows.len() * views.len());
+        let hashes = set.asked.hash(rows.start)..=set.asked.hash(rows.end - 1);
+        for (number, &view) in views.iter().enumerate() {
+            let view = &self.plan.views[view];
+            let mut history = self.open(view, hashes.clone())?;
+            let memory = std::mem::take(best);
+            let join = AsOfJoin::new(&set.asked, rows.clone(), view.terms, memory);
+            *best = join.join(&mut history, |at, found| {
+                let place = (at - rows.start) * views.len() + number;
+                findings.put(place, &found, &view.projection).map_err(|source| {
+                    let (view, row) = (view.name.clone(), set.rows[at] + 1);
+                    Halt::Failed(TrainingError::StoredRow { view, row, source })
+                })?;
+                // One row has what room it needs.
+                let is_full = findings.bytes() > self.findings_bytes && rows.len() > 1;
+                if is_full { Err(Halt::NoRoom) } else { Ok(()) }
+            })?;
+        }
+        Ok(())
     }
 
-    fn open(
-        &self,
-        view: &PlanView,
+    fn open<'a>(
+        &'a self,
+        view: &'a PlanView,
         hashes: RangeInclusive<u64>,
-    ) -> Result<Watched<'_, E, H>, TrainingError> {
+    ) -> Result<Watched<'a, E, H>, Halt> {
         let opened = self.histories.open(view.id, hashes);
-        let source = opened.map_err(|error| Stop::Failed(error).of(view))?;
-        Ok(Watched { source, joining: self, unchecked: 0 })
+        let source = opened.map_err(|error| failed(view, error))?;
+        Ok(Watched { source, view, joining: self, unchecked: 0 })
     }
 
     fn check(&self) -> Result<(), TrainingError> {
@@ -173,47 +227,55 @@ fn range(number: u64, ranges: u64) -> RangeInclusive<u64> {
 /// A history that stops when the work is to stop: one key may have more versions than anybody waits for.
 struct Watched<'a, E: Env, H: Histories> {
     source: H::Source,
+    view: &'a PlanView,
     joining: &'a Joining<'a, E, H>,
     unchecked: u32,
 }
 
-/// Why a history is read no further.
-enum Stop<E> {
-    Cancelled,
-    Failed(E),
+/// Why some rows are not joined.
+enum Halt {
+    /// What they find takes too much room: fewer of them may do.
+    NoRoom,
+    Failed(TrainingError),
 }
 
-impl<E: Into<Cause>> Stop<E> {
-    fn of(self, view: &PlanView) -> TrainingError {
-        match self {
-            Self::Cancelled => TrainingError::Cancelled,
-            Self::Failed(source) => {
-                TrainingError::History { view: view.name.clone(), source: source.into() }
-            }
-        }
+impl From<TrainingError> for Halt {
+    fn from(error: TrainingError) -> Self {
+        Self::Failed(error)
     }
 }
 
+fn failed(view: &PlanView, error: impl Into<Cause>) -> Halt {
+    Halt::Failed(TrainingError::History { view: view.name.clone(), source: error.into() })
+}
+
 impl<E: Env, H: Histories> Source for Watched<'_, E, H> {
-    type Error = Stop<H::Error>;
+    type Error = Halt;
 
     fn peek(&self) -> Option<Row<'_>> {
         self.source.peek()
     }
 
-    fn advance(&mut self) -> Result<(), Self::Error> {
+    fn advance(&mut self) -> Result<(), Halt> {
         self.unchecked += 1;
         if self.unchecked >= ADVANCES_BETWEEN_CHECKS {
             self.unchecked = 0;
-            self.joining.check().map_err(|_| Stop::Cancelled)?;
+            self.joining.check()?;
         }
-        self.source.advance().map_err(Stop::Failed)
+        self.source.advance().map_err(|error| failed(self.view, error))
     }
 }
 
 impl<E: Env, H: Histories> SeekSource for Watched<'_, E, H> {
-    fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Self::Error> {
-        self.source.seek(entity_hash, key).map_err(Stop::Failed)
+    fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Halt> {
+        self.source.seek(entity_hash, key).map_err(|error| failed(self.view, error))
+    }
+}
+
+impl<E: Env, H: Histories> PartedSource for Watched<'_, E, H> {
+    fn next_part(&mut self) -> Result<bool, Halt> {
+        self.joining.check()?;
+        self.source.next_part().map_err(|error| failed(self.view, error))
     }
 }
 

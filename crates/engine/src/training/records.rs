@@ -3,6 +3,8 @@
 use thermae_formats::{Field, Projection, RowError};
 use thermae_tiering::asof::Found;
 
+use super::tally::Tally;
+
 const SIGN: u64 = 1 << 63;
 
 /// A row of the spine, seen through one set of join keys.
@@ -57,6 +59,21 @@ pub(super) fn split_answer(record: &[u8]) -> Option<(u64, u16, &[u8])> {
     Some((u64::from_be_bytes(*row), u16::from_be_bytes(*key_set), rest))
 }
 
+/// A finding begins with what it is.
+const PRESENT: u8 = 1;
+const OUTSIDE_MAX_AGE: u8 = 2;
+/// All of one that found nothing.
+pub(super) const NOT_FOUND: [u8; 1] = [0];
+
+/// What the first finding of some bytes counts as.
+pub(super) fn count_found(found: &[u8], tally: &mut Tally) {
+    match found.first() {
+        Some(&PRESENT) => tally.present += 1,
+        Some(&OUTSIDE_MAX_AGE) => tally.outside_max_age += 1,
+        _ => {}
+    }
+}
+
 /// Appends the features of what was found for one view: a byte that says whether there are any, a bitmap of
 /// nulls, and the others in order, those of variable width after their length.
 pub(super) fn append_found(
@@ -64,14 +81,25 @@ pub(super) fn append_found(
     projection: &Projection,
     out: &mut Vec<u8>,
 ) -> Result<(), RowError> {
-    let Found::Present(version) = found else {
-        out.push(0);
-        return Ok(());
+    let version = match found {
+        Found::Present(version) => version,
+        Found::OutsideMaxAge(_) => {
+            out.push(OUTSIDE_MAX_AGE);
+            return Ok(());
+        }
+        Found::NotFound => {
+            out.extend_from_slice(&NOT_FOUND);
+            return Ok(());
+        }
     };
-    out.push(1);
-    let row = projection.row(version.schema_id, version.value, version.is_dense())?;
+    out.push(PRESENT);
     let bitmap_at = out.len();
     out.resize(bitmap_at + projection.len().div_ceil(8), 0);
+    if let Some(all) = projection.run(version.schema_id, version.value, version.is_dense()) {
+        out.extend_from_slice(all);
+        return Ok(());
+    }
+    let row = projection.row(version.schema_id, version.value, version.is_dense())?;
     for column in 0..projection.len() {
         match row.field(column)? {
             Field::Null => out[bitmap_at + column / 8] |= 1 << (column % 8),
@@ -87,39 +115,59 @@ pub(super) fn append_found(
     Ok(())
 }
 
-/// Takes what one view found off the front of `rest`: hands each column's bytes on, `None` for null. `None` if
-/// the bytes are no such thing.
-pub(super) fn split_found<E>(
-    projection: &Projection,
-    rest: &mut &[u8],
-    mut take: impl FnMut(usize, Option<&[u8]>) -> Result<(), E>,
-) -> Option<Result<(), E>> {
-    let (&is_present, mut bytes) = rest.split_first()?;
-    let mut bitmap: &[u8] = &[];
-    if is_present == 1 {
-        (bitmap, bytes) = bytes.split_at_checked(projection.len().div_ceil(8))?;
+/// A place in a row's findings, which are taken column by column.
+#[derive(Clone, Copy)]
+pub(super) struct FoundCursor {
+    at: usize,
+    /// Where the nulls of the present view are told; nowhere if it has no features.
+    bitmap: Option<usize>,
+}
+
+impl FoundCursor {
+    /// Before the findings that begin at `at`; with nothing to find if that is nowhere.
+    pub fn new(at: Option<usize>) -> Self {
+        Self { at: at.unwrap_or(usize::MAX), bitmap: None }
     }
-    for column in 0..projection.len() {
-        let is_null = bitmap.get(column / 8).is_none_or(|byte| byte >> (column % 8) & 1 == 1);
-        let mut value = None;
-        if !is_null {
-            let width = match projection.width_bytes(column) {
-                Some(width) => width,
-                None => {
-                    let (length, after) = bytes.split_first_chunk()?;
-                    bytes = after;
-                    u32::from_le_bytes(*length) as usize
-                }
-            };
-            let (field, after) = bytes.split_at_checked(width)?;
-            (value, bytes) = (Some(field), after);
+
+    /// Goes on to the next view's finding, which has so many columns. `None` if the bytes are no such thing.
+    pub fn next_view(&mut self, bytes: &[u8], columns: usize) -> Option<()> {
+        self.bitmap = None;
+        if self.at == usize::MAX {
+            return Some(());
         }
-        if let Err(error) = take(column, value) {
-            return Some(Err(error));
+        let is_present = *bytes.get(self.at)? == PRESENT;
+        self.at += 1;
+        if is_present {
+            self.bitmap = Some(self.at);
+            self.at += columns.div_ceil(8);
         }
+        Some(())
     }
-    *rest = bytes;
-    Some(Ok(()))
+
+    /// Takes the next column's value, of `width` bytes if that is fixed; an inner `None` is null. `None` if the
+    /// bytes are no such thing.
+    pub fn take<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        column: usize,
+        width: Option<usize>,
+    ) -> Option<Option<&'b [u8]>> {
+        let Some(bitmap) = self.bitmap else { return Some(None) };
+        if *bytes.get(bitmap + column / 8)? >> (column % 8) & 1 == 1 {
+            return Some(None);
+        }
+        let width = match width {
+            Some(width) => width,
+            None => {
+                let (length, _) = bytes.get(self.at..)?.split_first_chunk()?;
+                self.at += 4;
+                u32::from_le_bytes(*length) as usize
+            }
+        };
+        let value = bytes.get(self.at..self.at + width)?;
+        self.at += width;
+        Some(Some(value))
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use thermae_env::Env;
 use thermae_formats::ViewId;
-use thermae_tiering::history::ViewHistory;
-use thermae_tiering::merge::{Entry, SeekSource, Source};
+use thermae_tiering::history::{HistoryParts, HistoryRange};
+use thermae_tiering::merge::{Entry, PartedSource, SeekSource, Source};
 
 use crate::error::Error;
 use crate::handle::Handle;
@@ -14,12 +14,12 @@ use crate::store::Store;
 
 use super::{Answer, Histories, Means, Progress, Request, Spine, TrainingError, read};
 
-/// Bytes that are read at once from a table.
-const SCAN_BYTES: usize = 64 << 10;
+/// Bytes that are read at once from a table: a thread has one open at a time.
+const SCAN_BYTES: usize = 512 << 10;
 
 /// Versions of one view in all tiers that the store has, under one snapshot.
 pub struct StoreHistory<E: Env> {
-    warm: ViewHistory<E>,
+    parts: HistoryParts<E>,
 }
 
 impl<E: Env> Histories for Snapshot<E> {
@@ -31,7 +31,8 @@ impl<E: Env> Histories for Snapshot<E> {
         view: ViewId,
         entity_hashes: RangeInclusive<u64>,
     ) -> Result<StoreHistory<E>, Error> {
-        Ok(StoreHistory { warm: self.view(view, entity_hashes, SCAN_BYTES)? })
+        let range = HistoryRange { hashes: entity_hashes, ..HistoryRange::all(view, SCAN_BYTES) };
+        Ok(StoreHistory { parts: self.parts_of(&range)? })
     }
 
     fn hash_seed(&self) -> u64 {
@@ -43,17 +44,23 @@ impl<E: Env> Source for StoreHistory<E> {
     type Error = Error;
 
     fn peek(&self) -> Option<Entry<'_>> {
-        self.warm.peek()
+        self.parts.peek()
     }
 
     fn advance(&mut self) -> Result<(), Error> {
-        self.warm.advance().map_err(Error::from_warm)
+        self.parts.advance().map_err(Error::from_warm)
     }
 }
 
 impl<E: Env> SeekSource for StoreHistory<E> {
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Error> {
-        self.warm.seek(entity_hash, key).map_err(Error::from_warm)
+        self.parts.seek(entity_hash, key).map_err(Error::from_warm)
+    }
+}
+
+impl<E: Env> PartedSource for StoreHistory<E> {
+    fn next_part(&mut self) -> Result<bool, Error> {
+        self.parts.next_part().map_err(Error::from_warm)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thermae_tiering::asof::Found;
-
 /// What the rows of a spine found in one view; those not counted here found nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -11,17 +9,6 @@ pub struct Tally {
     pub present: u64,
     /// Rows whose newest version was older than the view's TTL.
     pub outside_max_age: u64,
-}
-
-impl Tally {
-    /// Counts one answer.
-    pub(super) fn count(&mut self, found: &Found<'_>) {
-        match found {
-            Found::Present(_) => self.present += 1,
-            Found::OutsideMaxAge(_) => self.outside_max_age += 1,
-            Found::NotFound => {}
-        }
-    }
 }
 
 /// A tally that threads add theirs to.

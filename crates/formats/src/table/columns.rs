@@ -2,7 +2,7 @@
 //! restoring the others. Bytes: `docs/formats/warm.md`.
 
 use super::error::{TableError, impossible};
-use crate::bytes_at::{u16_at, u32_at};
+use crate::bytes_at::{u16_at, u32_at, u64_at};
 use crate::hot_layout::FLAG_HAS_EXPIRE;
 use crate::version::{HAS_CREATED, VERSION_FIXED_BYTES};
 
@@ -12,6 +12,9 @@ const FLAGS_AT: usize = 0;
 const KEY_BYTES_AT: usize = 4;
 const VALUE_BYTES_AT: usize = 12;
 const TIME_BYTES: usize = 8;
+/// Bytes of a word, and rows that are restored together: a square of bytes is turned at a time.
+const WORD_BYTES: usize = 8;
+const LANES: usize = 8;
 
 /// Appends the columns of `rows`, which are exactly `count` encoded versions.
 pub fn append_columns(rows: &[u8], count: usize, out: &mut Vec<u8>) {
@@ -135,7 +138,14 @@ impl<'a> Columns<'a> {
         if values.len() != none.value_bytes_before(rows) {
             return Err(wrong());
         }
-        let equal_key_bytes = equal((0..rows).map(|row| none.key_bytes(row)));
+        let is_even = |byte| {
+            let plane = &heads[byte * rows..][..rows];
+            plane
+                .first()
+                .is_none_or(|first| plane.iter().fold(0, |all, one| all | one ^ first) == 0)
+        };
+        let are_equal = rows > 0 && is_even(KEY_BYTES_AT) && is_even(KEY_BYTES_AT + 1);
+        let equal_key_bytes = are_equal.then(|| none.key_bytes(0));
         Ok(Self { created_times, expiries, keys, values, equal_key_bytes, ..none })
     }
 
@@ -170,41 +180,66 @@ impl<'a> Columns<'a> {
 
     /// Appends row `row` as the encoded version it was; it must be one of the block.
     pub fn append_row(&self, row: usize, out: &mut Vec<u8>) {
-        let starts = Starts {
+        let mut starts = Starts {
             created: self.flagged(HAS_CREATED, row),
             expiry: self.flagged(FLAG_HAS_EXPIRE, row),
             key: self.key_bytes_before(row),
             value: self.value_bytes_before(row),
         };
-        self.append_from(row, &starts, out);
+        self.append_from(row, &mut starts, out);
     }
 
     /// Appends all rows as the encoded versions they were.
     pub fn append_rows(&self, out: &mut Vec<u8>) {
+        let parts = [self.heads, self.created_times, self.expiries, self.keys, self.values];
+        out.reserve(parts.iter().map(|part| part.len()).sum());
         let mut starts = Starts::default();
-        for row in 0..self.rows {
-            self.append_from(row, &starts, out);
-            let flags = self.head(FLAGS_AT, row);
-            starts.created += usize::from(flags & HAS_CREATED != 0);
-            starts.expiry += usize::from(flags & FLAG_HAS_EXPIRE != 0);
+        let mut heads = [[0; VERSION_FIXED_BYTES]; LANES];
+        let mut keys = [[0; WORD_BYTES]; LANES];
+        let has_words = self.equal_key_bytes == Some(WORD_BYTES);
+        let whole = self.rows - self.rows % LANES;
+        for first in (0..whole).step_by(LANES) {
+            together(self.heads, self.rows, first, &mut heads);
+            if has_words {
+                together(self.keys, self.rows, first, &mut keys);
+            }
+            for (lane, head) in heads.iter().enumerate() {
+                out.extend_from_slice(head);
+                self.append_times(head[FLAGS_AT], &mut starts, out);
+                let key_bytes = usize::from(u16_at(head, KEY_BYTES_AT));
+                match (has_words, self.equal_key_bytes) {
+                    (true, _) => out.extend_from_slice(&keys[lane]),
+                    (_, Some(bytes)) => out.extend(of_planes(self.keys, bytes, first + lane)),
+                    _ => out.extend_from_slice(&self.keys[starts.key..][..key_bytes]),
+                }
+                let value_bytes = u32_at(head, VALUE_BYTES_AT) as usize;
+                out.extend_from_slice(&self.values[starts.value..][..value_bytes]);
+                starts.key += key_bytes;
+                starts.value += value_bytes;
+            }
+        }
+        for row in whole..self.rows {
+            self.append_from(row, &mut starts, out);
             starts.key += self.key_bytes(row);
             starts.value += self.value_bytes(row);
         }
     }
 
-    fn append_from(&self, row: usize, starts: &Starts, out: &mut Vec<u8>) {
-        let flags = self.head(FLAGS_AT, row);
-        out.extend((0..VERSION_FIXED_BYTES).map(|byte| self.head(byte, row)));
-        let of_planes = |planes: &'a [u8], bytes: usize, at: usize| {
-            let fields = planes.len().checked_div(bytes).unwrap_or_default();
-            (0..bytes).map(move |byte| planes[byte * fields + at])
-        };
+    /// Appends the times that a row has by its flags, and counts them.
+    fn append_times(&self, flags: u8, starts: &mut Starts, out: &mut Vec<u8>) {
         if flags & HAS_CREATED != 0 {
             out.extend(of_planes(self.created_times, TIME_BYTES, starts.created));
+            starts.created += 1;
         }
         if flags & FLAG_HAS_EXPIRE != 0 {
             out.extend(of_planes(self.expiries, TIME_BYTES, starts.expiry));
+            starts.expiry += 1;
         }
+    }
+
+    fn append_from(&self, row: usize, starts: &mut Starts, out: &mut Vec<u8>) {
+        out.extend((0..VERSION_FIXED_BYTES).map(|byte| self.head(byte, row)));
+        self.append_times(self.head(FLAGS_AT, row), starts, out);
         match self.equal_key_bytes {
             Some(bytes) => out.extend(of_planes(self.keys, bytes, row)),
             None => out.extend_from_slice(&self.keys[starts.key..][..self.key_bytes(row)]),
@@ -247,6 +282,45 @@ impl<'a> Columns<'a> {
         let plane = |byte: usize| &self.heads[(at + byte) * self.rows..][..rows];
         let sum = |byte| plane(byte).iter().map(|byte| usize::from(*byte)).sum::<usize>();
         (0..bytes).map(|byte| sum(byte) << (8 * byte)).sum()
+    }
+}
+
+/// The bytes of field `at`, out of planes of `bytes` bytes.
+fn of_planes(planes: &[u8], bytes: usize, at: usize) -> impl Iterator<Item = u8> {
+    let fields = planes.len().checked_div(bytes).unwrap_or_default();
+    (0..bytes).map(move |byte| planes[byte * fields + at])
+}
+
+/// Puts the bytes of [`LANES`] fields from `first` on together, out of planes of `fields` bytes.
+fn together<const BYTES: usize>(
+    planes: &[u8],
+    fields: usize,
+    first: usize,
+    out: &mut [[u8; BYTES]; LANES],
+) {
+    for begin in (0..BYTES).step_by(WORD_BYTES) {
+        let mut words = [0; LANES];
+        for (byte, word) in words.iter_mut().enumerate() {
+            *word = u64_at(planes, (begin + byte) * fields + first);
+        }
+        transpose_words(&mut words);
+        for (field, word) in out.iter_mut().zip(words) {
+            field[begin..begin + WORD_BYTES].copy_from_slice(&word.to_le_bytes());
+        }
+    }
+}
+
+/// Byte `a` of word `b` and byte `b` of word `a` change places: single bytes first, then pairs, then fours.
+fn transpose_words(words: &mut [u64; LANES]) {
+    const STEPS: [(usize, u64); 3] =
+        [(1, 0x00ff_00ff_00ff_00ff), (2, 0x0000_ffff_0000_ffff), (4, 0x0000_0000_ffff_ffff)];
+    for (step, mask) in STEPS {
+        for at in (0..LANES).filter(|at| at & step == 0) {
+            let shift = 8 * step;
+            let swapped = (words[at] >> shift ^ words[at + step]) & mask;
+            words[at + step] ^= swapped;
+            words[at] ^= swapped << shift;
+        }
     }
 }
 

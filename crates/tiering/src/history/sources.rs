@@ -14,7 +14,7 @@ use crate::table::{Scratch, ViewRows};
 use crate::tree::Run;
 
 /// One of them.
-enum Rows<E: Env> {
+pub(super) enum Rows<E: Env> {
     Memtable(MemtableRows),
     Table(Box<ViewRows<E::File>>),
     Older(OlderRows),
@@ -32,6 +32,43 @@ pub(super) struct Sources<E: Env> {
     scratch: Scratch,
 }
 
+/// Those that may have rows of `range`, each before its first: of each shard the memtables first, and history from
+/// new to old.
+pub(super) fn rows_of<E: Env>(
+    parts: &[ShardPart<E>],
+    older: Vec<OlderRows>,
+    range: &HistoryRange,
+    together: Together,
+) -> Vec<Rows<E>> {
+    let is_full = together == Together::Versions;
+    // The newest of a key hides older ones whatever its event time.
+    let overlaps = |oldest: i64, newest: i64| {
+        !is_full || (oldest <= *range.event_times.end() && newest >= *range.event_times.start())
+    };
+    let table = |run: &Run<E>| {
+        let is_wanted = overlaps(run.table_ref.min_event_time, run.table_ref.max_event_time);
+        let rows = || run.table.view_rows(range.view, &range.hashes, range.scan_bytes);
+        is_wanted.then(rows).flatten().map(|rows| Rows::Table(Box::new(rows)))
+    };
+    let mut rows = Vec::new();
+    for part in parts {
+        let memtables = part.memtables.iter().filter(|memtable| {
+            memtable.event_times().is_some_and(|(oldest, newest)| overlaps(oldest, newest))
+        });
+        rows.extend(memtables.filter_map(|memtable| {
+            MemtableRows::of(memtable, range.view, &range.hashes, is_full).map(Rows::Memtable)
+        }));
+        rows.extend(part.tree.latest.iter().filter_map(table));
+        if is_full {
+            let mut history: Vec<_> = part.tree.history.iter().collect();
+            history.sort_by_key(|run| std::cmp::Reverse(run.table_ref.max_event_time));
+            rows.extend(history.into_iter().filter_map(table));
+        }
+    }
+    rows.extend(older.into_iter().map(Rows::Older));
+    rows
+}
+
 impl<E: Env> Sources<E> {
     /// Those that may have rows of `range`, each at its first.
     pub fn open(
@@ -40,30 +77,7 @@ impl<E: Env> Sources<E> {
         range: &HistoryRange,
         together: Together,
     ) -> Result<Self, WarmError> {
-        let is_full = together == Together::Versions;
-        // The newest of a key hides older ones whatever its event time.
-        let overlaps = |oldest: i64, newest: i64| {
-            !is_full || (oldest <= *range.event_times.end() && newest >= *range.event_times.start())
-        };
-        let table = |run: &Run<E>| {
-            let is_wanted = overlaps(run.table_ref.min_event_time, run.table_ref.max_event_time);
-            let rows = || run.table.view_rows(range.view, &range.hashes, range.scan_bytes);
-            is_wanted.then(rows).flatten().map(|rows| Rows::Table(Box::new(rows)))
-        };
-        let mut rows = Vec::new();
-        for part in parts {
-            let memtables = part.memtables.iter().filter(|memtable| {
-                memtable.event_times().is_some_and(|(oldest, newest)| overlaps(oldest, newest))
-            });
-            rows.extend(memtables.filter_map(|memtable| {
-                MemtableRows::of(memtable, range.view, &range.hashes, is_full).map(Rows::Memtable)
-            }));
-            rows.extend(part.tree.latest.iter().filter_map(table));
-            if is_full {
-                rows.extend(part.tree.history.iter().filter_map(table));
-            }
-        }
-        rows.extend(older.into_iter().map(Rows::Older));
+        let rows = rows_of(parts, older, range, together);
         let mut sources = Self { together, rows, heap: Vec::new(), scratch: Scratch::new() };
         for at in 0..sources.rows.len() {
             sources.rows[at].seek(*range.hashes.start(), &[], &mut sources.scratch)?;
@@ -157,7 +171,7 @@ impl<E: Env> Sources<E> {
 }
 
 impl<E: Env> Rows<E> {
-    fn peek(&self) -> Option<(u64, Version<'_>)> {
+    pub(super) fn peek(&self) -> Option<(u64, Version<'_>)> {
         match self {
             Rows::Memtable(rows) => rows.peek(),
             Rows::Table(rows) => rows.peek(),
@@ -167,7 +181,7 @@ impl<E: Env> Rows<E> {
         }
     }
 
-    fn advance(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
+    pub(super) fn advance(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
         match self {
             Rows::Memtable(rows) => {
                 rows.advance();
@@ -178,7 +192,7 @@ impl<E: Env> Rows<E> {
         }
     }
 
-    fn seek(
+    pub(super) fn seek(
         &mut self,
         entity_hash: u64,
         key: &[u8],

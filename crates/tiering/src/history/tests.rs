@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use thermae_env::{Env, SimEnv, SimOp};
@@ -8,6 +9,7 @@ use thermae_formats::table::TableKind;
 use thermae_formats::{NO_TIME, SchemaId};
 
 use super::*;
+use crate::merge::PartedSource;
 use crate::table::{Table, TableSpec, TableWriter};
 use crate::testing::Rng;
 use crate::tree::Run;
@@ -223,6 +225,41 @@ fn every_version_that_must_show_shows_once_and_in_order() {
                 (expected.clone(), 0),
                 "seed {seed}: {history:?} {range:?}"
             );
+            *shown += expected.len();
+        }
+    }
+    assert!(shown.iter().all(|shown| *shown > 5_000), "{shown:?}");
+}
+
+#[test]
+fn the_parts_show_together_what_they_show_merged_each_in_order() {
+    let mut shown = [0; 2];
+    for seed in 0..200 {
+        let mut world = World::new(seed);
+        let (part, newest, superseded) = world.part(400);
+        for (history, shown) in [History::Full, History::Latest].into_iter().zip(&mut shown) {
+            let (mut range, retention) = (range(&mut world.rng), world.retention(history));
+            range.event_times = i64::MIN..=i64::MAX;
+            let mut expected = expected(&newest, &superseded, &range, &retention);
+            // From somewhere in the middle on, as a join begins each part.
+            let from = expected.get(expected.len() / 5).map_or(0, |row| row.0);
+            expected.retain(|row| row.0 >= from);
+            let parts = std::slice::from_ref(&part);
+            let mut source = HistoryParts::open(parts, Vec::new(), &range, retention).unwrap();
+            let mut found = Vec::new();
+            while source.next_part().unwrap() {
+                source.seek(from, &[]).unwrap();
+                let begin = found.len();
+                while let Some(entry) = source.peek() {
+                    found.push(owned(&entry));
+                    source.advance().unwrap();
+                }
+                let in_order =
+                    |a: &Row, b: &Row| (a.0, a.1, Reverse(a.2)) < (b.0, b.1, Reverse(b.2));
+                assert!(found[begin..].is_sorted_by(in_order), "seed {seed}");
+            }
+            sort(&mut found);
+            assert_eq!(found, expected, "seed {seed}: {history:?} {range:?}");
             *shown += expected.len();
         }
     }

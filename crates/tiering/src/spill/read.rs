@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use thermae_env::Env;
 
+use super::SpillError;
 use super::run::{Cursor, Run};
-use super::{SpillError, lead_of};
 
 /// Records of several runs in order, lent one by one.
 pub struct SortedReader<E: Env> {
@@ -19,18 +19,20 @@ pub struct SortedReader<E: Env> {
 struct RunReader<E: Env> {
     run: Arc<Run<E>>,
     cursor: Cursor,
-    record: Vec<u8>,
+    /// Of the record that it stands at.
     lead: u64,
 }
 
 impl<E: Env> RunReader<E> {
     /// Goes to the next record; `false` at the end, or past the lead `most`.
     fn advance(&mut self, most: u64) -> Result<bool, SpillError> {
-        let Some(record) = self.run.next(&mut self.cursor)? else { return Ok(false) };
-        self.lead = lead_of(record);
-        self.record.clear();
-        self.record.extend_from_slice(record);
-        Ok(self.lead <= most)
+        let Some(lead) = self.run.advance(&mut self.cursor)? else { return Ok(false) };
+        self.lead = lead;
+        Ok(lead <= most)
+    }
+
+    fn record(&self) -> &[u8] {
+        self.run.present(&self.cursor)
     }
 }
 
@@ -44,8 +46,7 @@ impl<E: Env> SortedReader<E> {
         let mut heap = Vec::with_capacity(runs.len());
         for run in runs {
             let cursor = run.begin(least);
-            let (run, record) = (Arc::clone(run), Vec::new());
-            let mut reader = RunReader { run, cursor, record, lead: 0 };
+            let mut reader = RunReader { run: Arc::clone(run), cursor, lead: 0 };
             let mut stands = reader.advance(most)?;
             while stands && reader.lead < least {
                 stands = reader.advance(most)?;
@@ -64,7 +65,7 @@ impl<E: Env> SortedReader<E> {
 
     /// The record that it stands at; `None` at the end.
     pub fn peek(&self) -> Option<&[u8]> {
-        self.heap.first().map(|least| &self.readers[*least].record[..])
+        self.heap.first().map(|least| self.readers[*least].record())
     }
 
     /// Goes to the next record.
@@ -99,6 +100,6 @@ impl<E: Env> SortedReader<E> {
 
     fn is_less(&self, a: usize, b: usize) -> bool {
         let (a, b) = (&self.readers[self.heap[a]], &self.readers[self.heap[b]]);
-        a.lead.cmp(&b.lead).then_with(|| a.record.cmp(&b.record)).is_lt()
+        a.lead.cmp(&b.lead).then_with(|| a.record().cmp(b.record())).is_lt()
     }
 }

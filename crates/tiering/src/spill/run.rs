@@ -54,8 +54,9 @@ pub(super) struct Cursor {
     next: usize,
     /// The first place that has not been asked for yet.
     asked: usize,
-    /// The block of a file that is being read, and where its next record begins.
+    /// The block of a file that is being read, and where the present record and the next one begin in it.
     block: Arena,
+    present: usize,
     at: usize,
 }
 
@@ -110,17 +111,17 @@ impl<E: Env> Run<E> {
         Cursor { next, ..Cursor::default() }
     }
 
-    /// The next record; `None` at the end.
-    pub fn next<'c>(&'c self, cursor: &'c mut Cursor) -> Result<Option<&'c [u8]>, SpillError> {
+    /// Goes to the next record, and tells its lead; `None` at the end.
+    pub fn advance(&self, cursor: &mut Cursor) -> Result<Option<u64>, SpillError> {
         match self {
             Self::Memory(arena, places) => {
-                let place = places.get(cursor.next);
+                let Some(place) = places.get(cursor.next) else { return Ok(None) };
                 if cursor.next >= cursor.asked {
                     cursor.asked = places.len().min(cursor.next + TOGETHER);
                     arena.ask_for(places.get(cursor.next..cursor.asked).unwrap_or_default());
                 }
                 cursor.next += 1;
-                Ok(place.map(|place| arena.record(*place)))
+                Ok(Some(place.lead))
             }
             Self::File(file, blocks) => {
                 if cursor.at >= cursor.block.0.len() {
@@ -128,10 +129,22 @@ impl<E: Env> Run<E> {
                     file.read(block, &mut cursor.block.0)?;
                     (cursor.next, cursor.at) = (cursor.next + 1, 0);
                 }
-                let record = cursor.block.record_at(cursor.at);
+                cursor.present = cursor.at;
+                let record = cursor.block.record_at(cursor.present);
                 cursor.at += Arena::framed_bytes(record);
-                Ok(Some(record))
+                Ok(Some(lead_of(record)))
             }
+        }
+    }
+
+    /// The record that a cursor has gone to.
+    pub fn present<'c>(&'c self, cursor: &'c Cursor) -> &'c [u8] {
+        match self {
+            Self::Memory(arena, places) => {
+                let place = cursor.next.checked_sub(1).and_then(|at| places.get(at));
+                place.map_or(&[], |place| arena.record(*place))
+            }
+            Self::File(..) => cursor.block.record_at(cursor.present),
         }
     }
 }

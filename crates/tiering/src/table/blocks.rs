@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thermae_env::{AlignedBuf, File};
 use thermae_formats::ViewId;
 
-use super::read::{Extent, Table};
+use super::read::Table;
 use super::search::Scratch;
 use crate::error::WarmError;
 
@@ -104,10 +104,16 @@ impl<F: File> Blocks<F> {
         let one_bytes = self.table.extent(first..first + 1).bytes;
         let bytes = whole.bytes.min(self.ahead_bytes.max(one_bytes));
         self.ahead_bytes = (self.ahead_bytes * 2).min(self.most_bytes);
-        // The old run goes first: there is never memory for two.
-        self.run = AlignedBuf::new();
+        if self.run.capacity() < bytes as usize {
+            // The old memory goes first: there is never memory for two runs.
+            self.run = AlignedBuf::new();
+        }
+        self.run.resize(bytes as usize, 0);
         self.run_at = offset_bytes;
-        self.run = self.table.read(Extent { offset_bytes, bytes })?;
-        Ok(())
+        let read = self.table.read_into(offset_bytes, &mut self.run);
+        if read.is_err() {
+            self.run.clear();
+        }
+        read
     }
 }

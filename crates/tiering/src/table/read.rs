@@ -167,6 +167,15 @@ impl<F: File> Table<F> {
         read_pages(&self.file, &self.path, extent.offset_bytes, extent.bytes)
     }
 
+    /// The same, from `offset_bytes` on, as many bytes as there are in `pages`.
+    pub(super) fn read_into(
+        &self,
+        offset_bytes: u64,
+        pages: &mut AlignedBuf,
+    ) -> Result<(), WarmError> {
+        fill_pages(&self.file, &self.path, offset_bytes, pages)
+    }
+
     pub(super) fn damaged(&self, offset_bytes: u64, what: &impl ToString) -> WarmError {
         WarmError::damaged(&self.path, offset_bytes, what)
     }
@@ -197,11 +206,21 @@ fn read_pages<F: File>(
     bytes: u64,
 ) -> Result<AlignedBuf, WarmError> {
     let mut pages = AlignedBuf::zeroed(bytes as usize);
-    let read = file.read_at(&mut pages, offset_bytes);
+    fill_pages(file, path, offset_bytes, &mut pages)?;
+    Ok(pages)
+}
+
+fn fill_pages<F: File>(
+    file: &F,
+    path: &Path,
+    offset_bytes: u64,
+    pages: &mut AlignedBuf,
+) -> Result<(), WarmError> {
+    let read = file.read_at(pages, offset_bytes);
     let read = read.map_err(|source| WarmError::io("read", path, 0, source))?;
     if read < pages.len() {
         let what = format!("the file ends {} bytes too early", pages.len() - read);
         return Err(WarmError::damaged(path, offset_bytes + read as u64, &what));
     }
-    Ok(pages)
+    Ok(())
 }

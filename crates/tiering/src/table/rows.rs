@@ -4,9 +4,9 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use thermae_env::File;
-use thermae_formats::ViewId;
 use thermae_formats::hash::entity_hash;
 use thermae_formats::version::Version;
+use thermae_formats::{NO_TIME, SchemaId, ViewId};
 
 use super::blocks::Blocks;
 use super::read::Table;
@@ -26,11 +26,27 @@ pub struct ViewRows<F> {
     /// before the first row and behind the last.
     raw: Vec<u8>,
     row: Range<usize>,
+    /// The present row but for its bytes, and where its key and value begin.
+    head: Version<'static>,
+    key_at: usize,
+    value_at: usize,
     entity_hash: u64,
     /// Rows of the block behind the present one.
     left: u32,
     offset_bytes: u64,
 }
+
+/// Of no row.
+const NO_VERSION: Version<'static> = Version {
+    schema_id: SchemaId(0),
+    flags: 0,
+    sequence: 0,
+    event_time: NO_TIME,
+    created_time: NO_TIME,
+    expire_at: NO_TIME,
+    key: &[],
+    value: &[],
+};
 
 impl<F: File> Table<F> {
     /// The view's rows with hashes in `hashes`, read up to `run_bytes` at a time; standing before the
@@ -48,6 +64,9 @@ impl<F: File> Table<F> {
             blocks: Blocks::within(Arc::clone(self), blocks, run_bytes),
             raw: Vec::new(),
             row: 0..0,
+            head: NO_VERSION,
+            key_at: 0,
+            value_at: 0,
             entity_hash: 0,
             left: 0,
             offset_bytes: 0,
@@ -58,8 +77,12 @@ impl<F: File> Table<F> {
 impl<F: File> ViewRows<F> {
     /// Entity hash and version of the present row; `None` before the first and behind the last.
     pub fn peek(&self) -> Option<(u64, Version<'_>)> {
-        let (version, _) = Version::split_first(self.raw.get(self.row.clone())?).ok()?;
-        Some((self.entity_hash, version))
+        if self.row.is_empty() {
+            return None;
+        }
+        let key = self.raw.get(self.key_at..self.value_at)?;
+        let value = self.raw.get(self.value_at..self.row.end)?;
+        Some((self.entity_hash, Version { key, value, ..self.head }))
     }
 
     /// Goes to the next row.
@@ -124,11 +147,18 @@ impl<F: File> ViewRows<F> {
         let (version, after) = Version::split_first(rest).map_err(|error| self.damaged(&error))?;
         let hash = entity_hash(version.key, self.blocks.table.hash_seed());
         let end = at + rest.len() - after.len();
+        let (key_bytes, value_bytes) = (version.key.len(), version.value.len());
+        let Version { schema_id, flags, sequence, event_time, created_time, expire_at, .. } =
+            version;
+        let times = Version { event_time, created_time, expire_at, ..NO_VERSION };
+        let head = Version { schema_id, flags, sequence, ..times };
         if hash > self.last_hash {
             self.end();
             return Ok(());
         }
-        (self.row, self.entity_hash) = (at..end, hash);
+        self.value_at = end - value_bytes;
+        self.key_at = self.value_at - key_bytes;
+        (self.row, self.head, self.entity_hash) = (at..end, head, hash);
         self.left -= 1;
         Ok(())
     }

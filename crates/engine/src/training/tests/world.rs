@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -16,13 +17,15 @@ use thermae_formats::version::Version;
 use thermae_formats::{
     FeatureView, KeyValue, NO_TIME, Scalar, SchemaId, Value, ValueType, ViewId, encode_key,
 };
-use thermae_tiering::merge::{Entry, SeekSource, Source};
+use thermae_tiering::merge::{Entry, PartedSource, SeekSource, Source};
 use thermae_tiering::spill::SpillDir;
 
 use super::super::*;
 
 pub const SPILL: &str = "/data/spill";
 const SEED: u64 = 77;
+/// Parts that the versions of a view lie in.
+const PARTS: usize = 3;
 
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -42,8 +45,10 @@ pub struct Stored {
 pub struct World {
     pub catalogue: Catalogue,
     rows: Vec<Stored>,
-    /// Versions that a history gives before it fails.
+    /// Versions that histories pass before one fails,
     pub fails_after: Option<usize>,
+    /// .. and those that they have passed.
+    moves: Arc<AtomicUsize>,
     /// Cancelled by the first history that is opened.
     pub cancels: Option<Arc<Progress>>,
 }
@@ -154,13 +159,19 @@ impl Histories for World {
             progress.cancel();
         }
         let inside = |row: &&Stored| row.view == view && hashes.contains(&row.entity_hash);
-        let mut rows: Vec<Stored> = self.rows.iter().filter(inside).cloned().collect();
-        rows.sort_by(|a, b| {
-            (a.entity_hash, &a.key)
-                .cmp(&(b.entity_hash, &b.key))
-                .then(b.version().order().cmp(&a.version().order()))
-        });
-        Ok(History { rows, at: 0, fails_after: self.fails_after })
+        let mut parts = vec![Vec::new(); PARTS];
+        for (at, row) in self.rows.iter().filter(inside).cloned().enumerate() {
+            parts[at % PARTS].push(row);
+        }
+        for rows in &mut parts {
+            rows.sort_by(|a: &Stored, b: &Stored| {
+                (a.entity_hash, &a.key)
+                    .cmp(&(b.entity_hash, &b.key))
+                    .then(b.version().order().cmp(&a.version().order()))
+            });
+        }
+        let (parts, moves) = (parts.into_iter(), Arc::clone(&self.moves));
+        Ok(History { parts, rows: Vec::new(), at: 0, moves, fails_after: self.fails_after })
     }
 
     fn hash_seed(&self) -> u64 {
@@ -184,8 +195,10 @@ impl Stored {
 }
 
 pub struct History {
+    parts: std::vec::IntoIter<Vec<Stored>>,
     rows: Vec<Stored>,
     at: usize,
+    moves: Arc<AtomicUsize>,
     fails_after: Option<usize>,
 }
 
@@ -197,7 +210,8 @@ impl Source for History {
     }
 
     fn advance(&mut self) -> Result<(), std::io::Error> {
-        if self.fails_after.is_some_and(|most| self.at >= most) {
+        let moves = self.moves.fetch_add(1, Ordering::Relaxed);
+        if self.fails_after.is_some_and(|most| moves >= most) {
             return Err(std::io::Error::other("the disk is gone"));
         }
         self.at += 1;
@@ -210,6 +224,15 @@ impl SeekSource for History {
         let before = |row: &Stored| (row.entity_hash, &row.key[..]) < (entity_hash, key);
         self.at += self.rows[self.at..].partition_point(before);
         Ok(())
+    }
+}
+
+impl PartedSource for History {
+    fn next_part(&mut self) -> Result<bool, std::io::Error> {
+        let next = self.parts.next();
+        self.at = 0;
+        self.rows = next.clone().unwrap_or_default();
+        Ok(next.is_some())
     }
 }
 

@@ -3,7 +3,7 @@
 use thermae_formats::NO_TIME;
 
 use super::super::*;
-use super::history::{Row, Rows};
+use super::history::{Answer, Row, Rows, find_all};
 
 const HOUR: i64 = 3_600_000_000;
 const TTL: i64 = 24 * HOUR;
@@ -13,9 +13,16 @@ const T: i64 = 1_700_000_000_000_000;
 /// What a spine row at `time_us` finds among `rows`: the number in the value.
 fn find_at(rows: &[Row], ttl_us: i64, as_of_known: bool, time_us: i64) -> Option<u64> {
     let terms = Terms { ttl_us, as_of_known };
-    let mut join = AsOfJoin::new(Rows::new(rows.to_vec()), terms);
-    match join.find(7, b"k", time_us).unwrap() {
-        Found::Present(version) => Some(u64::from_le_bytes(version.value.try_into().unwrap())),
+    // In one part, and each row in a part of its own, from either end.
+    let mut each = Rows::new(rows.to_vec()).in_parts(rows.len().max(1));
+    let [whole, apart] = [
+        find_all(&mut Rows::new(rows.to_vec()), &[(7, b"k".to_vec(), time_us)], terms),
+        find_all(&mut each, &[(7, b"k".to_vec(), time_us)], terms),
+    ]
+    .map(|found| found.unwrap().swap_remove(0));
+    assert_eq!(whole, apart);
+    match whole {
+        Answer::Present(value) => Some(value),
         _ => None,
     }
 }
@@ -74,9 +81,9 @@ fn a_winner_that_is_deleted_or_past_its_expiry_gives_nothing() {
 fn what_is_too_old_is_told_apart_from_what_is_not_there() {
     let terms = Terms { ttl_us: 10, as_of_known: false };
     let old = Row::new(T - 11, NO_TIME, 5);
-    let mut join = AsOfJoin::new(Rows::new(vec![old.clone()]), terms);
-    assert_eq!(join.find(7, b"k", T), Ok(Found::OutsideMaxAge(old.version())));
-    assert_eq!(join.find(7, b"k", T - 12), Ok(Found::NotFound));
+    let asked = [(7, b"k".to_vec(), T), (7, b"k".to_vec(), T - 12)];
+    let found = find_all(&mut Rows::new(vec![old]), &asked, terms);
+    assert_eq!(found, Ok(vec![Answer::OutsideMaxAge, Answer::NotFound]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use thermae_formats::hot_layout::{FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use thermae_formats::{NO_TIME, SchemaId, ViewId};
 
 use super::super::*;
-use crate::merge::{Entry, Source};
+use crate::merge::{Entry, PartedSource, SeekSource, Source};
 
 /// One version; its value says which.
 #[derive(Clone, Debug)]
@@ -49,10 +49,45 @@ impl Row {
     }
 }
 
-/// Rows in table order, whatever order they are given in.
+/// What a row of the spine found: the number in the value, if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Present(u64),
+    OutsideMaxAge,
+    NotFound,
+}
+
+/// What rows of a spine find, which are given in the order that the join wants.
+pub fn find_all(
+    source: &mut Rows,
+    spine: &[(u64, Vec<u8>, i64)],
+    terms: Terms,
+) -> Result<Vec<Answer>, String> {
+    let mut asked = Asked::default();
+    for (entity_hash, key, time_us) in spine {
+        asked.push(*entity_hash, key, *time_us);
+    }
+    let mut answers = vec![Answer::NotFound; spine.len()];
+    let join = AsOfJoin::new(&asked, 0..spine.len(), terms, Vec::new());
+    join.join(source, |at, found| {
+        answers[at] = match found {
+            Found::Present(version) => {
+                Answer::Present(u64::from_le_bytes(version.value.try_into().unwrap()))
+            }
+            Found::OutsideMaxAge(_) => Answer::OutsideMaxAge,
+            Found::NotFound => Answer::NotFound,
+        };
+        Ok::<_, String>(())
+    })?;
+    Ok(answers)
+}
+
+/// Rows in parts, each in table order, whatever order they are given in.
 pub struct Rows {
-    rows: Vec<Row>,
-    at: usize,
+    parts: Vec<Vec<Row>>,
+    /// The present part, counted from 1, and the row that it stands at, once it was sought.
+    part: usize,
+    at: Option<usize>,
     pub advances: usize,
     pub seeks: usize,
     /// Moves after which one fails.
@@ -60,17 +95,38 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn new(mut rows: Vec<Row>) -> Self {
-        rows.sort_by(|a, b| {
-            (a.entity_hash, &a.key)
-                .cmp(&(b.entity_hash, &b.key))
-                .then(b.version().order().cmp(&a.version().order()))
-        });
-        Self { rows, at: 0, advances: 0, seeks: 0, fails_after: None }
+    pub fn new(rows: Vec<Row>) -> Self {
+        let parts = vec![rows];
+        Self { parts, part: 0, at: None, advances: 0, seeks: 0, fails_after: None }.sorted()
+    }
+
+    /// The same rows, dealt to so many parts one after the other.
+    pub fn in_parts(mut self, parts: usize) -> Self {
+        let rows: Vec<Row> = self.parts.drain(..).flatten().collect();
+        self.parts = vec![Vec::new(); parts];
+        for (at, row) in rows.into_iter().enumerate() {
+            self.parts[at % parts].push(row);
+        }
+        self.sorted()
+    }
+
+    fn sorted(mut self) -> Self {
+        for rows in &mut self.parts {
+            rows.sort_by(|a, b| {
+                (a.entity_hash, &a.key)
+                    .cmp(&(b.entity_hash, &b.key))
+                    .then(b.version().order().cmp(&a.version().order()))
+            });
+        }
+        self
+    }
+
+    fn rows(&self) -> &[Row] {
+        &self.parts[self.part - 1]
     }
 
     pub fn at_end(&self) -> bool {
-        self.at == self.rows.len()
+        self.at == Some(self.rows().len())
     }
 
     fn may_move(&self) -> Result<(), String> {
@@ -86,13 +142,14 @@ impl Source for Rows {
     type Error = String;
 
     fn peek(&self) -> Option<Entry<'_>> {
-        self.rows.get(self.at).map(|row| (ViewId(3), row.entity_hash, row.version()))
+        let row = self.rows().get(self.at?)?;
+        Some((ViewId(3), row.entity_hash, row.version()))
     }
 
     fn advance(&mut self) -> Result<(), String> {
         self.may_move()?;
         self.advances += 1;
-        self.at = (self.at + 1).min(self.rows.len());
+        self.at = Some((self.at.unwrap() + 1).min(self.rows().len()));
         Ok(())
     }
 }
@@ -102,7 +159,18 @@ impl SeekSource for Rows {
         self.may_move()?;
         self.seeks += 1;
         let before = |row: &Row| (row.entity_hash, &row.key[..]) < (entity_hash, key);
-        self.at += self.rows[self.at..].partition_point(before);
+        let at = self.at.unwrap_or(0);
+        self.at = Some(at + self.rows()[at..].partition_point(before));
         Ok(())
+    }
+}
+
+impl PartedSource for Rows {
+    fn next_part(&mut self) -> Result<bool, String> {
+        let has_next = self.part < self.parts.len();
+        if has_next {
+            (self.part, self.at) = (self.part + 1, None);
+        }
+        Ok(has_next)
     }
 }

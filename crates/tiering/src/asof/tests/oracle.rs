@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use thermae_formats::NO_TIME;
 
 use super::super::*;
-use super::history::{Row, Rows};
+use super::history::{Answer, Row, Rows, find_all};
 use crate::testing::Rng;
 
 /// Times that meet, tie and overflow.
@@ -61,14 +61,22 @@ fn ten_thousand_histories_answer_as_the_rules_say() {
         let mut spine: Vec<_> = spine.collect();
         spine.extend(spine.first().cloned());
         spine.sort();
-        let mut join = AsOfJoin::new(Rows::new(rows.clone()), terms);
-        for (key, Reverse(time_us)) in spine {
-            let answer = match join.find(key.0, &key.1, time_us).unwrap() {
-                Found::Present(version) => Some(version.sequence),
-                Found::OutsideMaxAge(_) | Found::NotFound => None,
+        let spine = spine.into_iter().map(|((hash, key), Reverse(time_us))| (hash, key, time_us));
+        let spine: Vec<_> = spine.collect();
+        let parts = 1 + rng.below(4) as usize;
+        let mut source = Rows::new(rows.clone()).in_parts(parts);
+        let answers = find_all(&mut source, &spine, terms).unwrap();
+        for ((hash, key, time_us), answer) in spine.into_iter().zip(answers) {
+            let answer = match answer {
+                Answer::Present(sequence) => Some(sequence),
+                Answer::OutsideMaxAge | Answer::NotFound => None,
             };
+            let key = (hash, key);
             let expected = expected(&rows, terms, &key, time_us);
-            assert_eq!(answer, expected, "{terms:?}, {key:?} at {time_us} among {rows:#?}");
+            assert_eq!(
+                answer, expected,
+                "{terms:?}, {key:?} at {time_us} in {parts} parts among {rows:#?}"
+            );
             asked += 1;
             found += usize::from(answer.is_some());
         }
