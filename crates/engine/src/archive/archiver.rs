@@ -404,6 +404,7 @@ impl<E: Env> Archiver<E> {
         match tended {
             Tended::Nothing => return Ok(Stage::Tending { round, next: ViewId(view.0 + 1) }),
             Tended::Merged => self.figures.merges += 1,
+            Tended::Checkpointed => {}
             Tended::Expired(files) => self.figures.expired_files += files as u64,
         }
         self.publish();

@@ -47,6 +47,8 @@ pub enum Tended {
     Merged,
     /// So many files were past `keep_for`.
     Expired(usize),
+    /// A checkpoint of a table log was written.
+    Checkpointed,
 }
 
 impl ViewTables {
@@ -117,7 +119,7 @@ impl ViewTables {
         newest.archive.archive(batch, definition, now_us)
     }
 
-    /// Merges small files, or takes out those past `keep_for`, once.
+    /// Merges small files, takes out those past `keep_for`, or writes a checkpoint of a table log, once.
     ///
     /// # Errors
     /// The object store fails, or a file is damaged; the table is as it was, or as it is to be.
@@ -144,6 +146,9 @@ impl ViewTables {
                 run.archive.rewrite(&paths, &columns_of, definition, &|_| true, false, now_us)?;
                 return Ok(Tended::Merged);
             }
+            if run.archive.checkpoint(&policy.log, now_us)? {
+                return Ok(Tended::Checkpointed);
+            }
         }
         Ok(Tended::Nothing)
     }
@@ -161,10 +166,14 @@ impl ViewTables {
         Ok(swept)
     }
 
+    /// Each table as it is now.
+    pub fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.runs.iter().map(|run| run.archive.snapshot())
+    }
+
     /// Commits of each table, by its path.
     pub fn commits(&self) -> impl Iterator<Item = (&str, u64)> {
-        let snapshots = self.runs.iter().map(|run| run.archive.snapshot());
-        snapshots.map(|snapshot| (snapshot.table(), snapshot.commits()))
+        self.snapshots().map(|snapshot| (snapshot.table(), snapshot.commits()))
     }
 
     /// All files of all tables.

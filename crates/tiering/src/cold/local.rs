@@ -1,25 +1,18 @@
-//! An object store's client as [`Objects`]: a directory of the local disk, or any other that `object_store` knows.
+//! Objects as files of a directory on the local disk.
 
-use std::ops::Range;
 use std::path::Path as LocalPath;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_lite::StreamExt;
 use futures_lite::future::block_on;
+use object_store::Error;
 use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{
-    Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-};
 
-use super::objects::{Listed, ObjectError, Objects, PutNew};
+use super::client::{Client, Drive};
+use super::objects::ObjectError;
 
 /// Objects as files below a directory. Each is written beside its place, synced, linked into it, and its
 /// directory synced: after a power cut it is there whole, or not at all.
-pub struct LocalObjects {
-    store: Arc<dyn ObjectStore>,
-}
+pub type LocalObjects = Client<Disk>;
 
 impl LocalObjects {
     /// The directory `root`, which is there.
@@ -27,79 +20,25 @@ impl LocalObjects {
     /// # Errors
     /// It is not, or cannot be read.
     pub fn new(root: &LocalPath) -> Result<Self, ObjectError> {
-        let store = LocalFileSystem::new_with_prefix(root).map_err(told)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store) })
-    }
-
-    fn read(&self, path: &str, options: GetOptions) -> Result<Bytes, ObjectError> {
-        let path = parse(path)?;
-        block_on(async { self.store.get_opts(&path, options).await?.bytes().await }).map_err(told)
+        let store = LocalFileSystem::new_with_prefix(root).map_err(|e| Disk.told(e))?;
+        Ok(Self::of(Arc::new(store.with_fsync(true)), Disk))
     }
 }
 
-impl Objects for LocalObjects {
-    fn put_new(&self, path: &str, bytes: Bytes) -> Result<PutNew, ObjectError> {
-        let path = parse(path)?;
-        let options = PutOptions::from(PutMode::Create);
-        match block_on(self.store.put_opts(&path, bytes.into(), options)) {
-            Ok(_) => Ok(PutNew::Created),
-            Err(Error::AlreadyExists { .. }) => Ok(PutNew::Exists),
-            Err(error) => Err(told(error)),
+/// A file system: calls are done when they return.
+pub struct Disk;
+
+impl Drive for Disk {
+    fn wait<F: Future>(&self, call: F) -> F::Output {
+        block_on(call)
+    }
+
+    fn told(&self, error: Error) -> ObjectError {
+        match error {
+            Error::NotFound { .. } => ObjectError::NotFound,
+            // What it could not classify may be of a network's disk: whether it took effect is not known.
+            Error::Generic { .. } => ObjectError::NoAnswer(error.to_string()),
+            error => ObjectError::Refused(error.to_string()),
         }
-    }
-
-    fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let range = Some(GetRange::Bounded(range));
-        self.read(path, GetOptions { range, ..GetOptions::default() })
-    }
-
-    fn get(&self, path: &str) -> Result<Bytes, ObjectError> {
-        self.read(path, GetOptions::default())
-    }
-
-    fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, ObjectError> {
-        let below = parse(prefix)?;
-        let found = async {
-            let mut stream = self.store.list(Some(&below));
-            let mut found: Vec<ObjectMeta> = Vec::new();
-            while let Some(object) = stream.next().await {
-                found.push(object?);
-            }
-            Ok(found)
-        };
-        let listed = |object: ObjectMeta| Listed {
-            path: object.location.to_string(),
-            bytes: object.size,
-            modified_us: object.last_modified.timestamp_micros(),
-        };
-        let mut found: Vec<Listed> =
-            block_on(found).map_err(told)?.into_iter().map(listed).collect();
-        found.retain(|object| &object.path[..] > after);
-        found.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(found)
-    }
-
-    fn delete(&self, path: &str) -> Result<(), ObjectError> {
-        let path = parse(path)?;
-        match block_on(self.store.delete(&path)) {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(told(error)),
-        }
-    }
-}
-
-fn parse(path: &str) -> Result<Path, ObjectError> {
-    Path::parse(path.trim_end_matches('/')).map_err(|error| ObjectError::Refused(error.to_string()))
-}
-
-fn told(error: Error) -> ObjectError {
-    match error {
-        Error::NotFound { .. } => ObjectError::NotFound,
-        // What a client could not classify may be of the network: whether it took effect is not known.
-        Error::Generic { .. } => ObjectError::NoAnswer(error.to_string()),
-        error => ObjectError::Refused(error.to_string()),
     }
 }
