@@ -14,4 +14,5 @@ mod survey;
 mod thread;
 
 pub use archiver::{Archiver, Step};
+pub(crate) use attach::{ArchiveError, marker, put_marker};
 pub(crate) use thread::ArchiverThread;

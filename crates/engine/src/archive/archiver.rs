@@ -463,7 +463,8 @@ impl<E: Env> Archiver<E> {
         self.figures.files = all().count() as u64;
         self.figures.tables = views.values().map(|tables| tables.commits().count() as u64).sum();
         let objects = Arc::clone(&self.door.objects);
-        let attached = Some(Attached { objects, views });
+        let id = self.anchor.as_ref().map_or(0, |anchor| anchor.id);
+        let attached = Some(Attached { id, objects, views });
         self.shelf().set_tables(Tables { attached, why_not: None });
     }
 }

@@ -30,11 +30,10 @@ pub fn keep<E: Env>(place: &Place<E>, count: usize) -> Result<Removed, Error> {
     let kept = backups.split_off(backups.len().saturating_sub(count.max(1)));
     // Before anything goes: what those that stay name must be known.
     let named = named(place, &kept)?;
-    for name in &backups {
-        place.remove(name)?;
+    // For good: a backup must not come back after its files went.
+    if !backups.is_empty() {
+        place.remove(&backups)?;
     }
-    // A backup must not come back after its files went.
-    place.settle_removals()?;
     let (files, bytes) = remove_others(place, &named)?;
     Ok(Removed { backups, files, bytes })
 }

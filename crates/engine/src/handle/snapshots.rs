@@ -36,6 +36,7 @@ impl<E: Env> Handle<E> {
     }
 
     /// Whether rows have left the tables for the archive.
+    #[cfg(not(feature = "cold"))]
     pub(crate) fn needs_archive(&self) -> bool {
         !self.shared.needs_archive.load().is_empty()
     }

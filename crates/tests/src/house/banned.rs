@@ -41,7 +41,8 @@ const DOORS: &[&str] = &[
     "xtask/",
     "fuzz/",
 ];
-const NETWORK: &[&str] = &["crates/env/", "crates/client/", "crates/server/", "crates/benches/"];
+const NETWORK: &[&str] =
+    &["crates/env/", "crates/client/", "crates/server/", "crates/benches/", "xtask/src/objects.rs"];
 const PRINT: &[&str] = &[
     "crates/server/src/cli/",
     "crates/server/src/main.rs",

@@ -1,52 +1,35 @@
-//! Where backups lie: four verbs over named files. A local directory; an object store would do each of them
-//! with one call.
-//!
-//! * **put** if there is none of that name, whole or not at all ([`Place::put`]);
-//! * **get** a part ([`Place::open`]);
-//! * **list** ([`Place::names`], [`Place::files`]);
-//! * **remove** ([`Place::remove`], [`Place::remove_files`]).
+//! A place for backups in a directory of a file system.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use thermae_env::{DirEntry, Env, File, Mode, OpenHow};
-use thermae_formats::backup::{Backup, BackupName, FileName};
+use thermae_env::{DirEntry, Env, File, OpenHow};
 
+use super::super::disk::{failed, open_direct, write_whole};
+use super::super::meter::Meter;
+use super::super::pieces::Reading;
+use super::{MAKING, SUBS};
 use crate::error::Error;
 
-const FILES: &str = "files";
-const BACKUPS: &str = "backups";
-const MAKING: &str = "making";
-/// Longest `.backup` file that is read, in bytes: one of some hundred terabytes of tables.
-const BACKUP_BYTES_MAX: u64 = 1 << 30;
-
-/// A place for the backups of one store.
-pub struct Place<E> {
+/// The directory.
+pub struct DirPlace<E> {
     env: E,
     dir: PathBuf,
 }
 
-impl<E: Env> Place<E> {
-    /// The place `dir`; nothing is looked at yet.
+impl<E: Env> DirPlace<E> {
     pub fn new(env: E, dir: &Path) -> Self {
         Self { env, dir: dir.to_owned() }
     }
 
-    /// The door to the disk.
-    pub(super) fn env(&self) -> &E {
-        &self.env
-    }
-
-    /// Where it is.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Makes the place if there is none, keeps other writers out of it, and removes what one of them left
     /// half made.
-    pub(super) fn claim(&self) -> Result<E::Lock, Error> {
-        for sub in [FILES, BACKUPS, MAKING] {
+    pub fn claim(&self) -> Result<E::Lock, Error> {
+        for sub in SUBS {
             let dir = self.dir.join(sub);
             self.env.create_dir_all(&dir).map_err(|e| failed("creating", &dir, e))?;
         }
@@ -60,7 +43,7 @@ impl<E: Env> Place<E> {
     }
 
     /// Keeps other writers out of a place that is there.
-    pub(super) fn lock(&self) -> Result<E::Lock, Error> {
+    pub fn lock(&self) -> Result<E::Lock, Error> {
         let path = self.dir.join("LOCK");
         self.env.lock(&path).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Invalid(format!(
@@ -71,118 +54,54 @@ impl<E: Env> Place<E> {
         })
     }
 
-    /// The backups, oldest first.
-    pub(super) fn names(&self) -> Result<Vec<BackupName>, Error> {
-        let entries = self.entries(BACKUPS)?;
-        let mut names: Vec<_> =
-            entries.iter().filter_map(|entry| BackupName::of_file(&entry.name)).collect();
-        names.sort();
-        Ok(names)
-    }
-
-    /// Reads the file of a backup.
-    pub(super) fn read(&self, name: &BackupName) -> Result<Backup, Error> {
-        let path = self.backup_path(name);
-        let file = self.env.open(&path, OpenHow::READ).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::NotFound(format!(
-                "there is no backup {name} in {}; --list shows which there are",
-                self.dir.display()
-            )),
-            _ => failed("opening", &path, error),
-        })?;
-        let len = file.len_bytes().map_err(|e| failed("measuring", &path, e))?;
-        if len > BACKUP_BYTES_MAX {
-            return Err(corrupt(&path, 0, format!("{len} bytes are too many for a backup")));
-        }
-        let mut bytes = vec![0; len as usize];
-        let read = file.read_at(&mut bytes, 0).map_err(|e| failed("reading", &path, e))?;
-        bytes.truncate(read);
-        Backup::parse(&bytes).map_err(|error| corrupt(&path, 0, error))
-    }
-
-    /// The newest backup, or the one of that name.
-    pub(super) fn find(&self, name: Option<&BackupName>) -> Result<(BackupName, Backup), Error> {
-        let newest = || {
-            let none = || Error::NotFound(format!("there is no backup in {}", self.dir.display()));
-            self.names()?.pop().ok_or_else(none)
-        };
-        let name = name.cloned().map_or_else(newest, Ok)?;
-        Ok((name.clone(), self.read(&name)?))
-    }
-
-    /// The files that backups share, and their lengths.
-    pub(super) fn files(&self) -> Result<BTreeMap<FileName, u64>, Error> {
-        let entries = self.entries(FILES)?;
-        let file = |entry: &DirEntry| Some((entry.name.parse().ok()?, entry.len_bytes));
-        Ok(entries.iter().filter_map(file).collect())
-    }
-
-    /// The path of a file that backups share.
-    pub(super) fn file_path(&self, name: &FileName) -> PathBuf {
-        self.dir.join(FILES).join(name.to_string())
-    }
-
-    /// The path of a backup.
-    pub(super) fn backup_path(&self, name: &BackupName) -> PathBuf {
-        self.dir.join(BACKUPS).join(name.file())
-    }
-
-    /// The directory of files that are being made.
-    pub(super) fn making(&self) -> PathBuf {
+    pub fn making(&self) -> PathBuf {
         self.dir.join(MAKING)
     }
 
-    /// Opens a shared file, past the page cache: what is read is what the disk has.
-    pub(super) fn open(&self, name: &FileName) -> Result<E::File, Error> {
-        let path = self.file_path(name);
-        open_direct(&self.env, &path, OpenHow::READ).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                corrupt(&path, 0, "missing although a backup names it".to_owned())
-            }
-            _ => failed("opening", &path, error),
-        })
+    pub fn path(&self, sub: &str, name: &str) -> PathBuf {
+        self.dir.join(sub).join(name)
     }
 
-    /// Makes a shared file: `write` makes it, durable, at the path that it is given.
-    pub(super) fn put(
+    /// Bytes that are free.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.env.free_bytes(&self.dir)
+    }
+
+    /// Opens a file, past the page cache where `is_direct`.
+    pub fn open(&self, path: &Path, is_direct: bool) -> io::Result<E::File> {
+        match is_direct {
+            true => open_direct(&self.env, path, OpenHow::READ),
+            false => self.env.open(path, OpenHow::READ),
+        }
+    }
+
+    /// Copies a file to the place.
+    pub fn put_copy<F: File>(
         &self,
-        name: &FileName,
-        write: &mut dyn FnMut(&Path) -> Result<(), Error>,
+        path: &Path,
+        reading: &Reading<'_, F>,
+        meter: &mut Meter<'_, '_, E>,
     ) -> Result<(), Error> {
-        self.put_as(&self.file_path(name), write)
+        self.put_as(path, &mut |to| reading.copy(&self.env, to, None, meter))
+    }
+
+    /// Makes a small file of the place.
+    pub fn put_bytes(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        self.put_as(path, &mut |to| write_whole(&self.env, to, bytes))
     }
 
     /// Names a shared file that lies in the directory of files being made already, durable.
-    pub(super) fn adopt(&self, made: &str, name: &FileName) -> Result<(), Error> {
-        self.name(&self.making().join(made), &self.file_path(name))
+    pub fn adopt(&self, made: &str, path: &Path) -> Result<(), Error> {
+        self.name(&self.making().join(made), path)
     }
 
-    /// Makes the file of a backup: from now on there is one.
-    pub(super) fn put_backup(&self, name: &BackupName, backup: &Backup) -> Result<(), Error> {
-        backup.check().map_err(|error| Error::Invalid(error.to_string()))?;
-        let bytes = backup.to_bytes();
-        self.put_as(&self.backup_path(name), &mut |path| write_whole(&self.env, path, &bytes))
-    }
-
-    /// Removes a backup; its files stay.
-    pub(super) fn remove(&self, name: &BackupName) -> Result<(), Error> {
-        let path = self.backup_path(name);
-        self.env.remove(&path).map_err(|e| failed("removing", &path, e))
-    }
-
-    /// What [`Self::remove`] removed stays removed.
-    pub(super) fn settle_removals(&self) -> Result<(), Error> {
-        let dir = self.dir.join(BACKUPS);
-        self.env.sync_dir(&dir).map_err(|e| failed("syncing", &dir, e))
-    }
-
-    /// Removes shared files.
-    pub(super) fn remove_files(&self, names: &[FileName]) -> Result<(), Error> {
+    /// Removes files of a directory below the place, for good.
+    pub fn remove(&self, sub: &str, names: &[String]) -> Result<(), Error> {
         for name in names {
-            let path = self.file_path(name);
+            let path = self.path(sub, name);
             self.env.remove(&path).map_err(|e| failed("removing", &path, e))?;
         }
-        let dir = self.dir.join(FILES);
+        let dir = self.dir.join(sub);
         self.env.sync_dir(&dir).map_err(|e| failed("syncing", &dir, e))
     }
 
@@ -207,7 +126,7 @@ impl<E: Env> Place<E> {
         Ok(())
     }
 
-    fn entries(&self, sub: &str) -> Result<Vec<DirEntry>, Error> {
+    pub fn entries(&self, sub: &str) -> Result<Vec<DirEntry>, Error> {
         let dir = self.dir.join(sub);
         self.env.list(&dir).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
@@ -216,38 +135,4 @@ impl<E: Env> Place<E> {
             _ => failed("listing", &dir, error),
         })
     }
-}
-
-/// Opens a file past the page cache where its file system can do that.
-pub(super) fn open_direct<E: Env>(env: &E, path: &Path, how: OpenHow) -> io::Result<E::File> {
-    match env.open(path, how.direct()) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            // The system may have made the file before it refused.
-            if how.mode == Mode::Create && env.exists(path)? {
-                env.remove(path)?;
-            }
-            env.open(path, how)
-        }
-        opened => opened,
-    }
-}
-
-/// Writes a small file, durable but for its name.
-pub(super) fn write_whole<E: Env>(env: &E, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let write = || {
-        let file = env.open(path, OpenHow::CREATE)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync_data()
-    };
-    write().map_err(|e| failed("writing", path, e))
-}
-
-/// What the system refused.
-pub(super) fn failed(doing: &str, path: &Path, source: io::Error) -> Error {
-    Error::io(format!("{doing} {}", path.display()), source)
-}
-
-/// Bytes that are not what was written.
-pub(super) fn corrupt(path: &Path, offset: u64, what: impl ToString) -> Error {
-    Error::Corrupt { file: path.display().to_string(), offset, what: what.to_string() }
 }
