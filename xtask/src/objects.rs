@@ -154,7 +154,8 @@ impl At {
 
     fn thermae(&self, socket: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = self.command(&target().join("debug/thermae"));
-        command.args(arguments).env("THERMAE_SERVER", socket);
+        command.args(arguments);
+        command.env("THERMAE_SERVER", format!("unix:{}", socket.display()));
         let output = command.output().context("thermae does not start")?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "thermae {}: {said}", arguments.join(" "));
@@ -171,7 +172,7 @@ impl At {
         let definitions = fs::read_to_string(root().join("examples/nycflights13/features.toml"))?;
         // What is archived leaves the tables: the rows are of 2013.
         let definitions =
-            definitions.replacen("ttl = \"3h\"", "ttl = \"3h\"\nwarm_for = \"1d\"", 1);
+            definitions.replacen("ttl = \"3h\"", "ttl = \"3h\"\ntiers = { warm_for = \"1d\" }", 1);
         fs::write(work.join("features.toml"), definitions)?;
         let server = Server::start(self, &work, "data", "archive")?;
         let socket = server.socket.clone();
@@ -261,7 +262,9 @@ impl Server {
         if let Some(status) = process.try_wait()? {
             bail!("the server ended ({status})");
         }
-        Ok(Self { process, socket })
+        let server = Self { process, socket };
+        wait("the server to answer", || at.thermae(&server.socket, &["stat", "--json"]).is_ok())?;
+        Ok(server)
     }
 }
 
