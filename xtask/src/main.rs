@@ -5,6 +5,7 @@ mod campaigns;
 mod damage;
 mod fuzz;
 mod models;
+mod objects;
 mod peers;
 mod powercut;
 mod process;
@@ -42,6 +43,8 @@ enum Task {
     FuzzSeeds,
     /// Try the lock-free protocols in every order that the memory model allows (loom).
     Loom(models::Options),
+    /// Archive, back up and restore against a real store that speaks S3 (SeaweedFS; needs python3 and a registry).
+    Objects(objects::Options),
     /// Measure, side by side with the peers; `cargo xtask bench --help` lists what.
     #[command(disable_help_flag = true)]
     Bench {
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::FuzzSeeds => fuzz::seeds(),
         Task::Loom(options) => models::run(&options),
+        Task::Objects(options) => objects::run_all(&options),
         Task::Bench { arguments } => bench::run(&arguments),
     }
 }

@@ -16,5 +16,6 @@ mod survey;
 mod thread;
 
 pub use archiver::{Archiver, Step};
+pub(crate) use attach::{ArchiveError, marker, put_marker};
 pub use reader::ArchiveReader;
 pub(crate) use thread::ArchiveThreads;

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use thermae_env::{Env, File, OpenHow};
+use thermae_env::{AlignedBuf, Env, File, OpenHow};
 use thermae_formats::catalogue::CatalogueEntry;
 use thermae_formats::checkpoint::{Checkpoint, CheckpointSchema, checkpoint_name};
 use thermae_formats::manifest::Tree;
 use thermae_formats::schema::FeatureView;
+use thermae_formats::table::PAGE_BYTES;
 
 use crate::catalogue::Catalogue;
 use crate::error::Error;
@@ -42,19 +43,33 @@ pub fn read_file<E: Env>(
     store_id: &[u8; 16],
     tree: &Tree,
 ) -> Result<Checkpoint, Error> {
+    let file = env.open(path, OpenHow::READ);
+    let file = file.map_err(|source| Error::io(format!("reading {}", path.display()), source))?;
+    read_opened(&file, path, store_id, tree)
+}
+
+/// The same of an open file, which may be one for direct reads.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_opened(
+    file: &impl File,
+    path: &Path,
+    store_id: &[u8; 16],
+    tree: &Tree,
+) -> Result<Checkpoint, Error> {
     let file_name = || path.display().to_string();
     let damaged = |what: String| Error::Corrupt { file: file_name(), offset: 0, what };
     let io = |source| Error::io(format!("reading {}", file_name()), source);
-    let file = env.open(path, OpenHow::READ).map_err(io)?;
     let len = file.len_bytes().map_err(io)?;
     if len > BYTES_MAX {
         return Err(damaged(format!("{len} bytes are too many for a checkpoint")));
     }
-    let mut bytes = vec![0; len as usize];
-    let read = file.read_at(&mut bytes, 0).map_err(io)?;
-    bytes.truncate(read);
+    let mut pages = AlignedBuf::zeroed((len as usize).next_multiple_of(PAGE_BYTES));
+    let read = file.read_at(&mut pages, 0).map_err(io)?;
+    let bytes = pages.get(..read.min(len as usize)).unwrap_or_default();
     let (checkpoint, checksum) =
-        Checkpoint::parse(&bytes).map_err(|error| damaged(error.to_string()))?;
+        Checkpoint::parse(bytes).map_err(|error| damaged(error.to_string()))?;
     let is_it = checksum == tree.checkpoint_checksum
         && checkpoint.file_id == tree.checkpoint
         && checkpoint.store_id == *store_id;

@@ -6,7 +6,7 @@ mod options;
 mod shelf;
 mod view_tables;
 
-pub use thermae_tiering::cold::LocalObjects;
+pub use thermae_tiering::cold::{LocalObjects, Objects, OpenOptions, is_url, open_url};
 
 pub use figures::ArchiveFigures;
 pub use options::ArchiveOptions;

@@ -67,6 +67,18 @@ impl<E: Env> Clone for Snapshot<E> {
 }
 
 impl<E: Env> Snapshot<E> {
+    /// What it knows of the archive.
+    #[cfg(feature = "cold")]
+    pub(crate) fn below(&self) -> (&BTreeMap<ViewId, i64>, &crate::cold::ColdPart) {
+        (&*self.inner.below.needed, &self.inner.below.part)
+    }
+
+    /// The last sequence applied in each partition.
+    #[cfg(feature = "cold")]
+    pub(crate) fn applied(&self) -> &[u64] {
+        &self.inner.applied
+    }
+
     /// Of what all shards handed over. The catalogue is one from after that: it knows every schema of
     /// their rows.
     pub(crate) fn new(

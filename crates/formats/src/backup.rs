@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::ViewId;
 use crate::manifest::{Manifest, ManifestError};
 pub use name::{BackupName, FileKind, FileName};
 
 /// First bytes of every backup.
 pub const BACKUP_MAGIC: [u8; 8] = *b"THRMBKUP";
-/// Version of the backup format.
-pub const BACKUP_VERSION: u16 = 1;
+/// Version of the backup format; a backup that says nothing of an archive is written as version 1.
+pub const BACKUP_VERSION: u16 = 2;
 /// Bytes of a file that one checksum is over.
 pub const PIECE_BYTES: u64 = 1 << 20;
 
@@ -30,6 +31,28 @@ pub struct Backup {
     pub manifest: Manifest,
     /// Its tables and checkpoints, ascending by file id.
     pub files: Vec<BackupFile>,
+    /// What it needs of the store's archive; none where no row has left the tables for it.
+    pub archive: Option<BackupArchive>,
+}
+
+/// An archive as it was when a backup was taken. Its objects are not in the backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupArchive {
+    /// Its id.
+    pub id: u128,
+    /// Views of which rows may lie in the archive alone: those of an event time before this, microseconds UTC.
+    pub views: BTreeMap<ViewId, i64>,
+    /// Its tables, by path: at least one.
+    pub tables: BTreeMap<String, ArchiveTable>,
+}
+
+/// A table of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveTable {
+    /// Commits that it had.
+    pub commits: u64,
+    /// What it was made of then: a checkpoint of that version (`docs/formats/archive.md`), which verifies itself.
+    pub state: Vec<u8>,
 }
 
 /// A file of a backup.
@@ -114,6 +137,7 @@ impl Backup {
             (are_logs_gone, "list of logs"),
             (!trees.is_empty() && have_checkpoints, "list of trees"),
             (is_list_sound, "list of files"),
+            (self.archive.as_ref().is_none_or(|archive| !archive.tables.is_empty()), "archive"),
         ];
         match checks.iter().find(|(is_sound, _)| !is_sound) {
             Some((_, field)) => Err(BackupError::Field(field)),

@@ -25,9 +25,10 @@ use thermae_formats::{
     CatalogueEntry, Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, RowLayout, Scalar,
     SchemaId, Value, ValueType, ViewId, encode_key,
 };
+use thermae_tiering::cold::plan::LogPolicy;
 use thermae_tiering::cold::{
-    Archive, Batch, ColdFile, ColdScan, Columns, Definition, FileWriter, LocalObjects,
-    MemoryObjects, Objects, OpenFiles, Snapshot, Store, event_day, table_path,
+    Archive, Batch, Changes, ColdFile, ColdScan, Columns, Definition, FileWriter, LocalObjects,
+    MemoryObjects, Objects, OpenFiles, Snapshot, Store, checkpoint, commit, event_day, table_path,
 };
 use thermae_tiering::merge::Source;
 
@@ -232,7 +233,39 @@ fn archive(objects: &Arc<dyn Objects>, view: FeatureView, rows: &[Row]) -> Resul
         bytes as f64 / rows,
         raw as f64 / rows
     ))?;
-    Ok(())
+    clean_log(&mut archive, &**objects, definition)
+}
+
+/// Has the log read from a checkpoint: some commits that add nothing, a checkpoint that lets them go, and one more.
+fn clean_log(
+    archive: &mut Archive,
+    objects: &dyn Objects,
+    definition: Definition<'_>,
+) -> Result<(), AnyError> {
+    let now = clock_gettime(ClockId::Realtime);
+    let later_us = (now.tv_sec + 60) * 1_000_000;
+    let policy = LogPolicy { checkpoint_commits: 1, keep_us: 0, removed_us: DAY_US };
+    for at in 0..4 {
+        let mut snapshot = archive.snapshot().clone();
+        let next = snapshot.archived(0);
+        let advances = BTreeMap::from([(0, (next, next + 1))]);
+        let changes = Changes { advances, ..Changes::default() };
+        commit(objects, &mut snapshot, definition, &changes, 1_700_000_000_000_000)?;
+        if at == 2 {
+            checkpoint(objects, &mut snapshot, &policy, later_us)?;
+        }
+        archive.update()?;
+    }
+    let read = Snapshot::load(objects, archive.snapshot().table(), STORE)?;
+    let files = |snapshot: &Snapshot| snapshot.files().cloned().collect::<Vec<_>>();
+    let is_same = files(&read) == files(archive.snapshot());
+    let log = format!("{}/_delta_log/", read.table());
+    let commits = objects.list(&log, "")?.iter().filter(|o| o.path.ends_with(".json")).count();
+    if is_same && read.commits() == 5 && commits == 2 {
+        return Ok(());
+    }
+    Err(format!("the checkpoint is not the table: {} commits, {commits} left", read.commits())
+        .into())
 }
 
 /// Writes and reads one file of a million rows: ten float32 and two short strings under an int64 key.

@@ -24,7 +24,12 @@ pub(super) fn backup() -> Backup {
         (tree.latest, tree.history) = (vec![2], Vec::new());
     }
     let file = |file_id, bytes| BackupFile { file_id, bytes, pieces: vec![file_id] };
-    Backup { taken_us: super::TIME, manifest, files: vec![file(2, 8192), file(6, 90)] }
+    Backup {
+        taken_us: super::TIME,
+        manifest,
+        files: vec![file(2, 8192), file(6, 90)],
+        archive: None,
+    }
 }
 
 pub(super) fn manifest() -> Manifest {

@@ -426,6 +426,7 @@ impl<E: Env> Archiver<E> {
         match tended {
             Tended::Nothing => return Ok(Stage::Tending { round, next: ViewId(view.0 + 1) }),
             Tended::Merged => self.figures.merges += 1,
+            Tended::Checkpointed => {}
             Tended::Expired(files) => self.figures.expired_files += files as u64,
         }
         self.publish();
@@ -487,7 +488,8 @@ impl<E: Env> Archiver<E> {
         self.erasing.note_shown(views.values());
         self.figures.tables = views.values().map(|tables| tables.commits().count() as u64).sum();
         let objects = Arc::clone(&self.door.objects);
-        let attached = Some(Attached { objects, views });
+        let id = self.anchor.as_ref().map_or(0, |anchor| anchor.id);
+        let attached = Some(Attached { id, objects, views });
         self.shelf().set_tables(Tables { attached, why_not: None });
     }
 }

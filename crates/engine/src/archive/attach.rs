@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use thermae_env::Env;
-use thermae_tiering::cold::{ColdError, ObjectError, Store};
+use thermae_tiering::cold::{ColdError, ObjectError, Objects, Store};
 
 use crate::anchor::Anchor;
 use crate::cold::Door;
@@ -48,7 +48,7 @@ pub fn attach<E: Env>(
     door: &Door,
     anchor: Option<Anchor>,
 ) -> Result<Anchor, ArchiveError> {
-    match (anchor, marker(door)?) {
+    match (anchor, marker(&*door.objects)?) {
         (Some(anchor), Some((store, id))) if is_ours(&store, &door.store) && id == anchor.id => {
             Ok(anchor)
         }
@@ -80,11 +80,9 @@ pub fn attach<E: Env>(
                 ));
             }
             let id = (u128::from(env.random_u64()) << 64) | u128::from(env.random_u64());
-            let text = format!("thermae archive 1\nstore {}\nid {id:032x}\n", door.store.id_text());
-            let put = door.objects.put_new(MARKER, text.into());
-            put.map_err(|error| objects("write", error))?;
+            put_marker(&*door.objects, &door.store, id)?;
             // Whoever came first is the one.
-            match marker(door)? {
+            match marker(&*door.objects)? {
                 Some((store, id)) if is_ours(&store, &door.store) => begin(env, dir, id),
                 _ => paused("its root is being written by another store; give another"),
             }
@@ -107,9 +105,21 @@ fn has_tables(door: &Door) -> Result<bool, ArchiveError> {
     Ok(!listed.is_empty())
 }
 
+/// Writes the root's marker if it has none.
+///
+/// # Errors
+/// The object store fails.
+pub fn put_marker(root: &dyn Objects, store: &Store, id: u128) -> Result<(), ArchiveError> {
+    let text = format!("thermae archive 1\nstore {}\nid {id:032x}\n", store.id_text());
+    root.put_new(MARKER, text.into()).map(|_| ()).map_err(|error| objects("write", error))
+}
+
 /// Store and id that the root's marker names, if there is one.
-fn marker(door: &Door) -> Result<Option<(String, u128)>, ArchiveError> {
-    let bytes = match door.objects.get(MARKER) {
+///
+/// # Errors
+/// The object store fails.
+pub fn marker(root: &dyn Objects) -> Result<Option<(String, u128)>, ArchiveError> {
+    let bytes = match root.get(MARKER) {
         Ok(bytes) => bytes,
         Err(ObjectError::NotFound) => return Ok(None),
         Err(error) => return Err(objects("read", error)),

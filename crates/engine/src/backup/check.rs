@@ -6,9 +6,10 @@ use std::path::Path;
 use thermae_env::{Env, File};
 use thermae_formats::backup::{Backup, BackupFile, BackupName, FileKind, FileName};
 
+use super::disk::{corrupt, failed};
 use super::meter::{Meter, Work};
 use super::pieces::Reading;
-use super::place::{Place, corrupt, failed};
+use super::place::Place;
 use crate::error::Error;
 use crate::log::{Finding, Severity, VerifyReport};
 

@@ -10,7 +10,8 @@ use thermae_formats::backup::{Backup, BackupName, FileKind, FileName};
 use thermae_formats::hash::entity_hash;
 use thermae_tiering::table::{Scratch, Table};
 
-use super::place::{Place, failed};
+use super::disk::failed;
+use super::place::Place;
 use crate::checkpoint;
 use crate::error::Error;
 use crate::handle::Handle;
@@ -156,8 +157,8 @@ impl<E: Env> Looker<'_, E> {
         let manifest = &backup.manifest;
         let tree = manifest.trees.iter().find(|tree| tree.checkpoint == name.file_id);
         let Some(tree) = tree else { return Ok(BTreeSet::new()) };
-        let (env, path) = (self.place.env(), self.place.file_path(name));
-        let checkpoint = checkpoint::read_file(env, &path, &manifest.store_id, tree)?;
+        let (file, path) = (self.place.open(name)?, self.place.file_path(name));
+        let checkpoint = checkpoint::read_opened(&file, &path, &manifest.store_id, tree)?;
         let erases = checkpoint.partitions.iter().flat_map(|partition| &partition.erases);
         let erases = erases.filter(|erase| erase.view_id == self.view);
         let keys: BTreeSet<&[u8]> = erases.map(|erase| &*erase.key).collect();

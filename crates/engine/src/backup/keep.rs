@@ -56,11 +56,10 @@ fn remove_but<E: Env>(
 ) -> Result<Removed, Error> {
     // Before anything goes: what those that stay name must be known.
     let named = named(place, kept)?;
-    for name in &backups {
-        place.remove(name)?;
+    // For good: a backup must not come back after its files went.
+    if !backups.is_empty() {
+        place.remove(&backups)?;
     }
-    // A backup must not come back after its files went.
-    place.settle_removals()?;
     let (files, bytes) = remove_others(place, &named)?;
     Ok(Removed { backups, files, bytes })
 }

@@ -6,7 +6,11 @@
 //! `place` is the only one that knows where backups lie. All of it reads and writes as long as that takes,
 //! on the calling thread: no shard's.
 
+#[cfg(feature = "cold")]
+mod archive;
+mod below;
 mod check;
+mod disk;
 mod holders;
 mod keep;
 mod meter;
@@ -16,12 +20,14 @@ mod restore;
 mod source;
 mod take;
 
+#[cfg(feature = "cold")]
+pub use archive::{ArchiveRoots, restore_with_archive};
 pub use check::{Listed, list, verify};
 pub use holders::{Holder, Holders, holders, places};
 pub use keep::{Removed, keep, remove};
 pub use meter::Work;
 pub use place::Place;
 pub use restore::{Restored, restore};
-pub use source::{Source, open_to_back_up};
+pub use source::{Source, open_to_back_up, scratch_dir};
 pub use take::{Taken, take};
 pub use thermae_formats::backup::BackupName;

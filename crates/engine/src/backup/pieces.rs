@@ -6,8 +6,8 @@ use thermae_env::{AlignedBuf, BLOCK_BYTES, Env, File, OpenHow};
 use thermae_formats::backup::{BackupFile, PIECE_BYTES};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::disk::{corrupt, failed, open_direct};
 use super::meter::Meter;
-use super::place::{corrupt, failed, open_direct};
 use crate::error::Error;
 
 /// What is done with a piece that lies at a place in its file.
@@ -23,22 +23,63 @@ pub(super) struct Reading<'a, F> {
 impl<F: File> Reading<'_, F> {
     /// Gives each piece to `sink`, with its place in the file.
     fn pieces(&self, sink: &mut TakePiece<'_>) -> Result<(), Error> {
-        // Direct reads ask for whole blocks, also where the file ends within one.
-        let longest = self.bytes.min(PIECE_BYTES).next_multiple_of(BLOCK_BYTES as u64);
-        let mut buf = AlignedBuf::zeroed(longest as usize);
+        let mut buf = self.buf();
         let mut at = 0;
         while at < self.bytes {
-            let piece = PIECE_BYTES.min(self.bytes - at) as usize;
-            let read = self.file.read_at(&mut buf, at);
-            let read = read.map_err(|e| failed("reading", self.path, e))?;
-            if read < piece {
-                let what = format!("the file ends {} bytes too early", piece - read);
-                return Err(corrupt(self.path, at + read as u64, what));
-            }
-            sink(at, &buf[..piece])?;
-            at += piece as u64;
+            let piece = self.piece(at, &mut buf)?;
+            sink(at, piece)?;
+            at += piece.len() as u64;
         }
         Ok(())
+    }
+
+    /// Room for a piece. Direct reads ask for whole blocks, also where the file ends within one.
+    fn buf(&self) -> AlignedBuf {
+        let longest = self.bytes.min(PIECE_BYTES).next_multiple_of(BLOCK_BYTES as u64);
+        AlignedBuf::zeroed(longest as usize)
+    }
+
+    /// The piece at a place before the end.
+    fn piece<'b>(&self, at: u64, buf: &'b mut AlignedBuf) -> Result<&'b [u8], Error> {
+        let piece = PIECE_BYTES.min(self.bytes - at) as usize;
+        let read = self.file.read_at(buf, at);
+        let read = read.map_err(|e| failed("reading", self.path, e))?;
+        if read < piece {
+            let what = format!("the file ends {} bytes too early", piece - read);
+            return Err(corrupt(self.path, at + read as u64, what));
+        }
+        Ok(&buf[..piece])
+    }
+
+    /// Gives each piece to an upload that asks for one after the other; why one could not be had is left in
+    /// `failure`.
+    #[cfg(feature = "cold")]
+    pub(super) fn upload<E: Env, T>(
+        &self,
+        failure: &mut Option<Error>,
+        meter: &mut Meter<'_, '_, E>,
+        put: impl FnOnce(&mut thermae_tiering::cold::Pieces<'_>) -> T,
+    ) -> T {
+        let mut buf = self.buf();
+        let mut at = 0;
+        put(&mut || {
+            if at >= self.bytes {
+                return Ok(None);
+            }
+            let piece = self.piece(at, &mut buf).map(bytes::Bytes::copy_from_slice);
+            let piece = piece.and_then(|piece| meter.advance(piece.len() as u64).map(|()| piece));
+            match piece {
+                Ok(piece) => {
+                    at += piece.len() as u64;
+                    Ok(Some(piece))
+                }
+                Err(error) => {
+                    let what = error.to_string();
+                    *failure = Some(error);
+                    Err(thermae_tiering::cold::ObjectError::Refused(what))
+                }
+            }
+        })
     }
 
     /// The checksums of its pieces.
@@ -68,7 +109,7 @@ impl<F: File> Reading<'_, F> {
 
     /// Copies it to the new file `to`, durable but for its name; if its pieces are to be those of `wanted`,
     /// nothing else is written.
-    pub(super) fn copy<E: Env<File = F>>(
+    pub(super) fn copy<E: Env>(
         &self,
         env: &E,
         to: &Path,

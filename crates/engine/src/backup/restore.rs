@@ -5,12 +5,18 @@ use std::path::{Path, PathBuf};
 use thermae_env::Env;
 use thermae_formats::backup::{Backup, BackupName};
 
+use super::below::{Below, NoArchive};
 use super::check::check_length;
+use super::disk::{failed, write_whole};
 use super::meter::{Meter, Work};
 use super::pieces::Reading;
-use super::place::{Place, failed, write_whole};
+use super::place::Place;
+use crate::anchor::Anchor;
 use crate::error::Error;
 use crate::log::{LOCK, MANIFEST, RESTORING, WARM};
+
+/// What the directory knows of its archive ([`Anchor`]).
+const ARCHIVE: &str = "ARCHIVE";
 
 /// A directory that was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,22 +39,36 @@ pub struct Restored {
 /// # Errors
 /// `data` holds anything already, the backup or any of its files is not what was written (it is named, with
 /// the place in it), or the disk is full. Then `data` is as it was, or, where not even that could be done,
-/// does not open until a restore into it has come to its end.
+/// does not open until a restore into it has come to its end. A backup of a store whose rows have left for its
+/// archive needs `restore_with_archive`.
 pub fn restore<E: Env>(
     place: &Place<E>,
     name: Option<&BackupName>,
     data: &Path,
     work: &mut Work<'_>,
 ) -> Result<Restored, Error> {
+    restore_over(place, name, data, &mut NoArchive, work)
+}
+
+/// Makes a directory of a backup over what lies below its tables.
+pub(super) fn restore_over<E: Env>(
+    place: &Place<E>,
+    name: Option<&BackupName>,
+    data: &Path,
+    below: &mut dyn Below,
+    work: &mut Work<'_>,
+) -> Result<Restored, Error> {
     let (name, backup) = place.find(name)?;
     let target = Target { env: place.env().clone(), data: data.to_owned() };
     target.check_vacant()?;
+    let anchor = below.find(&backup, Anchor::read(&target.env, data)?)?;
     target.env.create_dir_all(data).map_err(|e| failed("creating", data, e))?;
     let _lock = target.lock()?;
     // Another one may have been quicker.
     target.check_vacant()?;
     target.check_room(backup.bytes())?;
-    let made = target.make(place, &backup, work);
+    let mut meter = Meter::begin(place.env(), work, backup.bytes() + below.bytes());
+    let made = target.make(place, &backup, anchor.as_ref(), below, &mut meter);
     made.inspect_err(|_| {
         // What is left where this fails is known by its marker, and does not open.
         let _ = target.clear();
@@ -98,7 +118,8 @@ impl<E: Env> Target<E> {
             };
             let is_ours = name == LOCK
                 || name.strip_suffix(".tmp").unwrap_or(&name) == RESTORING
-                || (is_left && name == WARM)
+                || (is_left
+                    && (name == WARM || name.strip_suffix(".tmp").unwrap_or(&name) == ARCHIVE))
                 || is_empty_dir(&name)?;
             if !is_ours {
                 return Err(Error::Invalid(format!(
@@ -120,21 +141,34 @@ impl<E: Env> Target<E> {
         Err(Error::io(what, std::io::ErrorKind::StorageFull.into()))
     }
 
-    fn make(&self, place: &Place<E>, backup: &Backup, work: &mut Work<'_>) -> Result<(), Error> {
+    fn make(
+        &self,
+        place: &Place<E>,
+        backup: &Backup,
+        anchor: Option<&Anchor>,
+        below: &dyn Below,
+        meter: &mut Meter<'_, '_, E>,
+    ) -> Result<(), Error> {
         self.mark(backup)?;
+        match anchor {
+            Some(anchor) => anchor.write(&self.env, &self.data)?,
+            // What a restore of another backup left, which did not come to its end.
+            None => self.remove(&[ARCHIVE])?,
+        }
+        below.bring(&mut |bytes| meter.advance(bytes))?;
         let warm = self.data.join(WARM);
         for dir in [&warm, &self.data.join("log")] {
             self.env.create_dir_all(dir).map_err(|e| failed("creating", dir, e))?;
         }
         self.clear_warm()?;
-        let mut meter = Meter::begin(&self.env, work, backup.bytes());
         for (name, wanted) in backup.names().iter().zip(&backup.files) {
             let (path, file) = (place.file_path(name), place.open(name)?);
             check_length(&file, &path, wanted)?;
             let reading = Reading { file: &file, path: &path, bytes: wanted.bytes };
-            reading.copy(&self.env, &warm.join(name.in_store()), Some(wanted), &mut meter)?;
+            reading.copy(&self.env, &warm.join(name.in_store()), Some(wanted), meter)?;
         }
         self.env.sync_dir(&warm).map_err(|e| failed("syncing", &warm, e))?;
+        below.name()?;
         let manifest = self.data.join(MANIFEST);
         self.env
             .rename(&self.restoring(), &manifest)
@@ -175,7 +209,13 @@ impl<E: Env> Target<E> {
             return Ok(());
         }
         self.clear_warm()?;
-        for path in [self.data.join(format!("{RESTORING}.tmp")), self.restoring()] {
+        self.remove(&[ARCHIVE, &format!("{ARCHIVE}.tmp"), &format!("{RESTORING}.tmp")])?;
+        self.remove(&[RESTORING])
+    }
+
+    /// Removes files of the directory that may be there, for good.
+    fn remove(&self, names: &[&str]) -> Result<(), Error> {
+        for path in names.iter().map(|name| self.data.join(name)) {
             if self.env.exists(&path).map_err(|e| failed("looking for", &path, e))? {
                 self.env.remove(&path).map_err(|e| failed("removing", &path, e))?;
             }

@@ -1,9 +1,10 @@
 //! What a backup is made of.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thermae_env::Env;
+use thermae_formats::backup::BackupArchive;
 use thermae_formats::manifest::Manifest;
 
 use crate::error::Error;
@@ -16,6 +17,8 @@ use crate::snapshot::Snapshot;
 
 /// Memory with which a directory is opened to be backed up, bytes.
 const MEMORY_BYTES: u64 = 256 << 20;
+/// Snapshots that are taken where the archive goes on meanwhile.
+const ATTEMPTS: usize = 8;
 
 /// Opens a directory that no server has open, with the shards that it had last, for a backup: what the log
 /// holds goes to tables first.
@@ -29,6 +32,11 @@ pub fn open_to_back_up<E: Env>(env: E, data: &Path) -> Result<Engine<E>, Error> 
     Engine::start(env, data, options, |_| NoService)
 }
 
+/// Where rows of memtables become tables on their way to an object store, below the data directory.
+pub fn scratch_dir(data: &Path) -> PathBuf {
+    data.join("spill").join("backup")
+}
+
 /// A store as it was at one time, with everything that a directory needs beside rows.
 pub struct Source<E: Env> {
     /// What every shard handed over.
@@ -37,6 +45,8 @@ pub struct Source<E: Env> {
     pub(super) about: Arc<Manifest>,
     /// When the shards were asked, microseconds UTC.
     pub(super) taken_us: i64,
+    /// What it needs of its archive.
+    pub(super) archive: Option<BackupArchive>,
 }
 
 impl<E: Env> Source<E> {
@@ -45,23 +55,41 @@ impl<E: Env> Source<E> {
     /// # Errors
     /// As [`Handle::snapshot`].
     pub fn of(handle: &Handle<E>, now_us: i64) -> Result<Self, Error> {
-        let snapshot = handle.submit_backup()?.wait()?;
-        Self::new(handle, snapshot, now_us)
+        let mut attempt = 1;
+        loop {
+            let snapshot = handle.submit_backup()?.wait()?;
+            match Self::new(handle, snapshot, now_us) {
+                // The archive goes on by itself, once a minute or so.
+                Err(Error::Overloaded(..)) if attempt < ATTEMPTS => attempt += 1,
+                done => return done,
+            }
+        }
     }
 
     /// Of a snapshot that [`Handle::submit_backup`] gave, asked for at `taken_us`, microseconds UTC.
     ///
     /// # Errors
-    /// It is another's.
+    /// It is another's. Rows have left the tables for the archive, and that is not there to be looked at, or has gone
+    /// on since the snapshot ([`Error::Overloaded`]): take another one.
     pub fn new(handle: &Handle<E>, snapshot: Snapshot<E>, taken_us: i64) -> Result<Self, Error> {
         if snapshot.checkpoints().len() != snapshot.parts().len() {
             return Err(Error::Invalid("the snapshot was not taken for a backup".to_owned()));
         }
-        if handle.needs_archive() {
-            let what = "rows have left the tables for the archive, and a backup holds only tables: copy \
-                        the data directory and the archive while no server runs";
-            return Err(Error::Invalid(what.to_owned()));
-        }
-        Ok(Self { snapshot, about: handle.manifest(), taken_us })
+        #[cfg(feature = "cold")]
+        let archive = super::archive::of_snapshot(&snapshot, taken_us)?;
+        #[cfg(not(feature = "cold"))]
+        let archive = without_archive(handle)?;
+        Ok(Self { snapshot, about: handle.manifest(), taken_us, archive })
     }
+}
+
+/// A build that knows no archive can say nothing of one.
+#[cfg(not(feature = "cold"))]
+fn without_archive<E: Env>(handle: &Handle<E>) -> Result<Option<BackupArchive>, Error> {
+    if handle.needs_archive() {
+        let what =
+            "rows have left the tables for the archive: take the backup with a build that knows it";
+        return Err(Error::Invalid(what.to_owned()));
+    }
+    Ok(None)
 }

@@ -15,10 +15,11 @@ use thermae_tiering::flush::write_tables;
 use thermae_tiering::table::{Table, TableCheck};
 use thermae_tiering::tree::Run;
 
+use super::disk::corrupt;
 use super::keep::remove_unnamed;
 use super::meter::{Meter, Work};
 use super::pieces::Reading;
-use super::place::{Place, corrupt, write_whole};
+use super::place::Place;
 use super::source::Source;
 use crate::checkpoint;
 use crate::error::Error;
@@ -134,11 +135,9 @@ impl<E: Env> Taking<'_, E> {
 
     fn check_room(&self, bytes: u64) -> Result<(), Error> {
         let dir = self.place.dir();
-        let free = self.place.env().free_bytes(dir);
+        let free = self.place.free_bytes();
         let free = free.map_err(|e| Error::io(format!("measuring {}", dir.display()), e))?;
-        if free >= bytes {
-            return Ok(());
-        }
+        let Some(free) = free.filter(|free| *free < bytes) else { return Ok(()) };
         let what = format!("{} needs {bytes} bytes more, {free} are free", dir.display());
         Err(Error::io(what, std::io::ErrorKind::StorageFull.into()))
     }
@@ -199,7 +198,7 @@ impl<E: Env> Taking<'_, E> {
         let tables = tables.map_err(Error::from_warm)?;
         for table in &tables {
             let name = name_of(table);
-            self.place.adopt(&name.in_store(), &name)?;
+            self.place.adopt(&name.in_store(), &name, meter)?;
             self.note_new(table.bytes);
             let file = self.examine(&name, table, None, meter)?;
             self.note(name, file);
@@ -241,7 +240,7 @@ impl<E: Env> Taking<'_, E> {
             self.place.remove_files(std::slice::from_ref(name))?;
         }
         let reading = Reading { file, path, bytes };
-        self.place.put(name, &mut |to| reading.copy(self.place.env(), to, None, meter))?;
+        self.place.put_copy(name, &reading, meter)?;
         self.note_new(bytes);
         self.examine(name, &run.table_ref, Some(&run.table), meter)
     }
@@ -296,7 +295,7 @@ impl<E: Env> Taking<'_, E> {
         if self.there.contains_key(&name) {
             self.place.remove_files(&[name])?;
         }
-        self.place.put(&name, &mut |path| write_whole(self.place.env(), path, &bytes))?;
+        self.place.put_bytes(&name, &bytes)?;
         self.note_new(bytes.len() as u64);
         let path = self.place.file_path(&name);
         let file = self.place.open(&name)?;
@@ -333,7 +332,8 @@ impl<E: Env> Taking<'_, E> {
             ..Manifest::clone(about)
         };
         let files = std::mem::take(&mut self.files).into_values().collect();
-        Backup { taken_us: self.source.taken_us, manifest, files }
+        let archive = self.source.archive.clone();
+        Backup { taken_us: self.source.taken_us, manifest, files, archive }
     }
 }
 

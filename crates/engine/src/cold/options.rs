@@ -56,6 +56,16 @@ impl ArchiveOptions {
         self
     }
 
+    /// The same with objects that stay for `grace_us`, in microseconds, after nothing names them any more: a backup that
+    /// names them can be restored as long.
+    #[must_use]
+    pub fn keeping(mut self, grace_us: i64) -> Self {
+        self.policy.grace_us = grace_us;
+        let log = &mut self.policy.log;
+        log.removed_us = log.removed_us.max(grace_us.saturating_add(log.keep_us));
+        self
+    }
+
     /// Memory that it takes at most, about, in bytes: a batch, the file that it becomes, that file read back, and
     /// open files.
     pub fn memory_bytes(&self) -> u64 {

@@ -37,6 +37,8 @@ pub(crate) struct Tables {
 }
 
 pub(crate) struct Attached {
+    /// The archive's id.
+    pub id: u128,
     pub objects: Arc<dyn Objects>,
     pub views: BTreeMap<ViewId, Arc<ViewTables>>,
 }
@@ -85,6 +87,15 @@ impl ColdPart {
         Self { before: self.before, after: shelf.tables.load_full() }
     }
 
+    /// The tables as they were after the shards were asked.
+    ///
+    /// # Errors
+    /// The archive is not there to be read; why.
+    pub(crate) fn attached(&self) -> Result<&Attached, String> {
+        let why = || self.after.why_not.clone().unwrap_or_else(|| "it is being opened".to_owned());
+        self.after.attached.as_ref().ok_or_else(why)
+    }
+
     /// Rows of the range that may lie here, of an event time before `before_us` and applied by the sequences
     /// in `applied`, which are those of the partitions.
     ///
@@ -96,10 +107,7 @@ impl ColdPart {
         before_us: i64,
         applied: &Arc<[u64]>,
     ) -> Result<Vec<OlderRows>, String> {
-        let Some(after) = &self.after.attached else {
-            let why = self.after.why_not.clone();
-            return Err(why.unwrap_or_else(|| "it is being opened".to_owned()));
-        };
+        let after = self.attached()?;
         let (from, to) = (*range.event_times.start(), *range.event_times.end());
         let event_times = (from, to.min(before_us.saturating_sub(1)));
         let hashes = (*range.hashes.start(), *range.hashes.end());

@@ -56,6 +56,8 @@ pub enum Tended {
     Merged,
     /// So many files were past `keep_for`.
     Expired(usize),
+    /// A checkpoint of a table log was written.
+    Checkpointed,
 }
 
 impl ViewTables {
@@ -126,7 +128,7 @@ impl ViewTables {
         newest.archive.archive(batch, definition, now_us)
     }
 
-    /// Merges small files, or takes out those past `keep_for`, once.
+    /// Merges small files, takes out those past `keep_for`, or writes a checkpoint of a table log, once.
     ///
     /// # Errors
     /// The object store fails, or a file is damaged; the table is as it was, or as it is to be.
@@ -152,6 +154,9 @@ impl ViewTables {
             if let Some(paths) = next_merge(run.archive.snapshot().files(), policy) {
                 run.archive.rewrite(&paths, &columns_of, definition, &|_| true, false, now_us)?;
                 return Ok(Tended::Merged);
+            }
+            if run.archive.checkpoint(&policy.log, now_us)? {
+                return Ok(Tended::Checkpointed);
             }
         }
         Ok(Tended::Nothing)
@@ -238,10 +243,14 @@ impl ViewTables {
         runs.try_for_each(|(run, paths)| run.archive.remove_doomed(paths))
     }
 
+    /// Each table as it is now.
+    pub fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.runs.iter().map(|run| run.archive.snapshot())
+    }
+
     /// Commits of each table, by its path.
     pub fn commits(&self) -> impl Iterator<Item = (&str, u64)> {
-        let snapshots = self.runs.iter().map(|run| run.archive.snapshot());
-        snapshots.map(|snapshot| (snapshot.table(), snapshot.commits()))
+        self.snapshots().map(|snapshot| (snapshot.table(), snapshot.commits()))
     }
 
     /// All files of all tables.

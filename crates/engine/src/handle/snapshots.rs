@@ -31,6 +31,7 @@ pub struct SnapshotTicket<E: Env> {
 
 impl<E: Env> Handle<E> {
     /// Whether rows have left the tables for the archive.
+    #[cfg(not(feature = "cold"))]
     pub(crate) fn needs_archive(&self) -> bool {
         !self.shared.needs_archive.load().is_empty()
     }

@@ -3,7 +3,13 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BACKUP_MAGIC, BACKUP_VERSION, Backup, BackupError, BackupFile, pieces_of};
+use std::collections::BTreeMap;
+
+use super::{
+    ArchiveTable, BACKUP_MAGIC, BACKUP_VERSION, Backup, BackupArchive, BackupError, BackupFile,
+    pieces_of,
+};
+use crate::ViewId;
 use crate::bytes_at::{u16_at, u64_at};
 use crate::manifest::Manifest;
 use crate::take::Take;
@@ -33,7 +39,7 @@ impl Backup {
         if xxh3_64(body) != u64_at(checksum, 0) {
             return Err(BackupError::Checksum);
         }
-        if version != BACKUP_VERSION || body[10..12] != [0; 2] {
+        if version == 0 || body[10..12] != [0; 2] {
             return Err(BackupError::Field("version"));
         }
         let mut take = Take::new(&body[12..]);
@@ -44,9 +50,13 @@ impl Backup {
         if manifest_read.to_bytes() != manifest {
             return Err(BackupError::Field("manifest"));
         }
-        let mut backup = Self { taken_us, manifest: manifest_read, files: Vec::new() };
+        let mut backup =
+            Self { taken_us, manifest: manifest_read, files: Vec::new(), archive: None };
         for _ in 0..files {
             backup.files.push(file(&mut take).ok_or(short("the files"))?);
+        }
+        if version == BACKUP_VERSION {
+            backup.archive = Some(archive(&mut take).ok_or(short("the archive"))??);
         }
         if take.left() > 0 {
             return Err(short("the fields"));
@@ -69,4 +79,29 @@ fn file(take: &mut Take<'_>) -> Option<BackupFile> {
     let checksums = take.bytes(checksums_bytes)?;
     let pieces = checksums.chunks_exact(8).map(|piece| u64_at(piece, 0)).collect();
     Some(BackupFile { file_id, bytes, pieces })
+}
+
+/// The archive; `None` when the bytes end inside it.
+fn archive(take: &mut Take<'_>) -> Option<Result<BackupArchive, BackupError>> {
+    let id = take.bytes(16)?.try_into().map(u128::from_le_bytes).ok()?;
+    let (mut views, mut tables) = (BTreeMap::new(), BTreeMap::new());
+    for _ in 0..take.u32()? {
+        let (view, before_us) = (ViewId(take.u32()?), take.i64()?);
+        // Written in their order, each once.
+        if views.last_key_value().is_some_and(|(last, _)| *last >= view) {
+            return Some(Err(BackupError::Field("archive")));
+        }
+        views.insert(view, before_us);
+    }
+    for _ in 0..take.u32()? {
+        let (path_bytes, commits, state_bytes) = (take.u32()?, take.u64()?, take.u64()?);
+        let path = std::str::from_utf8(take.bytes(path_bytes as usize)?).map(str::to_owned);
+        let state = take.bytes(usize::try_from(state_bytes).ok()?)?.to_vec();
+        let Ok(path) = path else { return Some(Err(BackupError::Field("archive"))) };
+        if tables.last_key_value().is_some_and(|(last, _)| *last >= path) {
+            return Some(Err(BackupError::Field("archive")));
+        }
+        tables.insert(path, ArchiveTable { commits, state });
+    }
+    Some(Ok(BackupArchive { id, views, tables }))
 }

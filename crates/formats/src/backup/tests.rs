@@ -42,7 +42,19 @@ fn example() -> Backup {
         BackupFile { file_id, bytes, pieces }
     };
     let files = vec![file(2, 3 << 20), file(9, 16 << 10), file(10, 1_048_577), file(11, 90)];
-    Backup { taken_us: 1_700_000_000_000_000, manifest, files }
+    Backup { taken_us: 1_700_000_000_000_000, manifest, files, archive: None }
+}
+
+/// The same of a store whose rows have left for an archive.
+fn with_archive() -> Backup {
+    let table = |commits, state: &[u8]| ArchiveTable { commits, state: state.to_vec() };
+    let tables = [
+        ("tables/shop/users/v1/s0".to_owned(), table(7, b"{}\nstate")),
+        ("tables/shop/users/v1/s4".to_owned(), table(0, b"")),
+    ];
+    let views = [(ViewId(1), -5), (ViewId(9), 1_357_016_400_000_000)].into();
+    let archive = BackupArchive { id: 0xABCD << 90, views, tables: tables.into() };
+    Backup { archive: Some(archive), ..example() }
 }
 
 /// What breaks a backup.
@@ -68,14 +80,21 @@ fn a_backup_reads_back() {
 #[test]
 fn the_golden_file_holds() {
     golden::check("backup.txt", &example().to_bytes());
+    golden::check("backup-2.txt", &with_archive().to_bytes());
 }
 
 #[test]
 fn every_changed_bit_and_every_cut_is_refused() {
-    let bytes = example().to_bytes();
+    refuse_all_but(&example().to_bytes());
+    let backup = with_archive();
+    assert_eq!(Backup::parse(&backup.to_bytes()), Ok(backup.clone()));
+    refuse_all_but(&backup.to_bytes());
+}
+
+fn refuse_all_but(bytes: &[u8]) {
     for at in 0..bytes.len() {
         for bit in 0..8 {
-            let mut broken = bytes.clone();
+            let mut broken = bytes.to_vec();
             broken[at] ^= 1 << bit;
             assert!(Backup::parse(&broken).is_err(), "byte {at} bit {bit}");
         }
@@ -86,7 +105,7 @@ fn every_changed_bit_and_every_cut_is_refused() {
             assert!(Backup::parse(&cut).is_err(), "cut at {at} and signed");
         }
     }
-    let mut longer = [&bytes[..], &[0; 8]].concat();
+    let mut longer = [bytes, &[0; 8]].concat();
     sign(&mut longer);
     assert!(matches!(Backup::parse(&longer), Err(BackupError::Length { .. })));
 }
@@ -145,10 +164,26 @@ fn a_huge_count_is_refused_by_length_without_allocating() {
 }
 
 #[test]
+fn an_archive_that_no_writer_writes_is_refused() {
+    let mut backup = with_archive();
+    backup.archive.as_mut().unwrap().tables.clear();
+    assert_eq!(Backup::parse(&backup.to_bytes()), Err(BackupError::Field("archive")));
+    let bytes = with_archive().to_bytes();
+    let views_at = bytes.windows(4).rposition(|at| at == [9, 0, 0, 0]).unwrap();
+    let tables_at = bytes.windows(6).rposition(|at| at == b"/v1/s4").unwrap();
+    for (at, byte) in [(views_at, 1), (tables_at + 5, b'0'), (tables_at, 0xFF)] {
+        let mut broken = bytes.clone();
+        broken[at] = byte;
+        sign(&mut broken);
+        assert_eq!(Backup::parse(&broken), Err(BackupError::Field("archive")), "at {at}");
+    }
+}
+
+#[test]
 fn newer_versions_are_told_from_damage() {
     let mut bytes = example().to_bytes();
-    bytes[8] = 2;
-    assert_eq!(Backup::parse(&bytes), Err(BackupError::NewerVersion(2)));
+    bytes[8] = 3;
+    assert_eq!(Backup::parse(&bytes), Err(BackupError::NewerVersion(3)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BACKUP_MAGIC, BACKUP_VERSION, Backup};
+use super::{BACKUP_MAGIC, BACKUP_VERSION, Backup, BackupArchive};
 
 impl Backup {
     /// The bytes of its file.
@@ -10,7 +10,8 @@ impl Backup {
         let manifest = self.manifest.to_bytes();
         let mut out = Vec::new();
         out.extend_from_slice(&BACKUP_MAGIC);
-        out.extend_from_slice(&BACKUP_VERSION.to_le_bytes());
+        let version = if self.archive.is_some() { BACKUP_VERSION } else { 1 };
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&(self.files.len() as u32).to_le_bytes());
         out.extend_from_slice(&self.taken_us.to_le_bytes());
@@ -21,8 +22,30 @@ impl Backup {
                 out.extend_from_slice(&word.to_le_bytes());
             }
         }
+        if let Some(archive) = &self.archive {
+            archive.write(&mut out);
+        }
         let checksum = xxh3_64(&out);
         out.extend_from_slice(&checksum.to_le_bytes());
         out
+    }
+}
+
+impl BackupArchive {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.id.to_le_bytes());
+        out.extend_from_slice(&(self.views.len() as u32).to_le_bytes());
+        for (view, before_us) in &self.views {
+            out.extend_from_slice(&view.0.to_le_bytes());
+            out.extend_from_slice(&before_us.to_le_bytes());
+        }
+        out.extend_from_slice(&(self.tables.len() as u32).to_le_bytes());
+        for (path, table) in &self.tables {
+            out.extend_from_slice(&(path.len() as u32).to_le_bytes());
+            out.extend_from_slice(&table.commits.to_le_bytes());
+            out.extend_from_slice(&(table.state.len() as u64).to_le_bytes());
+            out.extend_from_slice(path.as_bytes());
+            out.extend_from_slice(&table.state);
+        }
     }
 }

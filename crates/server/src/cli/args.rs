@@ -115,7 +115,8 @@ pub struct ServeArgs {
     /// Where the data are; made if it is not there [default: thermae-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Directory below which `thermae backup` may have backups written [default: nowhere]
+    /// Directory, or address such as s3://BUCKET/PREFIX, below which `thermae backup` may have backups written
+    /// [default: nowhere]
     #[arg(long, value_name = "DIR")]
     pub backup_dir: Option<PathBuf>,
     /// TCP address of the binary protocol, or `none` [default: 127.0.0.1:7400]
@@ -127,7 +128,8 @@ pub struct ServeArgs {
     /// Address of /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
-    /// Directory of the archive, to which history is copied and views with warm_for move it; none without this
+    /// Directory of the archive, or its address (s3://BUCKET/PREFIX, gs://, az://), to which history is copied and views
+    /// with warm_for move it; none without this
     #[arg(long, value_name = "DIR")]
     pub archive: Option<PathBuf>,
     /// Cores to use, each with its own shard; 0 uses all
@@ -477,15 +479,16 @@ pub struct VerifyArgs {
 A backup holds everything that was acknowledged before the command, while the server serves on. Tables that the place
 has from earlier backups are not copied again. A backup that was interrupted is none; the next one goes on from it.
 
-Without --data the server takes it, in the directory PLACE below the one that it was started with (--backup-dir).
-With --data, --list and --verify, PLACE is a directory here.
+Without --data the server takes it, in the place PLACE below the one that it was started with (--backup-dir).
+With --data, --list and --verify, PLACE is a directory here, or the address of an object store (s3://BUCKET/PREFIX, gs://,
+az://): keys are environment variables (AWS_ACCESS_KEY_ID, ...).
 
 Examples:
   thermae backup daily --keep 7
   thermae backup /mnt/backups/shop --data /var/lib/thermae
   thermae backup /mnt/backups/shop --list
   thermae backup /mnt/backups/shop --remove 00000003-20260102T030405Z
-  thermae backup /mnt/backups/shop --verify")]
+  thermae backup s3://backups/shop --verify")]
 pub struct BackupArgs {
     /// Where to
     #[arg(value_name = "PLACE")]
@@ -522,10 +525,14 @@ are named, and nothing is restored. A restore that was interrupted leaves a dire
 
 What was acknowledged after the backup is not in it. Loads may be repeated: rows that it has are not doubled.
 
-Example:
-  thermae restore /mnt/backups/shop --data /var/lib/thermae-restored")]
+A backup of a store whose rows have left for its archive names the archive's objects and does not hold them. Give the
+archive too, and, where it has gone on since, an empty root for a copy: then serve the directory with that.
+
+Examples:
+  thermae restore /mnt/backups/shop --data /var/lib/thermae-restored
+  thermae restore s3://backups/shop --data restored --archive s3://archive/shop --with-archive s3://archive/shop-2")]
 pub struct RestoreArgs {
-    /// The directory of the backups
+    /// The directory of the backups, or their address
     #[arg(value_name = "PLACE")]
     pub place: PathBuf,
     /// The data directory to make; it must be empty or not there
@@ -534,6 +541,13 @@ pub struct RestoreArgs {
     /// This backup, as `thermae backup PLACE --list` shows its name [default: the newest]
     #[arg(long, value_name = "BACKUP")]
     pub name: Option<BackupName>,
+    /// The archive that the store wrote to, if rows had left for it: a directory or an address
+    #[arg(long, value_name = "ROOT")]
+    pub archive: Option<PathBuf>,
+    /// An empty root to which what the backup names of the archive is copied; without it the directory goes on with
+    /// the archive itself, if that has not gone on since
+    #[arg(long, value_name = "ROOT", requires = "archive")]
+    pub with_archive: Option<PathBuf>,
 }
 
 /// `thermae quickstart`
@@ -619,6 +633,7 @@ mod tests {
             &["thermae", "backup", "p", "--keep", "0"],
             &["thermae", "backup", "p", "--name", "00000001-20260101T000000Z"],
             &["thermae", "restore", "p"],
+            &["thermae", "restore", "p", "--data", "d", "--with-archive", "r"],
             &["thermae", "restore", "p", "--data", "d", "--name", "newest"],
             &["thermae", "history", "v", "--spine", "s.csv"],
             &["thermae", "history", "v", "--out", "o.csv"],

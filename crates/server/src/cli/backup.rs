@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use thermae_client::{Client, Error};
 use thermae_engine::backup::{self, Place, Removed, Source, Work, open_to_back_up};
+use thermae_engine::cold::OpenOptions;
 use thermae_env::{Env, RealEnv};
 
 use super::args::{BackupArgs, Global};
@@ -24,7 +25,7 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// Runs the command.
 pub fn run(args: &BackupArgs, global: &Global) -> Result<Done, Failure> {
     if args.list || args.verify {
-        let place = Place::new(RealEnv::new(), &args.place);
+        let place = place_at(&args.place, &std::env::temp_dir().join("thermae-backup"))?;
         return if args.list { list(&place, global) } else { verify(&place, args, global) };
     }
     if !args.remove.is_empty() {
@@ -70,6 +71,15 @@ fn verify(place: &Place<RealEnv>, args: &BackupArgs, global: &Global) -> Result<
     super::verify::show(&args.place, &report, global)
 }
 
+/// The place at a path or address. By which right an object store is asked, the environment says; `scratch` is for
+/// what is on its way there.
+pub fn place_at(at: &Path, scratch: &Path) -> Result<Place<RealEnv>, Failure> {
+    let text = at
+        .to_str()
+        .ok_or_else(|| Failure::Usage(format!("{} is no name that can be used", at.display())))?;
+    Place::at(RealEnv::new(), text, &OpenOptions::default(), scratch).map_err(Failure::of)
+}
+
 /// Does the work with a bar for it.
 pub fn with_bar<T>(label: &str, bytes_per_s: u64, work: impl FnOnce(&mut Work<'_>) -> T) -> T {
     let mut bar: Option<Progress> = None;
@@ -83,7 +93,7 @@ pub fn with_bar<T>(label: &str, bytes_per_s: u64, work: impl FnOnce(&mut Work<'_
 fn take_of_directory(data: &Path, args: &BackupArgs) -> Result<Json, Failure> {
     let env = RealEnv::new();
     let engine = open_to_back_up(env, data).map_err(Failure::of)?;
-    let place = Place::new(env, &args.place);
+    let place = place_at(&args.place, &backup::scratch_dir(data))?;
     let bytes_per_s = args.rate.map_or(0, |rate| rate.bytes);
     let taken = Source::of(&engine.handle(), env.now_us()).and_then(|source| {
         let taken = with_bar("backing up", bytes_per_s, |w| backup::take(&place, &source, w))?;

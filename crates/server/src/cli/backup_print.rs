@@ -43,7 +43,7 @@ pub fn list(listed: &[Listed]) -> String {
     }
     let line = |listed: &Listed| match &listed.backup {
         Ok(backup) => format!(
-            "{}  {} rows  {} files  {}  {} shards  {} partitions  epoch {}\n",
+            "{}  {} rows  {} files  {}  {} shards  {} partitions  epoch {}{}\n",
             listed.name,
             thousands(backup.rows()),
             thousands(backup.files.len() as u64),
@@ -51,6 +51,7 @@ pub fn list(listed: &[Listed]) -> String {
             backup.manifest.trees.len(),
             backup.manifest.partitions,
             backup.manifest.epoch,
+            if backup.archive.is_some() { "  and its archive" } else { "" },
         ),
         Err(error) => format!("{}  DAMAGED: {error}\n", listed.name),
     };
@@ -78,5 +79,6 @@ fn backup_json(name: &str, backup: &Backup) -> Json {
         "shards": backup.manifest.trees.len(),
         "partitions": backup.manifest.partitions,
         "epoch": backup.manifest.epoch,
+        "archive": backup.archive.as_ref().map(|archive| format!("{:032x}", archive.id)),
     })
 }

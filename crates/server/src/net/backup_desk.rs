@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use thermae_engine::backup::{self, Place, Removed, Source, Taken, Work};
+use thermae_engine::cold::OpenOptions;
 use thermae_engine::{Error, Handle};
 use thermae_env::{Env, lower_priority};
 use thermae_formats::time::format_timestamp_us;
@@ -51,6 +52,24 @@ pub struct BackupStatus {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// Where backups of a server may go.
+#[derive(Clone, Debug)]
+pub struct BackupRoot {
+    /// A directory, or an address in an object store.
+    at: PathBuf,
+    /// For what is on its way to an object store.
+    scratch: PathBuf,
+    object_store: OpenOptions,
+}
+
+impl BackupRoot {
+    /// Below `at`, of the store in `data`.
+    pub fn new(at: PathBuf, data: &Path, object_store: &OpenOptions) -> Self {
+        let (scratch, object_store) = (backup::scratch_dir(data), object_store.clone());
+        Self { at, scratch, object_store }
+    }
 }
 
 /// Where shards hand backups over.
@@ -128,19 +147,20 @@ impl Backups {
     pub fn start<E: Env>(
         env: E,
         handle: Handle<E>,
-        root: Option<PathBuf>,
+        root: Option<BackupRoot>,
     ) -> std::io::Result<Self> {
         let none = BackupStatus { state: "none", ..BackupStatus::default() };
         let (status, is_stopping) = (Arc::new(Mutex::new(none)), Arc::new(AtomicBool::new(false)));
-        let taker =
-            Taker { env, handle, status: Arc::clone(&status), stop: Arc::clone(&is_stopping) };
+        let at = root.as_ref().map(|root| root.at.clone());
+        let (told, stop) = (Arc::clone(&status), Arc::clone(&is_stopping));
+        let taker = Taker { env, handle, root, status: told, stop };
         let helper = Helper::start("backups", 0, move |requests| {
             // At the usual priority the work is done, too.
             let _ = lower_priority(PRIORITY_STEPS);
             taker.run(requests);
         })?;
         let (ids, requests) = (AtomicU64::new(0), helper.requests());
-        let desk = Arc::new(BackupDesk { root, ids, requests, status });
+        let desk = Arc::new(BackupDesk { root: at, ids, requests, status });
         Ok(Self { desk, is_stopping, _helper: helper })
     }
 
@@ -165,6 +185,7 @@ impl Drop for Backups {
 struct Taker<E: Env> {
     env: E,
     handle: Handle<E>,
+    root: Option<BackupRoot>,
     status: Arc<Mutex<BackupStatus>>,
     stop: Arc<AtomicBool>,
 }
@@ -190,7 +211,10 @@ impl<E: Env> Taker<E> {
 
     fn take(&self, request: &BackupRequest) -> Result<serde_json::Value, Error> {
         let source = Source::of(&self.handle, self.env.now_us())?;
-        let place = Place::new(self.env.clone(), &request.place.1);
+        let unsent = || Error::Invalid("the place cannot be named".to_owned());
+        let root = self.root.as_ref().ok_or_else(unsent)?;
+        let at = request.place.1.to_str().ok_or_else(unsent)?;
+        let place = Place::at(self.env.clone(), at, &root.object_store, &root.scratch)?;
         let mut tell = |done, of| {
             self.tell(|now| (now.done_bytes, now.of_bytes) = (done, of));
             !self.stop.load(Ordering::Acquire)

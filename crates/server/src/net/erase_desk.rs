@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use serde_json::{Value as Json, json};
 use thermae_engine::backup::{self, Holders, Place};
+use thermae_engine::cold::is_url;
 use thermae_engine::handle::ArchiveState;
 use thermae_engine::{Error, Handle};
 use thermae_env::{Env, lower_priority};
@@ -122,7 +123,12 @@ impl<E: Env> Answerer<E> {
     /// Which backups hold any of the keys.
     fn backups(&self, question: &EraseQuestion, told: &mut Json) -> Result<(), Failure> {
         let (mut backups, mut unfinished, mut unread) = (Vec::new(), Vec::new(), Vec::new());
-        if let Some(root) = self.root.as_deref().filter(|_| !question.keys.is_empty()) {
+        let root = self.root.as_deref().filter(|_| !question.keys.is_empty());
+        let is_url = |root: &&Path| root.to_str().is_some_and(is_url);
+        if let Some(root) = root.filter(is_url) {
+            let what = "an object store, which is not looked through: assume that they hold it";
+            unread.push(format!("{}: {what}", root.display()));
+        } else if let Some(root) = root {
             for dir in backup::places(&self.env, root).map_err(internal)? {
                 let place = Place::new(self.env.clone(), &dir);
                 let keys = &question.keys;

@@ -8,14 +8,19 @@
 //! http = "127.0.0.1:7401"
 //! archive = "/mnt/archive"
 //! archive_lag_s = 60
+//! archive_grace_s = 86400
 //! cores = 4
 //! memory = "8GiB"
+//!
+//! [object_store]
+//! aws_endpoint = "http://127.0.0.1:8333"
 //!
 //! [limits]
 //! connections = 20000
 //! buffer_memory = "1GiB"
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -28,7 +33,7 @@ use super::size::{Size, SizeError};
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// The file, as written. Unknown keys are errors: a misspelt one must not be ignored silently.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     data: Option<PathBuf>,
@@ -38,11 +43,15 @@ struct File {
     http: Option<String>,
     archive: Option<PathBuf>,
     archive_lag_s: Option<u32>,
+    archive_grace_s: Option<u32>,
     cores: Option<usize>,
     memory: Option<String>,
     spin_us: Option<u64>,
     pin: Option<bool>,
     insecure_development: Option<bool>,
+    /// Names are checked where a store is opened; values may be keys, and are not shown.
+    #[serde(default)]
+    object_store: BTreeMap<String, String>,
     #[serde(default)]
     limits: FileLimits,
 }
@@ -146,7 +155,12 @@ fn read(path: &Path) -> Result<File, ConfigError> {
         return Err(malformed("it is larger than 1 MiB".to_owned()));
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    toml::from_str(&text).map_err(|error| malformed(error.to_string()))
+    toml::from_str(&text).map_err(|error: toml::de::Error| {
+        // The whole error shows the line, which may hold a key.
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        malformed(format!("line {line}: {}", error.message()))
+    })
 }
 
 fn apply_file(options: &mut ServeOptions, file: File) -> Result<(), ConfigError> {
@@ -172,6 +186,9 @@ fn apply_file(options: &mut ServeOptions, file: File) -> Result<(), ConfigError>
     }
     options.archive = file.archive.or(options.archive.take());
     set(&mut options.archive_lag_us, file.archive_lag_s.map(|lag_s| i64::from(lag_s) * 1_000_000));
+    let grace_us = file.archive_grace_s.map(|grace_s| i64::from(grace_s) * 1_000_000);
+    set(&mut options.archive_grace_us, grace_us);
+    options.object_store.values.extend(file.object_store);
     let limits: &mut Limits = &mut options.limits;
     set(&mut limits.connections, file.limits.connections);
     set(&mut limits.in_flight, file.limits.in_flight);
@@ -240,20 +257,30 @@ mod tests {
         let path = directory.path().join("thermae.toml");
         std::fs::write(
             &path,
-            "memory = '2GiB'\ncores = 3\nlisten = 'none'\nunix = '/tmp/a'\narchive = '/tmp/b'\narchive_lag_s = 5\n[limits]\nconnections = 7",
+            "memory = '2GiB'\ncores = 3\nlisten = 'none'\nunix = '/tmp/a'\narchive = 's3://b/x'\narchive_lag_s = 5\n[object_store]\naws_secret_access_key = 'SECRET'\n[limits]\nconnections = 7",
         )
         .unwrap();
         let flags = Flags { config: Some(path), cores: Some(2), ..Flags::default() };
         let options = ServeOptions::from_flags(&flags).unwrap();
         assert_eq!((options.cores, options.memory_bytes), (2, 2 << 30));
+        assert!(!format!("{options:?}").contains("SECRET"), "a key is shown");
         assert_eq!((options.listen, options.limits.connections), (None, 7));
-        assert_eq!((options.archive, options.archive_lag_us), (Some("/tmp/b".into()), 5_000_000));
+        let key = options.object_store.values.get("aws_secret_access_key");
+        assert_eq!(key.map(String::as_str), Some("SECRET"));
+        assert_eq!((options.archive, options.archive_lag_us), (Some("s3://b/x".into()), 5_000_000));
     }
 
     #[test]
     fn a_misspelt_key_is_an_error_with_its_line() {
         let error = from_text("data = 'x'\nmemroy = '2GiB'\n").unwrap_err().to_string();
         assert!(error.contains("memroy") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_line_that_may_hold_a_key_is_not_shown() {
+        let error = from_text("[object_store]\naws_secret_access_key = SECRET\n").unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("line 2") && !error.contains("SECRET"), "{error}");
     }
 
     #[test]

@@ -24,6 +24,14 @@ pub enum ServeError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The archive's address, or an option of its object store.
+    #[error("{what}: {reason}")]
+    ObjectStore {
+        /// The address.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The data directory.
     #[error("data directory {data}: {source}")]
     Engine {
@@ -59,7 +67,7 @@ impl ServeError {
     /// The process's exit code, as `docs/operations.md` lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Address(_) => 2,
+            Self::Config(_) | Self::Address(_) | Self::ObjectStore { .. } => 2,
             Self::Engine { .. } | Self::Registry { .. } => 3,
             Self::Listen { .. } => 4,
             Self::System { .. } => 5,

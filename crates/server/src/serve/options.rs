@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use thermae_engine::cold::OpenOptions;
+
 use super::limits::Limits;
 use super::size::Size;
 
@@ -14,7 +16,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 pub struct ServeOptions {
     /// The data directory; created if it is missing.
     pub data: PathBuf,
-    /// The directory below which clients may have backups written; `None` for nowhere.
+    /// The directory, or the address in an object store, below which clients may have backups written; `None` for
+    /// nowhere.
     pub backup_dir: Option<PathBuf>,
     /// TCP address for the binary protocol; `None` listens on no TCP port. Port 0 picks one.
     pub listen: Option<String>,
@@ -22,10 +25,16 @@ pub struct ServeOptions {
     pub unix: Option<PathBuf>,
     /// TCP address for `/metrics`, `/healthz`, `/readyz`; `None` for none. Port 0 picks one.
     pub http: Option<String>,
-    /// Directory of the archive; created if it is missing. `None` archives nothing, and `warm_for` moves nothing.
+    /// Directory of the archive, created if it is missing, or its address in an object store. `None` archives nothing,
+    /// and `warm_for` moves nothing.
     pub archive: Option<PathBuf>,
     /// How long rows wait to be archived, about, in microseconds: smaller makes more files.
     pub archive_lag_us: i64,
+    /// How long objects of the archive stay that nothing names any more, in microseconds: backups that name them can be
+    /// restored as long.
+    pub archive_grace_us: i64,
+    /// Where object stores are, and by which right they are asked.
+    pub object_store: OpenOptions,
     /// Shards, each a pinned thread; 0 = one per core of the machine.
     pub cores: usize,
     /// Memory of the process, in bytes: tables, buffers, connections. [`Limits`] left at their defaults are
@@ -51,6 +60,8 @@ impl Default for ServeOptions {
             http: None,
             archive: None,
             archive_lag_us: 60_000_000,
+            archive_grace_us: 86_400_000_000,
+            object_store: OpenOptions::default(),
             cores: 0,
             memory_bytes: 1 << 30,
             spin_us: 50,

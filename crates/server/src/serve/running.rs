@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use thermae_engine::cold::{ArchiveOptions, LocalObjects};
+use thermae_engine::cold::{ArchiveOptions, LocalObjects, OpenOptions, is_url, open_url};
 use thermae_engine::log::RecoveryReport;
 use thermae_engine::{Engine, Handle, Options};
 use thermae_env::{Env, RealEnv};
@@ -15,7 +15,7 @@ use super::listeners::{Listeners, allow_connections};
 use super::options::ServeOptions;
 use super::signals::Signals;
 use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
-use crate::net::backup_desk::Backups;
+use crate::net::backup_desk::{BackupRoot, Backups};
 use crate::net::core::Shared;
 use crate::net::erase_desk::EraseDesk;
 use crate::net::front::Front;
@@ -105,7 +105,9 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         .map_err(|source| ServeError::system("starting the thread of scans", source))?;
     // Nobody else sets it.
     let _ = shared.pages.set(pages.requests());
-    let backups = Backups::start(env, engine.handle(), options.backup_dir.clone())
+    let root = options.backup_dir.clone();
+    let root = root.map(|at| BackupRoot::new(at, &options.data, &options.object_store));
+    let backups = Backups::start(env, engine.handle(), root)
         .map_err(|source| ServeError::system("starting the thread of backups", source))?;
     let _ = shared.backups.set(backups.desk());
     let histories = HistoryReads::start(engine.handle(), options.limits)
@@ -151,9 +153,13 @@ fn start_engine(
     listeners: &Listeners,
     shared: &Arc<Shared>,
 ) -> Result<Engine<RealEnv>, ServeError> {
-    let archive = options.archive.as_deref().map(|root| archive(&env, root)).transpose()?;
-    let archive =
-        archive.map(|archive| archive.within(options.memory_bytes).lagging(options.archive_lag_us));
+    let archive = options.archive.as_deref();
+    let archive = archive.map(|root| archive_at(&env, root, &options.object_store)).transpose()?;
+    let kept = |archive: ArchiveOptions| {
+        let archive = archive.within(options.memory_bytes).lagging(options.archive_lag_us);
+        archive.keeping(options.archive_grace_us)
+    };
+    let archive = archive.map(kept);
     let archive_bytes = archive.as_ref().map_or(0, ArchiveOptions::memory_bytes);
     let engine_options = Options {
         cores: options.cores,
@@ -177,10 +183,21 @@ fn start_engine(
     })
 }
 
-/// The archive in a directory, which is made if it is missing: whether it is this store's is seen later, and
-/// writes and hot reads do not wait for that.
-fn archive(env: &RealEnv, root: &Path) -> Result<ArchiveOptions, ServeError> {
+/// The archive in a directory, which is made if it is missing, or in an object store: whether it is this store's is
+/// seen later, and writes and hot reads do not wait for that.
+fn archive_at(
+    env: &RealEnv,
+    root: &Path,
+    object_store: &OpenOptions,
+) -> Result<ArchiveOptions, ServeError> {
     let failed = |source| ServeError::system("opening the archive's directory", source);
+    if let Some(url) = root.to_str().filter(|root| is_url(root)) {
+        let objects = open_url(url, object_store).map_err(|source| {
+            let what = url.to_owned();
+            ServeError::ObjectStore { what, reason: source.to_string() }
+        })?;
+        return Ok(ArchiveOptions::new(objects));
+    }
     env.create_dir_all(root).map_err(failed)?;
     let objects = LocalObjects::new(root).map_err(|e| failed(std::io::Error::other(e)))?;
     Ok(ArchiveOptions::new(Arc::new(objects)))

@@ -46,6 +46,81 @@ fn wait(server: &Server, is_reached: impl Fn(&Json) -> bool) -> Json {
     panic!("never reached: {last}");
 }
 
+/// Writes five versions of each of 40 entities, a day apart; what a scan shows then.
+fn fill(client: &Client, plan: &Plan) -> Vec<String> {
+    let handle = client.view("test", "everything").unwrap();
+    let mut batch = WriteBatch::put(&handle);
+    for n in 0..200 {
+        let created = if n % 3 == 0 { NO_TIME } else { 1_600_000_000_000_000 };
+        let event_time = 1_500_000_000_000_000 + 86_400_000_000 * i64::from(n / 40);
+        batch.push(&key(n), event_time, created, &values(n)).unwrap();
+    }
+    assert!(client.write(&mut batch).unwrap().all_ok());
+    let expected = rows(client, plan, &ScanOptions::default());
+    assert_eq!(expected.len(), 200);
+    expected
+}
+
+/// Whether all of them are archived and the superseded ones gone from the tables.
+fn has_left(engine: &Json) -> bool {
+    let shards = engine["shards"].as_array().unwrap();
+    let superseded = |shard: &Json| shard["tiers"]["history"]["rows"].as_u64().unwrap_or(u64::MAX);
+    engine["archive"]["rows"] == 200
+        && shards
+            .iter()
+            .all(|shard| shard["tiers"]["memtable"]["rows"] == 0 && superseded(shard) == 0)
+}
+
+#[test]
+fn a_backup_of_a_store_whose_rows_have_left_comes_back_with_a_copy_of_its_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("t.toml"), "archive_lag_s = 1").unwrap();
+    let (config, archive, copy) = (path("t.toml"), path("archive"), path("copy"));
+    let backups = path("backups");
+    let options = ["--cores", "1", "--archive", &archive, "--config", &config];
+    let options = [&options[..], &["--backup-dir", &backups]].concat();
+    let (server, client, plan) = start(folder.path(), &options);
+    let expected = fill(&client, &plan);
+    wait(&server, has_left);
+    let taken = server.run(&["backup", "daily"]);
+    assert_eq!(taken.status.code(), Some(0), "{taken:?}");
+    let place = path("backups/daily");
+    let restored = path("restored");
+    let restore = ["restore", &place, "--data", &restored];
+    let refused = server.run(&restore);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("--archive ROOT"), "{said}");
+    let with = ["--archive", &archive, "--with-archive", &copy];
+    let done = server.run(&[&restore[..], &with].concat());
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(server.stop(), 0);
+    let options = ["--cores", "1", "--archive", &copy, "--config", &config];
+    let server = Server::start_with(Path::new(&restored), &options);
+    let client = Client::connect(&server.address.parse().unwrap(), Config::default()).unwrap();
+    let wanted =
+        ViewFeatures { project: "test", view: "everything", version: 0, features: Vec::new() };
+    let plan = client.prepare(&[wanted]).unwrap();
+    wait(&server, |engine| engine["archive"]["rows"] == 200);
+    assert_eq!(rows(&client, &plan, &ScanOptions::default()), expected);
+    assert_eq!(server.stop(), 0);
+}
+
+#[cfg(not(feature = "remote"))]
+#[test]
+fn a_build_that_reaches_no_bucket_says_how_to_get_one_that_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").to_str().unwrap().to_owned();
+    let serve = ["serve", "--data", &data, "--archive", "s3://bucket/shop"];
+    let restore = ["restore", "s3://bucket/shop", "--data", &data];
+    for (arguments, code) in [(&serve[..], 2), (&restore[..], 1)] {
+        let refused = crate::process::thermae().args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains("feature `s3` or `remote`"), "{said}");
+        assert_eq!(refused.status.code(), Some(code), "{said}");
+    }
+}
+
 #[test]
 fn what_has_left_the_tables_is_exported_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
@@ -54,26 +129,7 @@ fn what_has_left_the_tables_is_exported_as_it_was_written() {
     let config = config.to_str().unwrap();
     let options = ["--cores", "2", "--archive", archive.to_str().unwrap(), "--config", config];
     let (server, client, plan) = start(folder.path(), &options);
-    let handle = client.view("test", "everything").unwrap();
-    let mut batch = WriteBatch::put(&handle);
-    // Five versions of each of 40 entities, a day apart.
-    for n in 0..200 {
-        let created = if n % 3 == 0 { NO_TIME } else { 1_600_000_000_000_000 };
-        let event_time = 1_500_000_000_000_000 + 86_400_000_000 * i64::from(n / 40);
-        batch.push(&key(n), event_time, created, &values(n)).unwrap();
-    }
-    assert!(client.write(&mut batch).unwrap().all_ok());
-    let expected = rows(&client, &plan, &ScanOptions::default());
-    assert_eq!(expected.len(), 200);
-    let has_left = |engine: &Json| {
-        let shards = engine["shards"].as_array().unwrap();
-        let superseded =
-            |shard: &Json| shard["tiers"]["history"]["rows"].as_u64().unwrap_or(u64::MAX);
-        engine["archive"]["rows"] == 200
-            && shards
-                .iter()
-                .all(|shard| shard["tiers"]["memtable"]["rows"] == 0 && superseded(shard) == 0)
-    };
+    let expected = fill(&client, &plan);
     wait(&server, has_left);
     assert_eq!(rows(&client, &plan, &ScanOptions::default()), expected);
     assert_eq!(server.metric("thermae_archive_rows"), 200);

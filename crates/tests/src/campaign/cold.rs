@@ -8,7 +8,7 @@ use thermae_engine::cold::ArchiveOptions;
 use thermae_engine::{Ack, planted};
 use thermae_env::SimEnv;
 use thermae_formats::schema::{History, TierPolicy};
-use thermae_tiering::cold::plan::ArchivePolicy;
+use thermae_tiering::cold::plan::{ArchivePolicy, LogPolicy};
 use thermae_tiering::cold::{MemoryObjects, Objects};
 
 use super::history::PartitionHistory;
@@ -196,6 +196,9 @@ pub(super) fn options(objects: Arc<dyn Objects>, rng: &mut Rng) -> ArchiveOption
         merge_files: 2 + rng.below(3) as usize,
         ..ArchivePolicy::default()
     };
+    // A log that is cleaned all the time: every life reads it from a checkpoint.
+    let log = LogPolicy { checkpoint_commits: 2, keep_us: policy.lag_us, ..policy.log };
+    let policy = ArchivePolicy { log, ..policy };
     let round_us = rng.below(3_000) as i64;
     let read_deadline_us = [1_500_000, 5_000_000][rng.below(2) as usize];
     ArchiveOptions { policy, round_us, read_deadline_us, ..ArchiveOptions::new(objects) }

@@ -66,6 +66,18 @@ impl FailingObjects {
         self.calls_left.store(u64::MAX, Ordering::Relaxed);
     }
 
+    /// A way on which nothing fails until the machine stops, after so many calls.
+    pub fn dying(inner: Arc<MemoryObjects>, env: SimEnv, calls: u64) -> Self {
+        let (rng, calls_left) = (Mutex::new(Rng::new(0)), AtomicU64::new(calls));
+        Self { inner, env, rng, one_in: 0, calls_left, failed: AtomicU64::new(0) }
+    }
+
+    /// A way on which one call in so many fails, by a seed.
+    pub fn failing(inner: Arc<MemoryObjects>, env: SimEnv, seed: u64, one_in: u64) -> Self {
+        let (rng, calls_left) = (Mutex::new(Rng::new(seed)), AtomicU64::new(u64::MAX));
+        Self { inner, env, rng, one_in, calls_left, failed: AtomicU64::new(0) }
+    }
+
     fn fate(&self) -> Result<Fate, ObjectError> {
         match self.calls_left.load(Ordering::Relaxed) {
             // The call may have taken effect when the machine stops.
@@ -103,6 +115,14 @@ impl FailingObjects {
 impl Objects for FailingObjects {
     fn put_new(&self, path: &str, bytes: Bytes) -> Result<PutNew, ObjectError> {
         self.around(|| self.inner.put_new(path, bytes))
+    }
+
+    fn replace(&self, path: &str, bytes: Bytes) -> Result<(), ObjectError> {
+        self.around(|| self.inner.replace(path, bytes))
+    }
+
+    fn length(&self, path: &str) -> Result<u64, ObjectError> {
+        self.around(|| self.inner.length(path))
     }
 
     fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {

@@ -52,6 +52,7 @@ const NETWORK: &[&str] = &[
     "crates/load/src/null.rs",
     "crates/server/",
     "crates/benches/",
+    "xtask/src/objects.rs",
 ];
 const PRINT: &[&str] = &[
     "crates/server/src/cli/",

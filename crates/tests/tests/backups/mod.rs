@@ -1,6 +1,7 @@
 //! Backup and restore: against the model, with crashes at every step, with damage, over real files.
 
+mod bucket;
 mod crashes;
 mod faults;
 mod model;
-mod support;
+pub mod support;

@@ -1,4 +1,5 @@
 //! The archive at work.
 
 mod attach;
+mod backups;
 mod campaign;

@@ -9,8 +9,9 @@ use thermae_formats::{FeatureView, SchemaId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::Batch;
-use super::log::{Changes, Committed, Definition, Snapshot, commit};
+use super::log::{Changes, Committed, Definition, Snapshot, checkpoint, commit};
 use super::objects::{ObjectError, Objects};
+use super::plan::LogPolicy;
 use super::{ColdError, ColdFile, ColdScan, Columns, FileRef, FileWriter, OpenFiles, event_day};
 use crate::merge::{Entry, Merge, Together};
 
@@ -39,6 +40,14 @@ impl Archive {
     /// The table as it was read or changed last.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Reads what others have committed.
+    ///
+    /// # Errors
+    /// The object store fails, or the log is damaged.
+    pub fn update(&mut self) -> Result<(), ColdError> {
+        self.snapshot.update(&*self.objects).map(|_| ())
     }
 
     /// Archives a batch. After [`Committed::Done`] its rows are in the table once, durable and verified.
@@ -134,6 +143,15 @@ impl Archive {
     ) -> Result<Committed, ColdError> {
         let changes = Changes { removes: paths.to_vec(), is_loss: true, ..Changes::default() };
         commit(&*self.objects, &mut self.snapshot, definition, &changes, now_us)
+    }
+
+    /// Writes a checkpoint of the table if one is due, and lets the log before it go as far as `policy` says; whether
+    /// it did.
+    ///
+    /// # Errors
+    /// The object store fails; the table is as it was.
+    pub fn checkpoint(&mut self, policy: &LogPolicy, now_us: i64) -> Result<bool, ColdError> {
+        checkpoint(&*self.objects, &mut self.snapshot, policy, now_us)
     }
 
     /// A file of the table, open; `columns_of` gives the columns of a schema.

@@ -1,4 +1,4 @@
-//! The object store as the archive sees it: a few calls that wait for their answer, made by helper threads
+//! The object store as the archive and backups see it: calls that wait for their answer, made by helper threads
 //! alone.
 
 use std::collections::BTreeMap;
@@ -49,9 +49,12 @@ pub struct Listed {
     pub modified_us: i64,
 }
 
+/// The next piece of an object that is uploaded, none at its end; an error gives the upload up.
+pub type Pieces<'a> = dyn FnMut() -> Result<Option<Bytes>, ObjectError> + 'a;
+
 /// An object store. Paths are relative to the archive's root, their parts separated by `/`.
 ///
-/// An object is there whole or not at all, and a call that fails with [`ObjectError::NoAnswer`] may have
+/// An object is there whole or not at all; a listing shows everything that was written before it. And a call that fails with [`ObjectError::NoAnswer`] may have
 /// taken effect.
 pub trait Objects: Send + Sync {
     /// Writes an object if there is none of that name, atomically; it is durable when this returns.
@@ -59,6 +62,31 @@ pub trait Objects: Send + Sync {
     /// # Errors
     /// Any; see the trait.
     fn put_new(&self, path: &str, bytes: Bytes) -> Result<PutNew, ObjectError>;
+    /// Writes an object in place of the one of that name, if there is one; readers find the one or the other, whole.
+    /// It is durable when this returns.
+    ///
+    /// # Errors
+    /// Any; see the trait.
+    fn replace(&self, path: &str, bytes: Bytes) -> Result<(), ObjectError>;
+    /// Writes an object that may be larger than memory, whole or not at all; it is durable when this returns. One
+    /// of that name may be replaced or stay: the name must say what is in it.
+    ///
+    /// # Errors
+    /// Any, see the trait; or what `pieces` gives.
+    fn put_pieces(&self, path: &str, pieces: &mut Pieces<'_>) -> Result<(), ObjectError> {
+        let mut all = Vec::new();
+        while let Some(piece) = pieces()? {
+            all.extend_from_slice(&piece);
+        }
+        self.replace(path, all.into())
+    }
+    /// The length of an object, in bytes.
+    ///
+    /// # Errors
+    /// Any; see the trait.
+    fn length(&self, path: &str) -> Result<u64, ObjectError> {
+        self.get(path).map(|bytes| bytes.len() as u64)
+    }
     /// Reads bytes of an object; fewer than asked where it ends before.
     ///
     /// # Errors
@@ -111,6 +139,11 @@ impl Objects for MemoryObjects {
         }
         objects.insert(path.to_owned(), bytes);
         Ok(PutNew::Created)
+    }
+
+    fn replace(&self, path: &str, bytes: Bytes) -> Result<(), ObjectError> {
+        self.objects().insert(path.to_owned(), bytes);
+        Ok(())
     }
 
     fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {

@@ -23,6 +23,26 @@ pub struct ArchivePolicy {
     /// How long an object that no commit names, or names no more, stays, in microseconds: longer than any read or
     /// upload takes.
     pub grace_us: i64,
+    /// How the table log is kept.
+    pub log: LogPolicy,
+}
+
+/// How the table log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPolicy {
+    /// Commits after which a checkpoint is written.
+    pub checkpoint_commits: u64,
+    /// How long commits stay that a checkpoint stands for, in microseconds: longer than any reader that began
+    /// before takes.
+    pub keep_us: i64,
+    /// How long a checkpoint says of a file that it left the table, in microseconds: longer than its object stays.
+    pub removed_us: i64,
+}
+
+impl Default for LogPolicy {
+    fn default() -> Self {
+        Self { checkpoint_commits: 64, keep_us: 7 * DAY_US, removed_us: 30 * DAY_US }
+    }
 }
 
 impl Default for ArchivePolicy {
@@ -34,6 +54,7 @@ impl Default for ArchivePolicy {
             file_bytes: 64 << 20,
             merge_files: 8,
             grace_us: DAY_US,
+            log: LogPolicy::default(),
         }
     }
 }

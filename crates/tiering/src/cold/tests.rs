@@ -3,7 +3,7 @@
 
 mod archive;
 mod damage;
-mod faults;
+pub(super) mod faults;
 mod golden;
 mod round_trip;
 pub(super) mod rows;

@@ -43,7 +43,7 @@ pub(super) struct Protocol {
     pub min_writer_version: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MetaData {
     pub id: String,
@@ -55,7 +55,7 @@ pub(super) struct MetaData {
     pub created_time: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Format {
     pub provider: String,
     pub options: BTreeMap<String, String>,

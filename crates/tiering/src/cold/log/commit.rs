@@ -86,6 +86,7 @@ pub fn commit(
         match objects.put_new(&path, bytes.into()) {
             Ok(PutNew::Created) => {
                 snapshot.apply_all(&path, &actions)?;
+                snapshot.next_version += 1;
                 return Ok(Committed::Done);
             }
             // Another commit, or this one by an attempt whose answer was lost: reading it tells.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thermae_formats::{CatalogueEntry, Feature, Scalar, SchemaId};
 
 use super::*;
+use crate::cold::plan::LogPolicy;
 use crate::cold::tests::rows::{DAY_US, STORE, VIEW, columns, small_view};
 use crate::cold::{ColdError, Columns, FileRef, MemoryObjects, Objects, Store};
 
@@ -226,4 +227,105 @@ fn the_golden_commits_read_as_what_was_committed() {
         kept.put_new(&path, commit.to_owned().into()).unwrap();
     }
     assert_eq!(Snapshot::load(&kept, TABLE, STORE).unwrap(), snapshot);
+}
+
+/// Everything but the newest checkpoint goes at once.
+const AT_ONCE: LogPolicy = LogPolicy { checkpoint_commits: 2, keep_us: 0, removed_us: i64::MAX };
+
+/// The same that knows of another checkpoint.
+fn knowing(snapshot: &Snapshot, checkpoint: Option<u64>) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    snapshot.checkpoint = checkpoint;
+    snapshot
+}
+
+/// Commits of which each adds a file, and every other one removes the one before.
+fn commits(fixture: &Fixture, snapshot: &mut Snapshot, of: std::ops::Range<u64>) {
+    for at in of {
+        let mut changes = advance(at, at + 1, &format!("f{at}"));
+        if at % 2 == 1 {
+            changes.removes.push(file(&format!("f{}", at - 1), (0, 0)).path);
+        }
+        assert_eq!(fixture.commit(snapshot, &changes), Committed::Done);
+    }
+}
+
+#[test]
+fn a_table_reads_from_its_checkpoint_as_from_all_commits_and_those_may_go() {
+    let fixture = Fixture::new();
+    let mut snapshot = fixture.load();
+    assert!(!checkpoint(&fixture.objects, &mut snapshot, &AT_ONCE, 0).unwrap(), "no commit");
+    commits(&fixture, &mut snapshot, 0..1);
+    assert!(!checkpoint(&fixture.objects, &mut snapshot, &AT_ONCE, 0).unwrap(), "one commit");
+    commits(&fixture, &mut snapshot, 1..5);
+    let before = fixture.load();
+    assert!(checkpoint(&fixture.objects, &mut snapshot, &AT_ONCE, 2_000_000).unwrap());
+    assert!(!checkpoint(&fixture.objects, &mut snapshot, &AT_ONCE, 2_000_000).unwrap(), "again");
+    let listed = fixture.objects.list(&format!("{TABLE}/"), "").unwrap();
+    let paths: Vec<_> = listed.iter().map(|object| object.path.trim_start_matches(TABLE)).collect();
+    assert_eq!(
+        paths,
+        [
+            "/_delta_log/00000000000000000004.checkpoint.parquet",
+            "/_delta_log/00000000000000000004.json",
+            "/_delta_log/_last_checkpoint",
+            "/_thermae/00000000000000000004.json"
+        ]
+    );
+    let read = fixture.load();
+    assert_eq!(read, snapshot);
+    assert_eq!(knowing(&read, None), before);
+    commits(&fixture, &mut snapshot, 5..8);
+    assert_eq!(fixture.load(), snapshot, "and the commits after it");
+    // What was made of the table as it was then is not taken for the present one.
+    let mut stale = before;
+    assert!(checkpoint(&fixture.objects, &mut snapshot, &AT_ONCE, 3_000_000).unwrap());
+    assert_eq!(fixture.commit(&mut stale, &advance(5, 6, "z")), Committed::Superseded);
+    assert_eq!(stale, snapshot);
+}
+
+#[test]
+fn commits_stay_as_long_as_the_policy_says() {
+    let fixture = Fixture::new();
+    let mut snapshot = fixture.load();
+    commits(&fixture, &mut snapshot, 0..4);
+    let policy = LogPolicy { keep_us: 10, ..AT_ONCE };
+    // Objects in memory were all written at 0.
+    assert!(checkpoint(&fixture.objects, &mut snapshot, &policy, 9).unwrap());
+    let commits_left = || {
+        let listed = fixture.objects.list(&format!("{TABLE}/_delta_log/"), "").unwrap();
+        listed.iter().filter(|object| object.path.ends_with(".json")).count()
+    };
+    assert_eq!(commits_left(), 4);
+    commits(&fixture, &mut snapshot, 4..6);
+    assert!(checkpoint(&fixture.objects, &mut snapshot, &policy, 10).unwrap());
+    assert_eq!(commits_left(), 1);
+    assert_eq!(fixture.load(), snapshot);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_not_believed() {
+    let fixture = Fixture::new();
+    let mut snapshot = fixture.load();
+    commits(&fixture, &mut snapshot, 0..3);
+    let keep = LogPolicy { keep_us: i64::MAX, ..AT_ONCE };
+    assert!(checkpoint(&fixture.objects, &mut snapshot, &keep, 2_000_000).unwrap());
+    let path = format!("{TABLE}/_thermae/{:020}.json", 2);
+    let bytes = fixture.objects.get(&path).unwrap();
+    let flip = |at: usize| {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 1;
+        fixture.objects.replace(&path, flipped.into()).unwrap();
+    };
+    let first_line = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    for at in first_line..bytes.len() {
+        flip(at);
+        let read = fixture.load();
+        assert_eq!(read.checkpoint, None, "byte {at}");
+        assert_eq!(knowing(&read, Some(2)), snapshot);
+    }
+    // Without the commits before it there is nothing else to go by: it is named.
+    fixture.objects.delete(&format!("{TABLE}/_delta_log/{:020}.json", 0)).unwrap();
+    let error = Snapshot::load(&fixture.objects, TABLE, STORE).unwrap_err();
+    assert!(matches!(&error, ColdError::Damaged { object, .. } if *object == path), "{error}");
 }

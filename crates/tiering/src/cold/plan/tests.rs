@@ -12,6 +12,7 @@ const POLICY: ArchivePolicy = ArchivePolicy {
     file_bytes: 200,
     merge_files: 3,
     grace_us: 10,
+    log: LogPolicy { checkpoint_commits: 1, keep_us: 0, removed_us: 0 },
 };
 
 fn progress(archived: u64, flushed: u64, waiting_bytes: u64, waiting_since_us: i64) -> Progress {

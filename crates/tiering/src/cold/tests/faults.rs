@@ -11,6 +11,7 @@ use thermae_formats::hot_layout::FLAG_DENSE;
 use thermae_formats::{CatalogueEntry, NO_TIME, RowLayout, SchemaId, Value};
 
 use super::rows::*;
+use crate::cold::plan::LogPolicy;
 use crate::cold::{
     Archive, Batch, ColdError, ColdScan, Columns, Committed, Definition, Listed, MemoryObjects,
     ObjectError, Objects, PutNew, Snapshot, table_path,
@@ -23,6 +24,9 @@ const RUNS: u64 = 2_000;
 const THREADS: usize = 4;
 const STEPS: u64 = 6;
 const KEYS: u64 = 12;
+/// A checkpoint is due all the time, and nothing before it stays: a handle that was not used for a while has lost
+/// the commits after its own.
+const LOG: LogPolicy = LogPolicy { checkpoint_commits: 1, keep_us: 0, removed_us: i64::MAX };
 
 /// Passes calls on, or fails by its seed.
 struct Faulty {
@@ -83,6 +87,10 @@ impl Objects for Faulty {
         self.around(|| self.inner.put_new(path, bytes))
     }
 
+    fn replace(&self, path: &str, bytes: Bytes) -> Result<(), ObjectError> {
+        self.around(|| self.inner.replace(path, bytes))
+    }
+
     fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
         let fate = self.fate()?;
         match fate {
@@ -105,7 +113,7 @@ impl Objects for Faulty {
 }
 
 /// What was written to the store, which the archive must come to hold.
-struct World {
+pub struct World {
     rows: Vec<Owned>,
     next_sequences: BTreeMap<u16, u64>,
     columns: Arc<Columns>,
@@ -114,7 +122,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let view = small_view();
         let entry = CatalogueEntry { schema_id: SchemaId(3), view_id: VIEW, view: view.clone() };
         let layout = RowLayout::new(&view.features).unwrap();
@@ -122,15 +130,15 @@ impl World {
         Self { rows, next_sequences, columns: columns(&view), entry, layout }
     }
 
-    fn table(&self) -> String {
+    pub fn table(&self) -> String {
         table_path(&self.entry.view, SchemaId(3))
     }
 
-    fn definition(&self) -> Definition<'_> {
+    pub fn definition(&self) -> Definition<'_> {
         Definition { columns: &self.columns, entry: &self.entry }
     }
 
-    fn write(&mut self, rng: &mut Rng) {
+    pub fn write(&mut self, rng: &mut Rng) {
         for _ in 0..1 + rng.below(12) {
             let key = key(&self.entry.view, rng.below(KEYS));
             let hash = entity_hash(&key, STORE.hash_seed);
@@ -157,7 +165,7 @@ impl World {
     }
 
     /// All rows that are flushed and not archived in `snapshot`, perhaps of some partitions only.
-    fn batch(&self, snapshot: &Snapshot, rng: &mut Rng) -> Batch {
+    pub fn batch(&self, snapshot: &Snapshot, rng: &mut Rng) -> Batch {
         let take_all = rng.one_in(2);
         let advances: BTreeMap<u16, (u64, u64)> = self
             .next_sequences
@@ -173,14 +181,14 @@ impl World {
     }
 
     /// The rows that a snapshot says are archived.
-    fn archived(&self, snapshot: &Snapshot) -> BTreeSet<(u16, u64)> {
+    pub fn archived(&self, snapshot: &Snapshot) -> BTreeSet<(u16, u64)> {
         let place = |row: &Owned| (partition_of(row.hash, STORE.partitions), row.sequence);
         let places = self.rows.iter().map(place);
         places.filter(|(partition, sequence)| *sequence < snapshot.archived(*partition)).collect()
     }
 
     /// Reads the table without faults: its rows are those that it says are archived, each once, as written.
-    fn check(&self, objects: &Arc<MemoryObjects>) -> Snapshot {
+    pub fn check(&self, objects: &Arc<MemoryObjects>) -> Snapshot {
         let objects: Arc<dyn Objects> = objects.clone();
         let snapshot = Snapshot::load(&*objects, &self.table(), STORE).unwrap();
         let archive = Archive::new(Arc::clone(&objects), snapshot.clone(), open_files());
@@ -204,17 +212,18 @@ impl World {
 
 /// One process's life: until it is done or dies. It knows the table twice: what one handle commits, the other
 /// learns only when it commits itself, as another process would.
-fn live(world: &World, objects: Arc<Faulty>, rng: &mut Rng) -> Result<(), ColdError> {
+pub fn live(world: &World, objects: Arc<dyn Objects>, rng: &mut Rng) -> Result<(), ColdError> {
     let snapshot = Snapshot::load(&*objects, &world.table(), STORE)?;
     let mut handles = [
-        Archive::new(objects.clone(), snapshot.clone(), open_files()),
+        Archive::new(Arc::clone(&objects), snapshot.clone(), open_files()),
         Archive::new(objects, snapshot, open_files()),
     ];
     for _ in 0..3 {
         let archive = &mut handles[rng.below(2) as usize];
-        match rng.below(4) {
+        match rng.below(5) {
             0 | 1 => archive_some(world, archive, rng)?,
             2 => merge_a_day(world, archive, rng)?,
+            3 => drop(archive.checkpoint(&LOG, 4_000)?),
             _ => drop(archive.sweep(&|_, _| true)?),
         }
     }
@@ -263,12 +272,17 @@ fn run(seed: u64) -> u64 {
             world.check(&inner);
         }
     }
-    // The object store is well again: what is left is archived, and then all is there once.
+    end(&world, &inner, &mut rng);
+    deaths
+}
+
+/// The object store is well again: what is left is archived, and then all is there once.
+pub fn end(world: &World, inner: &Arc<MemoryObjects>, rng: &mut Rng) {
     let objects: Arc<dyn Objects> = inner.clone();
     let snapshot = Snapshot::load(&*objects, &world.table(), STORE).unwrap();
     let mut archive = Archive::new(objects, snapshot, open_files());
     loop {
-        let batch = world.batch(archive.snapshot(), &mut rng);
+        let batch = world.batch(archive.snapshot(), rng);
         if world.archived(archive.snapshot()).len() == world.rows.len() {
             break;
         }
@@ -276,10 +290,9 @@ fn run(seed: u64) -> u64 {
         assert_eq!(committed, Committed::Done);
     }
     archive.sweep(&|_, _| true).unwrap();
-    let snapshot = world.check(&inner);
+    let snapshot = world.check(inner);
     let listed = inner.list(&format!("{}/event_date", world.table()), "").unwrap();
     assert_eq!(listed.len(), snapshot.files().count(), "orphans are left");
-    deaths
 }
 
 #[test]
