@@ -211,13 +211,9 @@ fn stir(
     report: &mut ColdReport,
 ) -> Result<(), String> {
     let mut held: Vec<Held> = Vec::new();
-    let erase_one_in = [0, 0, 100][rng.below(3) as usize];
     for batch in 0..20 + rng.below(20) {
         let operations: Vec<_> = (0..1 + rng.below(40))
-            .map(|row| {
-                let number = (round * 1_000 + batch) * 1_000 + row;
-                Operation::draw_or_erase(rng, number, ENTITIES, erase_one_in)
-            })
+            .map(|row| Operation::draw(rng, (round * 1_000 + batch) * 1_000 + row, ENTITIES))
             .collect();
         world.send(&operations, None, Ack::Durable);
         if rng.one_in(2) && !world.settle()? {
