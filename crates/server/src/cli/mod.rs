@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod args;
+mod args_registry;
 mod backfill;
 mod backup;
 mod backup_print;

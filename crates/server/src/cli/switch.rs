@@ -2,7 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use super::args::{Global, SwitchArgs};
+use super::args::Global;
+use super::args_registry::SwitchArgs;
 use super::connect::{connect, failed};
 use super::exit::{Done, Failure};
 
