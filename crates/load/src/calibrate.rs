@@ -16,6 +16,8 @@ use crate::workload::{Count, Drive, Features, Kind, Operation, Part, View, Workl
 
 /// Version of the document.
 pub const FORMAT: u32 = 1;
+/// Requests that a peak is taken from, at least.
+const REQUESTS_MIN: u64 = 50;
 /// Writes in flight on a connection.
 const WRITES_IN_FLIGHT: usize = 512;
 /// Shares of the peak at which latency is measured.
@@ -196,18 +198,7 @@ pub fn calibrate(
             // Enough on their way that the disk's flush is shared, and the core is the limit.
             workload.drive.in_flight = workload.drive.in_flight.max(WRITES_IN_FLIGHT);
         }
-        let shape = Shape::mean(&workload);
-        let mut run = Run::open(way.clone(), workload, &mut *told)?;
-        run.load()?;
-        let shards = run.target().figures()?.shards.max(1) as f64;
-        let mut step = run.step(None)?;
-        step.with_client(Some(run.client_alone()?));
-        // The peak keeps every shard busy: that many cores made that many requests.
-        let core_us = shards * 1e6 / step.answered_per_s.max(1e-9);
-        let headroom = step.headroom.unwrap_or(0.0);
-        let per_s = step.answered_per_s;
-        let what = what.to_owned();
-        measured.push(Measured { what, shape, per_s, core_us, fitted_us: 0.0, headroom });
+        measured.push(measure(way, what, &workload, told)?);
     }
     let parts: Vec<Vec<f64>> = measured.iter().map(|one| one.shape.parts().to_vec()).collect();
     let figures: Vec<f64> = measured.iter().map(|one| one.core_us).collect();
@@ -233,6 +224,36 @@ pub fn calibrate(
         table_bytes_per_byte: bytes.2,
         at_load,
     })
+}
+
+/// The peak of one workload; longer, where so little was answered that the figure would mean nothing.
+fn measure(
+    way: &Way,
+    what: &str,
+    workload: &Workload,
+    told: &mut dyn FnMut(Tick),
+) -> Result<Measured, Error> {
+    for longer in [1.0, 5.0, 20.0] {
+        let mut workload = workload.clone();
+        workload.drive.seconds *= longer;
+        workload.drive.warm_up_s *= longer;
+        let shape = Shape::mean(&workload);
+        let mut run = Run::open(way.clone(), workload, &mut *told)?;
+        run.load()?;
+        let shards = run.target().figures()?.shards.max(1) as f64;
+        let mut step = run.step(None)?;
+        if step.latency.requests < REQUESTS_MIN {
+            continue;
+        }
+        step.with_client(Some(run.client_alone()?));
+        // The peak keeps every shard busy: that many cores made that many requests.
+        let (per_s, what) = (step.answered_per_s, what.to_owned());
+        let (core_us, headroom) = (shards * 1e6 / per_s, step.headroom.unwrap_or(0.0));
+        return Ok(Measured { what, shape, per_s, core_us, fitted_us: 0.0, headroom });
+    }
+    Err(Error::Given(format!(
+        "{what}: too little was answered to measure it; is the machine busy?"
+    )))
 }
 
 /// Index bytes a row, bytes beside the hot table, bytes in tables for one of payload.

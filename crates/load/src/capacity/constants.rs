@@ -131,6 +131,7 @@ impl Constants {
     /// Those that no calibration measures.
     fn written_down(&self) -> Vec<Constant> {
         let bounds = "docs/formats/hot.md: 64 / 7 / load, at 93% and 50%";
+        let [best, worst] = [self.index_bytes[0], self.index_bytes[2]];
         let all = [
             (
                 "a key read from a table",
@@ -156,8 +157,8 @@ impl Constants {
                 "bytes",
                 "an assumption: blocks and their filling take a tenth",
             ),
-            ("index of the hot table, best", self.index_bytes[0], "bytes", bounds),
-            ("index of the hot table, worst", self.index_bytes[2], "bytes", bounds),
+            ("index of the hot table, best", best, "bytes", bounds),
+            ("index of the hot table, worst", worst, "bytes", bounds),
             (
                 "filters and block indices, a row",
                 self.filter_bytes,
@@ -170,12 +171,7 @@ impl Constants {
                 "bytes",
                 "docs/architecture.md: what is superseded stays below the oldest table's size",
             ),
-            (
-                "bytes written a byte flushed",
-                self.write_factor,
-                "bytes",
-                "docs/benchmarks/warm.md: 4.45",
-            ),
+            ("written a byte flushed", self.write_factor, "bytes", "docs/benchmarks/warm.md: 4.45"),
             (
                 "archive for a byte of key and value",
                 self.cold_factor[1],
@@ -194,7 +190,7 @@ impl Constants {
                 "",
                 "docs/decisions/0015-archive-at-work.md: one commit a view and minute",
             ),
-            ("share of memory, disk and network planned with", self.fill, "", "room to breathe"),
+            ("share of memory, disk, network planned with", self.fill, "", "room to breathe"),
         ];
         all.into_iter()
             .map(|(name, value, unit, source)| one(name, value, unit, given(source)))

@@ -13,12 +13,15 @@ const BOTTOM: f64 = 62.0;
 const COLOURS: [&str; 6] = ["#1b5e8c", "#c2410c", "#2e7d32", "#6a1b9a", "#795548", "#37474f"];
 const DASHES: [&str; 6] = ["", "7 3", "2 3", "9 3 2 3", "12 4", "4 4"];
 
+/// Along the horizontal axis, and along the vertical one.
+type Point = (f64, f64);
+
 /// A line of a plot.
 pub struct Line {
     /// In the legend.
     pub name: String,
     /// Where it goes; a gap is a line that ends.
-    pub points: Vec<(f64, f64)>,
+    pub points: Vec<Point>,
 }
 
 /// A plot.
@@ -172,13 +175,7 @@ impl Plot {
         );
     }
 
-    fn line(
-        &self,
-        out: &mut String,
-        at: usize,
-        line: &Line,
-        place: &dyn Fn(&(f64, f64)) -> (f64, f64),
-    ) {
+    fn line(&self, out: &mut String, at: usize, line: &Line, place: &dyn Fn(&Point) -> Point) {
         let (colour, dash) = (COLOURS[at % COLOURS.len()], DASHES[at % DASHES.len()]);
         let mut path = String::new();
         let mut is_open = false;

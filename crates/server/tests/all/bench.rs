@@ -140,6 +140,7 @@ fn a_calibration_makes_a_plan() {
     let plan =
         ["plan", description.to_str().unwrap(), "--calibration", here.to_str().unwrap(), "--json"];
     let output = thermae().args(plan).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let answer: Json = serde_json::from_slice(&output.stdout).unwrap();
     assert!(number(&answer, "/nodes") >= 1.0 && number(&answer, "/cost/month") > 0.0);
     assert_eq!(answer["resources"].as_array().unwrap().len(), 5);
