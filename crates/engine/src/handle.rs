@@ -96,6 +96,14 @@ impl<T: Clone> Ticket<T> {
         self.gather.into_answers()
     }
 
+    /// The answers that have come by now; what has not is as it was before any did.
+    pub fn so_far(mut self) -> Vec<T> {
+        for piece in self.waiter.poll() {
+            self.gather.note(piece);
+        }
+        self.gather.into_answers()
+    }
+
     /// The answers if all are there, or the ticket back.
     pub fn poll(mut self) -> Result<Vec<T>, Self> {
         for piece in self.waiter.poll() {

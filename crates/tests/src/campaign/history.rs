@@ -93,6 +93,15 @@ impl PartitionHistory {
         }
     }
 
+    /// Notes a refusal that came to a batch of which other rows are not answered.
+    pub fn was_refused(&mut self, expected: Expected, outcome: &Outcome) {
+        if let (Expected::Sequence(sequence), Outcome::NotApplied(refusal)) = (expected, outcome)
+            && refusal.is_passing()
+        {
+            self.accepted[sequence as usize - 1].refused = true;
+        }
+    }
+
     /// Whether a write was refused and not sent again.
     pub fn has_refused(&self) -> bool {
         self.accepted.iter().any(|write| write.refused)

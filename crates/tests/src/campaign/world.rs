@@ -311,8 +311,15 @@ impl World {
         Ok(true)
     }
 
-    /// What must be judged after a crash: histories, and what was logged in which order.
-    pub fn into_past(self) -> (Vec<PartitionHistory>, Vec<Vec<(u16, u64)>>) {
+    /// What must be judged after a crash: histories, and what was logged in which order. A batch that is not
+    /// answered whole may have rows that were refused: those never were in the log.
+    pub fn into_past(mut self) -> (Vec<PartitionHistory>, Vec<Vec<(u16, u64)>>) {
+        for Sent { ticket, rows } in self.sent {
+            let outcomes = ticket.map(WriteTicket::so_far).unwrap_or_default();
+            for ((partition, expected), outcome) in rows.into_iter().zip(outcomes) {
+                self.histories[usize::from(partition)].was_refused(expected, &outcome);
+            }
+        }
         (self.histories, self.log_order)
     }
 

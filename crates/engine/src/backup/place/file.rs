@@ -42,4 +42,8 @@ impl<F: File> File for PlaceFile<F> {
     fn allocate(&self, _len_bytes: u64) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
+
+    fn truncate(&self, _len_bytes: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
 }
