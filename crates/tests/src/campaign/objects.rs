@@ -68,14 +68,21 @@ impl FailingObjects {
 
     /// A way on which nothing fails until the machine stops, after so many calls.
     pub fn dying(inner: Arc<MemoryObjects>, env: SimEnv, calls: u64) -> Self {
-        let (rng, calls_left) = (Mutex::new(Rng::new(0)), AtomicU64::new(calls));
-        Self { inner, env, rng, one_in: 0, calls_left, failed: AtomicU64::new(0) }
+        Self { calls_left: AtomicU64::new(calls), ..Self::failing(inner, env, 0, 0) }
     }
 
     /// A way on which one call in so many fails, by a seed.
     pub fn failing(inner: Arc<MemoryObjects>, env: SimEnv, seed: u64, one_in: u64) -> Self {
-        let (rng, calls_left) = (Mutex::new(Rng::new(seed)), AtomicU64::new(u64::MAX));
-        Self { inner, env, rng, one_in, calls_left, failed: AtomicU64::new(0) }
+        Self {
+            inner,
+            env,
+            rng: Mutex::new(Rng::new(seed)),
+            one_in: AtomicU64::new(one_in),
+            outage_calls: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            calls_left: AtomicU64::new(u64::MAX),
+            failed: AtomicU64::new(0),
+        }
     }
 
     fn fate(&self) -> Result<Fate, ObjectError> {
