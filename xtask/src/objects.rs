@@ -5,6 +5,7 @@
 //! its features.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -45,7 +46,7 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
     let (seaweed, endpoint) = match &options.endpoint {
         Some(endpoint) => (None, endpoint.clone()),
         None => {
-            let (seaweed, endpoint) = Seaweed::start(&folder)?;
+            let (seaweed, endpoint) = Seaweed::start(&folder, &options.bucket)?;
             (Some(seaweed), endpoint)
         }
     };
@@ -65,7 +66,7 @@ struct Seaweed {
 
 impl Seaweed {
     /// Installs it if it is not there, and starts it; where it is reached.
-    fn start(folder: &Path) -> anyhow::Result<(Self, String)> {
+    fn start(folder: &Path, bucket: &str) -> anyhow::Result<(Self, String)> {
         let environment = folder.join("venv");
         let weed = environment.join("bin/weed");
         if !weed.exists() {
@@ -85,7 +86,7 @@ impl Seaweed {
         );
         fs::write(data.join("keys.json"), keys)?;
         let ports = free_ports()?;
-        let mut command = Command::new(weed);
+        let mut command = Command::new(&weed);
         command.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
         command.args(["-volume.max=64", "-master.volumeSizeLimitMB=64"]);
         command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
@@ -102,6 +103,8 @@ impl Seaweed {
         let seaweed = Self { process, data };
         let port = ports[6];
         wait("SeaweedFS to listen", || TcpListener::bind(("127.0.0.1", port)).is_err())?;
+        let master = format!("-master=127.0.0.1:{}.{}", ports[0], ports[1]);
+        wait("a bucket", || make_bucket(&weed, &master, bucket).unwrap_or(false))?;
         Ok((seaweed, format!("http://127.0.0.1:{port}")))
     }
 }
@@ -112,6 +115,18 @@ impl Drop for Seaweed {
         let _ = self.process.wait();
         let _ = fs::remove_dir_all(&self.data);
     }
+}
+
+/// Makes a bucket by SeaweedFS's own shell; whether it is there.
+fn make_bucket(weed: &Path, master: &str, bucket: &str) -> anyhow::Result<bool> {
+    let mut command = Command::new(weed);
+    command.args(["shell", master]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut shell = command.stderr(Stdio::null()).spawn()?;
+    let input = shell.stdin.take().context("no input")?;
+    let script = format!("s3.bucket.create -name {bucket}\ns3.bucket.list\nexit\n");
+    { input }.write_all(script.as_bytes())?;
+    let said = String::from_utf8_lossy(&shell.wait_with_output()?.stdout).into_owned();
+    Ok(said.lines().any(|line| line.trim_start().starts_with(bucket)))
 }
 
 fn free_ports() -> anyhow::Result<Vec<u16>> {
