@@ -166,8 +166,9 @@ pub fn answer(description: &Description, calibration: &Calibration) -> Answer {
     let most = resources.iter().max_by(|a, b| a.nodes.total_cmp(&b.nodes));
     let (bottleneck, share) = most.map_or(("cores", 1.0), |most| (most.name, most.nodes));
     let nodes = share.ceil().max(1.0);
-    let memory = resources.iter().find(|resource| resource.name == "memory");
-    let memory_option_bytes = memory.map_or(0.0, |memory| memory.need.average * GIB / nodes);
+    // What a server takes whatever it holds is taken by each.
+    let (hot, filters) = (then.hot_bytes.average / nodes, then.filter_bytes.average / nodes);
+    let memory_option_bytes = memory_for(hot, filters, description.node.cores);
     let prices = &description.prices;
     let object_bytes = then.cold_bytes.average / GIB * prices.object_gib_month;
     let object_requests = then.object_writes / 1000.0 * prices.object_1000_writes
