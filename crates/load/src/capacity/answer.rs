@@ -6,7 +6,7 @@ use super::constants::{Constant, Constants};
 use super::describe::Description;
 use super::needs::{Needs, Spread, needs};
 use crate::calibrate::Calibration;
-use thermae_engine::memory::{Given, MemoryPlan};
+use thermae_engine::memory::{Given, MemoryPlan, least_bytes};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -90,7 +90,8 @@ fn memory_for(hot_bytes: f64, filter_bytes: f64, shards: f64) -> f64 {
         let given = Given { memory_bytes, reserved_bytes: 0, shards, pinned_bytes, flush_bytes: 0 };
         MemoryPlan::divide(&given).hot_bytes >= per_shard(hot_bytes)
     };
-    let (mut low, mut high) = (0_u64, 64 << 20);
+    let least = least_bytes(shards, 0);
+    let (mut low, mut high) = (0_u64, least);
     while !enough(high) && high < 1 << 50 {
         (low, high) = (high, high * 2);
     }
@@ -98,7 +99,7 @@ fn memory_for(hot_bytes: f64, filter_bytes: f64, shards: f64) -> f64 {
         let middle = u64::midpoint(low, high);
         if enough(middle) { high = middle } else { low = middle }
     }
-    high as f64
+    high.max(least) as f64
 }
 
 fn resources(description: &Description, constants: &Constants, needs: &Needs) -> Vec<Resource> {
