@@ -17,7 +17,7 @@ use crate::workload::{Count, Drive, Features, Kind, Operation, Part, View, Workl
 /// Version of the document.
 pub const FORMAT: u32 = 1;
 /// Requests that a peak is taken from, at least.
-const REQUESTS_MIN: u64 = 50;
+const REQUESTS_MIN: f64 = 50.0;
 /// Writes in flight on a connection.
 const WRITES_IN_FLIGHT: usize = 512;
 /// Shares of the peak at which latency is measured.
@@ -242,7 +242,7 @@ fn measure(
         run.load()?;
         let shards = run.target().figures()?.shards.max(1) as f64;
         let mut step = run.step(None)?;
-        if step.latency.requests < REQUESTS_MIN {
+        if step.answered_per_s * step.seconds < REQUESTS_MIN {
             continue;
         }
         step.with_client(Some(run.client_alone()?));

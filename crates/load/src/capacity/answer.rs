@@ -6,7 +6,7 @@ use super::constants::{Constant, Constants};
 use super::describe::Description;
 use super::needs::{Needs, Spread, needs};
 use crate::calibrate::Calibration;
-use thermae_engine::memory::{Given, MemoryPlan};
+use thermae_engine::memory::{Given, MemoryPlan, least_bytes};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -90,7 +90,8 @@ fn memory_for(hot_bytes: f64, filter_bytes: f64, shards: f64) -> f64 {
         let given = Given { memory_bytes, reserved_bytes: 0, shards, pinned_bytes, flush_bytes: 0 };
         MemoryPlan::divide(&given).hot_bytes >= per_shard(hot_bytes)
     };
-    let (mut low, mut high) = (0_u64, 64 << 20);
+    let least = least_bytes(shards, 0);
+    let (mut low, mut high) = (0_u64, least);
     while !enough(high) && high < 1 << 50 {
         (low, high) = (high, high * 2);
     }
@@ -98,7 +99,7 @@ fn memory_for(hot_bytes: f64, filter_bytes: f64, shards: f64) -> f64 {
         let middle = u64::midpoint(low, high);
         if enough(middle) { high = middle } else { low = middle }
     }
-    high as f64
+    high.max(least) as f64
 }
 
 fn resources(description: &Description, constants: &Constants, needs: &Needs) -> Vec<Resource> {
@@ -166,8 +167,9 @@ pub fn answer(description: &Description, calibration: &Calibration) -> Answer {
     let most = resources.iter().max_by(|a, b| a.nodes.total_cmp(&b.nodes));
     let (bottleneck, share) = most.map_or(("cores", 1.0), |most| (most.name, most.nodes));
     let nodes = share.ceil().max(1.0);
-    let memory = resources.iter().find(|resource| resource.name == "memory");
-    let memory_option_bytes = memory.map_or(0.0, |memory| memory.need.average * GIB / nodes);
+    // What a server takes whatever it holds is taken by each.
+    let (hot, filters) = (then.hot_bytes.average / nodes, then.filter_bytes.average / nodes);
+    let memory_option_bytes = memory_for(hot, filters, description.node.cores);
     let prices = &description.prices;
     let object_bytes = then.cold_bytes.average / GIB * prices.object_gib_month;
     let object_requests = then.object_writes / 1000.0 * prices.object_1000_writes

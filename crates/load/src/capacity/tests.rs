@@ -1,7 +1,7 @@
 //! The arithmetic against sums made by hand.
 #![allow(clippy::unwrap_used)]
 
-use thermae_engine::memory::{Given, MemoryPlan};
+use thermae_engine::memory::{Given, MemoryPlan, least_bytes};
 
 use super::*;
 use crate::calibrate::{AtLoad, Calibration, FORMAT};
@@ -106,6 +106,8 @@ fn the_answer_names_machines_bottleneck_cost_and_what_breaks_first() {
     close(answer.nodes, most.ceil());
     close(by_name(answer.bottleneck).nodes, most);
     assert_eq!(answer.cost.nodes, answer.nodes * 100.0);
+    let least = least_bytes(4, 0) as f64;
+    assert!(answer.memory_option_bytes >= least, "{}", answer.memory_option_bytes);
     assert!(answer.cost.month > answer.cost.nodes && answer.cost.object_bytes > 0.0);
     assert_eq!(answer.breaks.len(), answer.resources.len());
     assert!(answer.breaks.is_sorted_by(|a, b| a.at_times <= b.at_times));

@@ -2,7 +2,7 @@
 
 use thermae_load::calibrate::Calibration;
 use thermae_load::capacity::{Answer, Description, EXAMPLE, Prices, Source, Spread, answer};
-use thermae_load::report::number;
+use thermae_load::report::{bytes, number};
 
 use super::{failed, print_json, read};
 use crate::cli::args::Global;
@@ -49,12 +49,12 @@ fn text(answer: &Answer) -> String {
         answer.times,
     )];
     parts.push(format!(
-        "{:.0} machines, bought for {}; --memory {:.1}GiB each; {} {}/month ({} machines, {} archive, {} its requests)\n\
+        "{:.0} machines, bought for {}; --memory {} each; {} {}/month ({} machines, {} archive, {} its requests)\n\
          A core that is busy all the time makes {} requests/s of this mix; cores are loaded to {:.0}% so that p99 keeps its\n\
          promise, as the longest request takes {} us of one.\n",
         answer.nodes,
         answer.bottleneck,
-        answer.memory_option_bytes / f64::from(1 << 30),
+        bytes(answer.memory_option_bytes),
         number(answer.cost.month),
         answer.cost.currency,
         number(answer.cost.nodes),
