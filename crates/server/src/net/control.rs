@@ -19,7 +19,6 @@ use super::core::Core;
 use super::failure::Failure;
 use super::histogram::Snapshot;
 use super::plans::{Plans, find};
-use super::registry;
 use super::registry_desk::{RegistryRequest, Serving};
 
 /// Name and version of this program, as HELLO states them.
@@ -93,20 +92,22 @@ pub fn ping<E: Env>(conn: &mut Connection, frame: &Frame<'_>, cx: &Cx<'_, E>) {
     encode_pong(&mut conn.out, frame.request_id, cx.now_us);
 }
 
+/// DESCRIBE, as it is asked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DescribeRequest {
+pub struct DescribeRequest {
     #[serde(default)]
     project: String,
     #[serde(default)]
     view: String,
     #[serde(default)]
     version: u32,
+    /// What the registry is asked instead of feature views.
     #[serde(default)]
-    registry: Option<RegistryRequest>,
+    pub registry: Option<RegistryRequest>,
 }
 
-/// Answers DESCRIBE.
+/// Answers DESCRIBE of feature views.
 ///
 /// # Errors
 /// What the ERROR is to say.
@@ -114,12 +115,9 @@ pub fn describe<E: Env>(
     core: &mut Core<E>,
     conn: &mut Connection,
     frame: &Frame<'_>,
+    request: &DescribeRequest,
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
-    let request: DescribeRequest = parse(frame)?;
-    if let Some(request) = request.registry {
-        return registry::tell(core, conn, frame, request, cx);
-    }
     let views: Vec<&std::sync::Arc<View>> = cx.catalogue.views().collect();
     let named;
     let chosen: Vec<&std::sync::Arc<View>> = if request.view.is_empty() {

@@ -92,7 +92,7 @@ fn route<E: Env>(
         Kind::History | Kind::HistoryPut | Kind::HistoryNext | Kind::HistoryEnd => {
             history::step(core, conn, &mut state.history, kind, frame, cx)
         }
-        Kind::Describe => control::describe(core, conn, frame, cx),
+        Kind::Describe => registry::describe(core, conn, frame, cx),
         Kind::Apply => registry::apply(core, conn, frame, cx),
         Kind::Stats => control::stats(core, conn, frame, cx),
         Kind::Backup => backup::backup(core, conn, frame),

@@ -1,4 +1,4 @@
-//! APPLY, and DESCRIBE of what is no feature view: handed to the registry's helper.
+//! APPLY and DESCRIBE: what is no answer at once goes to the registry's helper.
 
 use std::sync::mpsc::TrySendError;
 
@@ -7,10 +7,10 @@ use thermae_env::Env;
 use thermae_formats::wire::{ErrorCode, Frame};
 
 use super::connection::Connection;
-use super::control::parse;
+use super::control::{self, DescribeRequest, parse};
 use super::core::Core;
 use super::failure::Failure;
-use super::registry_desk::{RegistryRequest, Task, TaskRequest};
+use super::registry_desk::{Task, TaskRequest};
 use super::waiting::{Pending, What};
 
 /// When to ask again while as many tasks wait as may, milliseconds.
@@ -31,18 +31,21 @@ pub fn apply<E: Env>(
     submit(core, conn, frame, Task::Apply(request), cx)
 }
 
-/// Hands a DESCRIBE over.
+/// Answers DESCRIBE, or hands it over.
 ///
 /// # Errors
 /// What the ERROR is to say.
-pub fn tell<E: Env>(
+pub fn describe<E: Env>(
     core: &mut Core<E>,
     conn: &mut Connection,
     frame: &Frame<'_>,
-    request: RegistryRequest,
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
-    submit(core, conn, frame, Task::Tell(request), cx)
+    let mut request: DescribeRequest = parse(frame)?;
+    match request.registry.take() {
+        Some(asked) => submit(core, conn, frame, Task::Tell(asked), cx),
+        None => control::describe(core, conn, frame, &request, cx),
+    }
 }
 
 fn submit<E: Env>(

@@ -183,7 +183,7 @@ fn every_command_does_what_its_help_says() {
     assert!(text(&server.run(&["describe"]).stdout).contains("no feature views yet"));
     let applied = server.run(&["apply", &definitions]);
     assert!(
-        text(&applied.stdout).contains("+ shop/users"),
+        text(&applied.stdout).contains("+ feature view shop/users@1  created"),
         "{}{}",
         text(&applied.stdout),
         text(&applied.stderr)
