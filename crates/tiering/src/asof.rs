@@ -34,6 +34,9 @@ pub use asked::Asked;
 /// most twice the time of whichever way would have been the better.
 pub const PATIENCE: u32 = 45;
 
+/// What orders the versions of a key: event time, created time, sequence.
+pub type Order = (i64, i64, u64);
+
 /// What decides which versions may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
@@ -61,19 +64,19 @@ pub struct AsOfJoin<'a> {
     terms: Terms,
     first: usize,
     /// Of each row, the best that was found so far.
-    best: Vec<Option<(i64, i64, u64)>>,
+    best: Vec<Option<Order>>,
 }
 
 impl<'a> AsOfJoin<'a> {
     /// Bytes that a row takes while it is joined.
-    pub const ROW_BYTES: usize = size_of::<Option<(i64, i64, u64)>>();
+    pub const ROW_BYTES: usize = size_of::<Option<Order>>();
 
     /// Of some rows of those that are asked for; `best` is memory that is used again.
     pub fn new(
         asked: &'a Asked,
         rows: Range<usize>,
         terms: Terms,
-        mut best: Vec<Option<(i64, i64, u64)>>,
+        mut best: Vec<Option<Order>>,
     ) -> Self {
         best.clear();
         best.resize(rows.len(), None);
@@ -90,7 +93,7 @@ impl<'a> AsOfJoin<'a> {
         mut self,
         source: &mut S,
         mut take: impl FnMut(usize, Found<'_>) -> Result<(), E>,
-    ) -> Result<Vec<Option<(i64, i64, u64)>>, E> {
+    ) -> Result<Vec<Option<Order>>, E> {
         while source.next_part()? {
             self.pass(source, &mut take)?;
         }
