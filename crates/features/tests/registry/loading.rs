@@ -83,7 +83,8 @@ fn a_window_is_inclusive_and_repeating_it_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = shop(dir.path());
     let times = [T - 2, T - 1, T, T + 1, T + 2];
-    let rows = (1..).zip(times).collect();
+    // Of one user, hence of one partition: producers are told apart there.
+    let rows = times.map(|at| (1, at)).to_vec();
     let mut source = Arrived { rows, broken_after: None };
     let load =
         |source: &mut Arrived, from, to| store.materialize("activity", source, from, to).unwrap();
@@ -94,8 +95,7 @@ fn a_window_is_inclusive_and_repeating_it_changes_nothing() {
     // Rows of another window lie before those that are there, and come all the same.
     let report = load(&mut source, T - 2, T - 2);
     assert_eq!((report.written, report.duplicate), (1, 0));
-    assert_eq!(clicks(&store, 1), Value::Int64(1));
-    assert_eq!(clicks(&store, 5), Value::Null);
+    assert_eq!(clicks(&store, 1), Value::Int64(4));
 }
 
 #[test]
