@@ -255,8 +255,8 @@ mod tests {
     /// Bytes that must not change within table format version 3.
     #[test]
     fn the_golden_stub_is_written_and_read() {
-        let golden = "08000300030\
-            0ffffffffffff0c000000fbffffffffffffff6b6579";
+        // Its digest and its length by another implementation of XXH3.
+        let golden = "0a0003000300ffffffffffff0c000000fbffffffffffffff6b657923cf36363e60cd6305000000";
         let row = samples()[0];
         let value = row.stub_value();
         let mut bytes = Vec::new();

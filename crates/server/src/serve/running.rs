@@ -113,7 +113,7 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let histories = HistoryReads::start(engine.handle(), options.limits)
         .map_err(|source| ServeError::system("starting the thread of training reads", source))?;
     let _ = shared.histories.set(histories.begins());
-    let registry = start_registry(env.clone(), &options.data, engine.handle())?;
+    let registry = start_registry(env, &options.data, engine.handle())?;
     let _ = shared.registry.set(registry.desk());
     let erases = EraseDesk::start(env, engine.handle(), options.backup_dir.clone())
         .map_err(|source| ServeError::system("starting the thread of erases", source))?;

@@ -167,8 +167,8 @@ mod address_tests {
             "s3://b/x?secret=SECRET",
         ];
         for url in wrong {
-            let error = Address::parse(url).expect_err("no address");
-            assert!(!error.contains("SECRET"), "{error}");
+            let error = Address::parse(url).err().unwrap_or_default();
+            assert!(!error.is_empty() && !error.contains("SECRET"), "{url}: {error}");
         }
         assert!(is_url("s3://b") && !is_url("/a/b") && !is_url("b:c"));
     }
@@ -183,7 +183,8 @@ mod address_tests {
     #[cfg(not(feature = "remote"))]
     #[test]
     fn a_build_without_buckets_says_how_to_get_one_with_them() {
-        let error = open_url("s3://b/x", &OpenOptions::default()).err().expect("unknown");
-        assert!(error.to_string().contains("feature `s3`"), "{error}");
+        let error = open_url("s3://b/x", &OpenOptions::default()).err();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("feature `s3`"), "{error}");
     }
 }
