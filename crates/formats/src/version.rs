@@ -256,7 +256,8 @@ mod tests {
     #[test]
     fn the_golden_stub_is_written_and_read() {
         // Its digest and its length by another implementation of XXH3.
-        let golden = "0a0003000300ffffffffffff0c000000fbffffffffffffff6b657923cf36363e60cd6305000000";
+        let golden =
+            "0a0003000300ffffffffffff0c000000fbffffffffffffff6b657923cf36363e60cd6305000000";
         let row = samples()[0];
         let value = row.stub_value();
         let mut bytes = Vec::new();

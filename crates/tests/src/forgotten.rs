@@ -108,6 +108,10 @@ pub fn find_in_archive(
                     parts.extend(part.child_data().iter().cloned());
                 }
             }
+            if object.ends_with(".checkpoint.parquet") {
+                // Of the table's log: names and times of files, no rows.
+                continue;
+            }
             let column = |name: &str| batch.column_by_name(name).ok_or(format!("no {name}"));
             let sequences = column("sequence")?.as_primitive_opt::<Int64Type>();
             let partitions = column("partition")?.as_primitive_opt::<Int32Type>();

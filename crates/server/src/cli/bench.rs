@@ -14,8 +14,8 @@ use thermae_load::target::Way;
 use thermae_load::workload::{Arrivals, Workload};
 use thermae_load::{Error, report};
 
+use super::args::BenchArgs;
 use super::args::Global;
-use super::bench_args::BenchArgs;
 use super::exit::{Done, Failure};
 use crate::progress::{Progress, Unit};
 use crate::table::Table;

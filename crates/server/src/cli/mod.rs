@@ -3,12 +3,10 @@
 mod answers;
 mod apply;
 mod args;
-mod args_registry;
 mod backfill;
 mod backup;
 mod backup_print;
 mod bench;
-mod bench_args;
 mod connect;
 mod delete;
 mod describe;

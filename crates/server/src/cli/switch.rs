@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::args::Global;
-use super::args_registry::SwitchArgs;
+use super::args::SwitchArgs;
 use super::connect::{connect, failed};
 use super::exit::{Done, Failure};
 

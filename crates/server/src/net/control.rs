@@ -49,6 +49,8 @@ pub fn hello<E: Env>(
         let text = format!("max_frame_bytes must be at least {LEAST_PEER_FRAME_BYTES}");
         return Err(Failure::new(ErrorCode::Malformed, text));
     }
+    // Before the registry is there no name of a view means anything: whoever connects tries again.
+    core.shared.serving()?;
     // Credentials are not looked at yet: the loopback rule stands in for them.
     conn.peer_frame_bytes = request.max_frame_bytes.min(core.limits.frame_bytes);
     let identity = cx.reads.tables().first().map(|table| table.header());

@@ -10,8 +10,8 @@ use thermae_load::target::Way;
 use thermae_load::workload::Drive;
 
 use super::{Shown, failed, print_json, write};
+use crate::cli::args::BenchArgs;
 use crate::cli::args::Global;
-use crate::cli::bench_args::BenchArgs;
 use crate::cli::exit::{Done, Failure};
 use crate::table::Table;
 

@@ -6,7 +6,7 @@ use thermae_load::report::{bytes, number};
 
 use super::{failed, print_json, read};
 use crate::cli::args::Global;
-use crate::cli::bench_args::PlanArgs;
+use crate::cli::args::PlanArgs;
 use crate::cli::exit::{Done, Failure};
 use crate::table::Table;
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::view_ref::ViewRef;
+use crate::cli::view_ref::ViewRef;
 
 /// `thermae switch`
 #[derive(Args, Debug)]
