@@ -14,7 +14,7 @@ use thermae_formats::version::Version;
 use crate::catalogue::{Applied, Catalogue, View};
 use crate::error::Error;
 use crate::fetch::{FetchBatch, Fetched};
-use crate::message::{Gather, Message, Origin, Waiter};
+use crate::message::{ApplyWaiter, Gather, Message, Origin, Waiter};
 use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
@@ -254,14 +254,10 @@ impl<E: Env> Handle<E> {
     ///
     /// # Errors
     /// The store is stopped.
-    #[allow(clippy::type_complexity)]
-    pub fn submit_apply(
-        &self,
-        definitions: &[FeatureView],
-    ) -> Result<Arc<Waiter<Result<Vec<Applied>, Error>>>, Error> {
-        let waiter = Arc::new(Waiter::default());
-        let origin = Origin::Caller(Arc::clone(&waiter));
-        self.post(0, Message::Apply { definitions: definitions.to_vec(), origin })?;
+    pub fn submit_apply(&self, definitions: &[FeatureView]) -> Result<ApplyWaiter, Error> {
+        let waiter = ApplyWaiter::default();
+        let (definitions, waiting) = (definitions.to_vec(), Arc::clone(&waiter));
+        self.post(0, Message::Apply { definitions, waiter: waiting })?;
         Ok(waiter)
     }
 

@@ -74,6 +74,9 @@ impl<T> Clone for Origin<T> {
 /// Outcomes of some rows of a batch, by row index.
 pub type Gathered = Vec<(u32, Outcome)>;
 
+/// Who waits for definitions to be applied.
+pub type ApplyWaiter = Arc<Waiter<Result<Vec<Applied>, Error>>>;
+
 /// Who waits for a shard's part of a snapshot.
 pub type CutWaiter<E> = Arc<Waiter<Result<ShardCut<E>, Error>>>;
 
@@ -155,14 +158,7 @@ pub enum Message<E: Env> {
         /// The definitions.
         definitions: Vec<FeatureView>,
         /// Who waits.
-        origin: Origin<Result<Vec<Applied>, Error>>,
-    },
-    /// The answer to an `Apply` that the receiving shard sent.
-    Applied {
-        /// The service's ticket.
-        ticket: u64,
-        /// What changed.
-        result: Result<Vec<Applied>, Error>,
+        waiter: ApplyWaiter,
     },
     /// Asks for (partition, digest) of every partition that the shard owns.
     Digests(Arc<Waiter<Vec<(u16, u64)>>>),

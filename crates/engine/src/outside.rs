@@ -8,10 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use thermae_env::{Env, Ring};
 use thermae_formats::ViewId;
-use thermae_formats::schema::FeatureView;
 
-use crate::catalogue::{Applied, Catalogue};
-use crate::error::Error;
+use crate::catalogue::Catalogue;
 use crate::fetch::{FetchBatch, Fetched, FetchedKeys};
 use crate::log::ManifestStore;
 use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part};
@@ -196,11 +194,6 @@ impl<E: Env> Outside<E> {
         }
     }
 
-    pub(crate) fn apply(&mut self, ticket: u64, definitions: Vec<FeatureView>) {
-        let origin = Origin::Shard { shard: self.shard, ticket };
-        self.post(0, Message::Apply { definitions, origin });
-    }
-
     pub(crate) fn stats(&self) -> Stats {
         self.shared.stats()
     }
@@ -236,20 +229,6 @@ impl<E: Env> Outside<E> {
             }
             Origin::Shard { shard, ticket } => {
                 self.post(*shard, Message::Fetched { ticket: *ticket, keys });
-            }
-        }
-    }
-
-    /// Answers whoever asked to apply definitions.
-    pub(crate) fn answer_apply(
-        &mut self,
-        origin: Origin<Result<Vec<Applied>, Error>>,
-        result: Result<Vec<Applied>, Error>,
-    ) {
-        match origin {
-            Origin::Caller(waiter) => waiter.put(result),
-            Origin::Shard { shard, ticket } => {
-                self.post(shard, Message::Applied { ticket, result });
             }
         }
     }

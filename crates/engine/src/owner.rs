@@ -40,7 +40,7 @@ use crate::log::{LogWriter, ManifestStore};
 use crate::manifests::Manifests;
 use crate::memory::MemoryPlan;
 use crate::memtables::memtable_bytes;
-use crate::message::{CutRequest, FetchPart, Gathered, Part};
+use crate::message::{ApplyWaiter, CutRequest, FetchPart, Gathered, Part};
 use crate::options::Options;
 use crate::outside::{Outside, WakerOf};
 use crate::partition::Admission;
@@ -49,7 +49,7 @@ use crate::planted::{Bug, is_planted};
 use crate::room::Room;
 use crate::state::{Current, Effect, Place, ShardState};
 use crate::warm::LookUps;
-use define::{ApplyOrigin, Logging, PendingApply};
+use define::{Logging, PendingApply};
 use erasing::Erasing;
 use figures::Counters;
 use tend::{Brake, Leave};
@@ -137,7 +137,7 @@ pub struct Owner<E: Env> {
     pending: Pending,
     applies: VecDeque<PendingApply>,
     logging: Option<Logging>,
-    apply_queue: VecDeque<(Vec<FeatureView>, ApplyOrigin)>,
+    apply_queue: VecDeque<(Vec<FeatureView>, ApplyWaiter)>,
     /// A turn ended with rows that could have been admitted or applied.
     has_more: bool,
     /// The open batch holds a row that asked for durability.
@@ -271,7 +271,7 @@ impl<E: Env> Owner<E> {
         outside: &mut Outside<E>,
     ) {
         self.now_ns = self.env.monotonic_ns();
-        self.admit_applies(catalogue, outside);
+        self.admit_applies(catalogue);
         let mut left = ROWS_PER_TURN;
         self.has_more = false;
         while let Some(part) = self.queue.pop_front() {
@@ -463,7 +463,7 @@ impl<E: Env> Owner<E> {
         for (waiting, outcomes) in answers {
             outside.answer(&waiting.origin, outcomes);
         }
-        self.complete_applies(progress.durable, failed, published, outside);
+        self.complete_applies(progress.durable, failed, published);
     }
 
     fn apply_pending(

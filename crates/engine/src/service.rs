@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use thermae_env::{Env, Event};
-use thermae_formats::schema::FeatureView;
 
-use crate::catalogue::{Applied, Catalogue};
-use crate::error::Error;
+use crate::catalogue::Catalogue;
 use crate::fetch::{FetchBatch, Fetched};
 use crate::reads::Reads;
 use crate::shard::Outside;
@@ -23,8 +21,6 @@ pub trait Service<E: Env>: Sized {
     fn on_written(&mut self, ticket: u64, outcomes: Vec<Outcome>, cx: &mut Cx<'_, E>);
     /// Every key of the batch fetched under `ticket` is known, in the order of the batch.
     fn on_fetched(&mut self, ticket: u64, keys: Vec<Fetched>, cx: &mut Cx<'_, E>);
-    /// The definitions applied under `ticket` are decided.
-    fn on_applied(&mut self, ticket: u64, result: Result<Vec<Applied>, Error>, cx: &mut Cx<'_, E>);
     /// Called every turn; returns when it wants the next one at the latest, monotonic nanoseconds.
     fn on_turn(&mut self, cx: &mut Cx<'_, E>) -> Option<u64>;
     /// Called every turn while the shard stops; true when nothing is left to answer.
@@ -60,11 +56,6 @@ impl<E: Env> Cx<'_, E> {
         self.outside.fetch(ticket, batch);
     }
 
-    /// Applies definitions; the outcome always comes by `on_applied`.
-    pub fn apply(&mut self, ticket: u64, definitions: Vec<FeatureView>) {
-        self.outside.apply(ticket, definitions);
-    }
-
     /// Figures of every shard, at most 100 ms old.
     pub fn stats(&self) -> Stats {
         self.outside.stats()
@@ -85,7 +76,6 @@ impl<E: Env> Service<E> for NoService {
     fn on_event(&mut self, _: Event, _: &mut Cx<'_, E>) {}
     fn on_written(&mut self, _: u64, _: Vec<Outcome>, _: &mut Cx<'_, E>) {}
     fn on_fetched(&mut self, _: u64, _: Vec<Fetched>, _: &mut Cx<'_, E>) {}
-    fn on_applied(&mut self, _: u64, _: Result<Vec<Applied>, Error>, _: &mut Cx<'_, E>) {}
     fn on_turn(&mut self, _: &mut Cx<'_, E>) -> Option<u64> {
         None
     }

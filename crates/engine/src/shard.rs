@@ -113,7 +113,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
             active |= self.on_event(event, now_us, now_ns);
         }
         self.events = events;
-        active |= self.take_messages(now_us, now_ns);
+        active |= self.take_messages();
         self.owner.fetch_more(&self.catalogue, &mut self.ring, &mut self.outside);
         self.owner.admit(now_us, &self.catalogue, &mut self.ring, &mut self.outside);
         self.owner.submit(&mut self.ring);
@@ -185,7 +185,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         }
     }
 
-    fn take_messages(&mut self, now_us: i64, now_ns: u64) -> bool {
+    fn take_messages(&mut self) -> bool {
         let mut taken = 0;
         while taken < MESSAGES_PER_TURN {
             let Some(mailbox) = self.shared.mailboxes.get(self.number) else { break };
@@ -203,13 +203,8 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                     self.owner.fetch(part, &self.catalogue, &mut self.ring, &mut self.outside);
                 }
                 Message::Fetched { ticket, keys } => self.outside.note_fetched(ticket, keys),
-                Message::Apply { definitions, origin } => {
-                    self.owner.take_apply(definitions, origin);
-                }
-                Message::Applied { ticket, result } => {
-                    self.with_service(now_us, now_ns, |service, cx| {
-                        service.on_applied(ticket, result, cx);
-                    });
+                Message::Apply { definitions, waiter } => {
+                    self.owner.take_apply(definitions, waiter);
                 }
                 Message::Digests(waiter) => waiter.put(self.owner.state.digests()),
                 Message::Snapshot(request) => self.owner.take_cut(request),

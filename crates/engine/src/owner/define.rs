@@ -11,16 +11,12 @@ use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::{Applied, Catalogue};
 use crate::error::Error;
-use crate::message::Origin;
-use crate::outside::Outside;
+use crate::message::ApplyWaiter;
 
 use super::Owner;
 
 /// The partition number of catalogue records, which belong to no partition.
 const CATALOGUE_PARTITION: u16 = u16::MAX;
-
-/// Who waits for definitions to be applied.
-pub(super) type ApplyOrigin = Origin<Result<Vec<Applied>, Error>>;
 
 /// Definitions of which some entries are in the log, and the rest is to follow: one batch of it need not hold
 /// them all.
@@ -33,7 +29,7 @@ pub(super) struct Logging {
     /// What those make of the catalogue.
     next: Catalogue,
     applied: Vec<Applied>,
-    origin: ApplyOrigin,
+    waiter: ApplyWaiter,
 }
 
 impl Logging {
@@ -50,20 +46,19 @@ pub(super) struct PendingApply {
     pub(super) batch: u64,
     next: Arc<Catalogue>,
     answer: Result<Vec<Applied>, Error>,
-    origin: ApplyOrigin,
+    waiter: ApplyWaiter,
 }
 
 impl<E: Env> Owner<E> {
     /// Takes definitions to apply.
-    pub(crate) fn take_apply(&mut self, definitions: Vec<FeatureView>, origin: ApplyOrigin) {
-        self.apply_queue.push_back((definitions, origin));
+    pub(crate) fn take_apply(&mut self, definitions: Vec<FeatureView>, waiter: ApplyWaiter) {
+        self.apply_queue.push_back((definitions, waiter));
     }
 
-    pub(super) fn admit_applies(&mut self, catalogue: &Arc<Catalogue>, outside: &mut Outside<E>) {
+    pub(super) fn admit_applies(&mut self, catalogue: &Arc<Catalogue>) {
         // One at a time: a plan is made against the catalogue that the one before it left.
         while self.applies.is_empty() {
-            let Some(mut logging) =
-                self.logging.take().or_else(|| self.plan_next(catalogue, outside))
+            let Some(mut logging) = self.logging.take().or_else(|| self.plan_next(catalogue))
             else {
                 return;
             };
@@ -74,7 +69,7 @@ impl<E: Env> Owner<E> {
                 }
                 Ok(true) => self.pend(logging, None),
                 Err(error) if logging.batches.is_none() => {
-                    outside.answer_apply(logging.origin, Err(error));
+                    logging.waiter.put(Err(error));
                 }
                 // What is in the log already will be read at the next open: so it is in force from now on.
                 Err(error) => {
@@ -87,21 +82,17 @@ impl<E: Env> Owner<E> {
     }
 
     /// The next definitions that change anything; those that do not are answered.
-    fn plan_next(
-        &mut self,
-        catalogue: &Arc<Catalogue>,
-        outside: &mut Outside<E>,
-    ) -> Option<Logging> {
-        while let Some((definitions, origin)) = self.apply_queue.pop_front() {
+    fn plan_next(&mut self, catalogue: &Arc<Catalogue>) -> Option<Logging> {
+        while let Some((definitions, waiter)) = self.apply_queue.pop_front() {
             match catalogue.plan(&definitions) {
                 Ok((entries, applied)) if entries.is_empty() => {
-                    outside.answer_apply(origin, Ok(applied));
+                    waiter.put(Ok(applied));
                 }
                 Ok((entries, applied)) => {
                     let next = Catalogue::clone(catalogue);
-                    return Some(Logging { entries, at: 0, batches: None, next, applied, origin });
+                    return Some(Logging { entries, at: 0, batches: None, next, applied, waiter });
                 }
-                Err(error) => outside.answer_apply(origin, Err(error)),
+                Err(error) => waiter.put(Err(error)),
             }
         }
         None
@@ -129,11 +120,11 @@ impl<E: Env> Owner<E> {
     }
 
     fn pend(&mut self, logging: Logging, error: Option<Error>) {
-        let Logging { batches, next, applied, origin, .. } = logging;
+        let Logging { batches, next, applied, waiter, .. } = logging;
         let Some((first_batch, batch)) = batches else { return };
         let answer = error.map_or(Ok(applied), Err);
         let next = Arc::new(next);
-        self.applies.push_back(PendingApply { first_batch, batch, next, answer, origin });
+        self.applies.push_back(PendingApply { first_batch, batch, next, answer, waiter });
     }
 
     pub(super) fn complete_applies(
@@ -141,16 +132,15 @@ impl<E: Env> Owner<E> {
         durable: u64,
         failed: bool,
         published: &ArcSwap<Catalogue>,
-        outside: &mut Outside<E>,
     ) {
         while let Some(apply) = self.applies.pop_front_if(|apply| apply.batch <= durable || failed)
         {
             if apply.batch <= durable {
                 published.store(apply.next);
-                outside.answer_apply(apply.origin, apply.answer);
+                apply.waiter.put(apply.answer);
             } else {
                 let what = "the log failed while the definitions were written".to_owned();
-                outside.answer_apply(apply.origin, Err(Error::InDoubt(what)));
+                apply.waiter.put(Err(Error::InDoubt(what)));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use thermae_engine::{Applied, Cx, Error, Fetched, Outcome, Service};
+use thermae_engine::{Cx, Fetched, Outcome, Service};
 use thermae_env::{ConnId, Env, Event, Listener, Received, Ring};
 use thermae_formats::wire::ErrorCode;
 
@@ -319,10 +319,6 @@ impl<E: Env> Service<E> for Front<E> {
             }
             go_on(session, core, cx);
         });
-    }
-
-    fn on_applied(&mut self, _: u64, _: Result<Vec<Applied>, Error>, _: &mut Cx<'_, E>) {
-        // Definitions go through the registry, whose helper waits for the engine: see `registry_desk`.
     }
 
     fn on_turn(&mut self, cx: &mut Cx<'_, E>) -> Option<u64> {
