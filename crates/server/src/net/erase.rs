@@ -1,7 +1,5 @@
 //! ERASE_STATUS: checked here, answered by a helper thread. (An ERASE is a write.)
 
-use std::sync::mpsc::TrySendError;
-
 use thermae_engine::Cx;
 use thermae_env::Env;
 use thermae_formats::ViewId;
@@ -12,9 +10,10 @@ use super::connection::Connection;
 use super::core::Core;
 use super::erase_desk::EraseQuestion;
 use super::failure::Failure;
+use super::helper::hand_over;
 use super::waiting::{Pending, What};
 
-/// When to ask again while as many questions wait as may, milliseconds.
+/// When to ask again while another question waits, milliseconds.
 const RETRY_MS: u32 = 100;
 
 /// Checks an ERASE_STATUS and hands it to the helper.
@@ -61,34 +60,11 @@ pub fn status<E: Env>(
         max_frame_bytes: conn.peer_frame_bytes.min(core.limits.frame_bytes),
         destination: core.arrivals.destination(ticket),
     };
-    if let Err(failure) = submit(core, question) {
-        core.tickets.take(ticket);
-        return Err(failure);
-    }
+    let busy = "too many questions about erases wait: repeat this one later";
+    hand_over(core.shared.erases.get(), question, busy, |unasked| unasked.destination.forget())
+        .inspect_err(|_| drop(core.tickets.take(ticket)))?;
     core.charge(held_bytes);
     conn.in_flight += 1;
     *is_asking = true;
     Ok(())
-}
-
-fn submit<E: Env>(core: &Core<E>, question: EraseQuestion) -> Result<(), Failure> {
-    let Some(questions) = core.shared.erases.get() else {
-        question.destination.forget();
-        return Err(Failure::passing(ErrorCode::NotReady, RETRY_MS, "the server is starting"));
-    };
-    questions.try_send(Some(question)).map_err(|error| {
-        let (question, failure) = match error {
-            TrySendError::Full(question) => {
-                let text = "too many questions about erases wait: repeat this one later";
-                (question, Failure::passing(ErrorCode::Overloaded, RETRY_MS, text))
-            }
-            TrySendError::Disconnected(question) => {
-                let text = "the server is stopping";
-                (question, Failure::passing(ErrorCode::ShuttingDown, 1_000, text))
-            }
-        };
-        // It is answered here.
-        question.into_iter().for_each(|question| question.destination.forget());
-        failure
-    })
 }

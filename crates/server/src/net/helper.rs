@@ -1,8 +1,17 @@
 //! A thread that works on what shards hand over.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
+
+use thermae_formats::wire::ErrorCode;
+
+use super::failure::Failure;
+
+/// When to ask again while the helper is not there yet, or has as much to do as may wait, milliseconds.
+const RETRY_MS: u32 = 100;
+/// When to connect again to a server that is stopping, milliseconds.
+const STOPPED_MS: u32 = 1_000;
 
 /// The thread. Dropped, it works on what was sent until then, and is waited for.
 pub(super) struct Helper<T> {
@@ -39,4 +48,35 @@ impl<T> Drop for Helper<T> {
             let _ = thread.join();
         }
     }
+}
+
+/// Hands a request to a helper, if it is there. One that does not get to it is forgotten by `forget`: its failure
+/// answers it, which is `busy` where too many wait already.
+///
+/// # Errors
+/// What the ERROR is to say.
+pub(super) fn hand_over<T>(
+    to: Option<&SyncSender<Option<T>>>,
+    request: T,
+    busy: &'static str,
+    forget: impl Fn(T),
+) -> Result<(), Failure> {
+    let passing = Failure::passing;
+    let sent = match to {
+        Some(to) => to.try_send(Some(request)).map_err(|error| match error {
+            TrySendError::Full(unsent) => (unsent, passing(ErrorCode::Overloaded, RETRY_MS, busy)),
+            TrySendError::Disconnected(unsent) => {
+                let text = "the server is stopping";
+                (unsent, passing(ErrorCode::ShuttingDown, STOPPED_MS, text))
+            }
+        }),
+        None => {
+            let text = "the server is starting";
+            Err((Some(request), passing(ErrorCode::NotReady, RETRY_MS, text)))
+        }
+    };
+    sent.map_err(|(unsent, failure)| {
+        unsent.into_iter().for_each(forget);
+        failure
+    })
 }

@@ -1,7 +1,7 @@
 //! HISTORY and its steps: checked here, done by helper threads, answered when they say so. A connection has
 //! one training read at a time, and a step of it at a time.
 
-use std::sync::mpsc::{Sender, TrySendError, channel};
+use std::sync::mpsc::{Sender, channel};
 
 use thermae_engine::Cx;
 use thermae_engine::training::{Request, ViewJoin};
@@ -15,10 +15,11 @@ use super::connection::Connection;
 use super::core::Core;
 use super::counters::Cut;
 use super::failure::Failure;
+use super::helper;
 use super::history_reads::{AnswerTo, Begin, PIECE_MAX_BYTES, Step, gone};
 use super::waiting::{Pending, What};
 
-/// When to ask again while as many begins wait as may, milliseconds.
+/// When to ask again while a step waits or memory is spent, milliseconds.
 const RETRY_MS: u32 = 100;
 
 /// A connection's training read.
@@ -143,30 +144,12 @@ fn begin<E: Env>(
     steps: std::sync::mpsc::Receiver<Step>,
     answer: AnswerTo,
 ) -> Result<(), Failure> {
-    let Some(begins) = core.shared.histories.get() else {
-        answer.forget();
-        return Err(Failure::passing(ErrorCode::NotReady, RETRY_MS, "the server is starting"));
-    };
     let threads = request.threads as usize;
     let budget_bytes = usize::try_from(request.budget_bytes).unwrap_or(usize::MAX);
     let request = request_of(request);
     let begin = Begin { request, threads, budget_bytes, steps, answer };
-    begins.try_send(Some(begin)).map_err(|error| {
-        let (begin, failure) = match error {
-            TrySendError::Full(begin) => {
-                let text = "too many training reads begin: repeat this later";
-                (begin, Failure::passing(ErrorCode::Overloaded, RETRY_MS, text))
-            }
-            TrySendError::Disconnected(begin) => {
-                let text = "the server is stopping";
-                (begin, Failure::passing(ErrorCode::ShuttingDown, 1_000, text))
-            }
-        };
-        if let Some(begin) = begin {
-            begin.answer.forget();
-        }
-        failure
-    })
+    let busy = "too many training reads begin: repeat this later";
+    helper::hand_over(core.shared.histories.get(), begin, busy, |unasked| unasked.answer.forget())
 }
 
 fn request_of(request: &HistoryRequest<'_>) -> Request {

@@ -1,7 +1,5 @@
 //! APPLY and DESCRIBE: what is no answer at once goes to the registry's helper.
 
-use std::sync::mpsc::TrySendError;
-
 use thermae_engine::Cx;
 use thermae_env::Env;
 use thermae_formats::wire::{ErrorCode, Frame};
@@ -10,11 +8,9 @@ use super::connection::Connection;
 use super::control::{self, DescribeRequest, parse};
 use super::core::Core;
 use super::failure::Failure;
+use super::helper::hand_over;
 use super::registry_desk::{Task, TaskRequest};
 use super::waiting::{Pending, What};
-
-/// When to ask again while as many tasks wait as may, milliseconds.
-const RETRY_MS: u32 = 100;
 
 /// Hands an APPLY over.
 ///
@@ -55,9 +51,6 @@ fn submit<E: Env>(
     task: Task,
     cx: &mut Cx<'_, E>,
 ) -> Result<(), Failure> {
-    let Some(desk) = core.shared.registry.get() else {
-        return Err(Failure::passing(ErrorCode::NotReady, RETRY_MS, "the server is starting"));
-    };
     let held_bytes = frame.payload.len();
     let ticket = core.tickets.insert(Pending {
         conn: conn.id,
@@ -72,25 +65,10 @@ fn submit<E: Env>(
         max_frame_bytes: conn.peer_frame_bytes.min(core.limits.frame_bytes),
         destination: core.arrivals.destination(ticket),
     };
-    let sent = desk.requests.try_send(Some(request)).map_err(|error| {
-        let (request, failure) = match error {
-            TrySendError::Full(request) => {
-                let text = "too many definitions wait: repeat these later";
-                (request, Failure::passing(ErrorCode::Overloaded, RETRY_MS, text))
-            }
-            TrySendError::Disconnected(request) => {
-                let text = "the server is stopping";
-                (request, Failure::passing(ErrorCode::ShuttingDown, 1_000, text))
-            }
-        };
-        // It is answered here.
-        request.into_iter().for_each(|request| request.destination.forget());
-        failure
-    });
-    if let Err(failure) = sent {
-        core.tickets.take(ticket);
-        return Err(failure);
-    }
+    let desk = core.shared.registry.get().map(|desk| &desk.requests);
+    let busy = "too many definitions wait: repeat these later";
+    hand_over(desk, request, busy, |unasked| unasked.destination.forget())
+        .inspect_err(|_| drop(core.tickets.take(ticket)))?;
     core.charge(held_bytes);
     conn.in_flight += 1;
     Ok(())

@@ -1,8 +1,6 @@
 //! SCAN: checked here, read by a helper thread, answered when it says so. A shard thread never waits for
 //! the disk.
 
-use std::sync::mpsc::TrySendError;
-
 use thermae_engine::scan::Position;
 use thermae_engine::{Cx, ScanOptions};
 use thermae_env::Env;
@@ -13,6 +11,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::counters::Cut;
 use super::failure::Failure;
+use super::helper::hand_over;
 use super::plans::Plans;
 use super::scan_pages::{PageRequest, Subject};
 use super::waiting::{Pending, What};
@@ -23,6 +22,8 @@ const PAGE_MAX_BYTES: u32 = 1 << 20;
 const BESIDE_BYTES: u32 = 2048;
 /// When to ask again while as many pages wait as may, milliseconds.
 const RETRY_MS: u32 = 100;
+/// What is said then.
+const BUSY: &str = "too many scans wait: repeat this one later";
 
 /// Checks a SCAN and hands it to the helper.
 ///
@@ -43,7 +44,7 @@ pub fn scan<E: Env>(
     }
     if core.budget.is_spent() {
         core.counters.cut(Cut::BufferMemory);
-        return Err(overloaded());
+        return Err(Failure::passing(ErrorCode::Overloaded, RETRY_MS, BUSY));
     }
     let plan = plans.get(request.plan_id, cx.catalogue, core.shared.serving()?, &core.counters)?;
     let [planned] = &plan.views[..] else {
@@ -83,37 +84,12 @@ pub fn scan<E: Env>(
         max_frame_bytes,
         destination: core.arrivals.destination(ticket),
     };
-    if let Err(failure) = submit(core, asked) {
-        core.tickets.take(ticket);
-        return Err(failure);
-    }
+    hand_over(core.shared.pages.get(), asked, BUSY, |unasked| unasked.destination.forget())
+        .inspect_err(|_| drop(core.tickets.take(ticket)))?;
     core.charge(page_bytes);
     conn.in_flight += 1;
     *is_scanning = true;
     Ok(())
-}
-
-fn submit<E: Env>(core: &Core<E>, asked: PageRequest) -> Result<(), Failure> {
-    let Some(pages) = core.shared.pages.get() else {
-        asked.destination.forget();
-        return Err(Failure::passing(ErrorCode::NotReady, RETRY_MS, "the server is starting"));
-    };
-    pages.try_send(Some(asked)).map_err(|error| {
-        let (asked, failure) = match error {
-            TrySendError::Full(asked) => (asked, overloaded()),
-            TrySendError::Disconnected(asked) => {
-                let text = "the server is stopping";
-                (asked, Failure::passing(ErrorCode::ShuttingDown, 1_000, text))
-            }
-        };
-        // It is answered here.
-        asked.into_iter().for_each(|asked| asked.destination.forget());
-        failure
-    })
-}
-
-fn overloaded() -> Failure {
-    Failure::passing(ErrorCode::Overloaded, RETRY_MS, "too many scans wait: repeat this one later")
 }
 
 fn decode(join_keys: &[JoinKey], key: &[u8]) -> Result<Vec<KeyValue>, Failure> {
