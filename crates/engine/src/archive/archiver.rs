@@ -452,6 +452,9 @@ impl<E: Env> Archiver<E> {
         if leaving.is_empty() {
             return Ok(());
         }
+        // A commit whose answer was lost became known when something else read the log, which may have failed then:
+        // nothing has shown it to readers yet.
+        self.publish();
         let surveyed = |(id, kind)| Some((id, kind, self.surveys.get(&id)?));
         let tables = round.kinds().filter_map(surveyed);
         let departures = departures(self.door.store.partitions, leaving, tables);

@@ -13,6 +13,10 @@ use crate::model::Rng;
 /// Calls from one outage to the next.
 const OUTAGE_EVERY: u64 = 1_000;
 
+/// Calls that fail on one way; then the weather is fair. A history of a hundred files is opened from the first one
+/// again after each failure, and would never be.
+const FAILURES_MAX: u64 = 500;
+
 /// One life of a machine's way to an object store that outlives it.
 pub struct FailingObjects {
     inner: Arc<MemoryObjects>,
@@ -94,6 +98,9 @@ impl FailingObjects {
         }
         if self.env.is_frozen() {
             return Err(ObjectError::Refused("the machine is dead".to_owned()));
+        }
+        if self.failed.load(Ordering::Relaxed) >= FAILURES_MAX {
+            return Ok(Fate::Works);
         }
         if self.calls.fetch_add(1, Ordering::Relaxed) % OUTAGE_EVERY
             < self.outage_calls.load(Ordering::Relaxed)
