@@ -25,6 +25,8 @@ const LATE: u64 = 400;
 const TTL_US: i64 = 300;
 /// `hot_for` and `warm_for` where there is an archive: the rows are years old by the clock.
 const AGED_US: i64 = 1_000_000;
+/// Answers that differ which are told.
+const TOLD: usize = 5;
 
 /// Its definition. With an archive its rows leave the hot table at once, and the tables when they are archived, the
 /// newest of a key, too.
@@ -78,6 +80,13 @@ pub struct Served {
     pub values: Vec<Value>,
 }
 
+impl Written {
+    fn describe(&self) -> String {
+        let what = if self.is_delete { "delete" } else { "put" };
+        format!("{what} of {} created at {}", self.event_time, self.created_time)
+    }
+}
+
 /// Writes and serves by a clock of its own.
 pub struct Writer {
     rng: Rng,
@@ -90,13 +99,54 @@ pub struct Writer {
     pub log: Vec<Served>,
     /// Rows written.
     pub rows: u64,
+    /// Each of them.
+    written: Vec<Written>,
+}
+
+/// A row that was written.
+struct Written {
+    id: i64,
+    event_time: i64,
+    created_time: i64,
+    is_delete: bool,
 }
 
 impl Writer {
     /// One that has written nothing.
     pub fn new(seed: u64, entities: u64, rows_max: u64) -> Self {
         let (rng, now_us) = (Rng::new(seed), 1_600_000_000_000_000);
-        Self { rng, now_us, entities, rows_max, log: Vec::new(), rows: 0 }
+        Self { rng, now_us, entities, rows_max, log: Vec::new(), rows: 0, written: Vec::new() }
+    }
+
+    /// Checks that a training read says the same as what was served.
+    ///
+    /// # Errors
+    /// Those of the read; the first answers that differ, with the rows that each could have come from.
+    pub fn check_training(&self, store: &Store) -> Result<(), String> {
+        let trained = train(store, &self.log)?;
+        let pairs = self.log.iter().zip(&trained).enumerate();
+        let differ: Vec<_> = pairs.filter(|(_, (served, trained))| served != trained).collect();
+        if differ.is_empty() && trained.len() == self.log.len() {
+            return Ok(());
+        }
+        let told = differ.iter().take(TOLD).map(|(at, (served, trained))| {
+            let may_show = |row: &&Written| {
+                row.id == served.id
+                    && row.created_time <= served.time_us
+                    && row.event_time <= served.time_us
+                    && row.event_time >= served.time_us - TTL_US
+            };
+            let rows = self.written.iter().filter(may_show).map(Written::describe);
+            let rows: Vec<_> = rows.collect();
+            format!("answer {at}: served {served:?}, trained {trained:?}, of {rows:?}")
+        });
+        let told: Vec<_> = told.collect();
+        let (all, trained) = (self.log.len(), trained.len());
+        Err(format!(
+            "{} of {all} answers differ, {trained} were trained:\n{}",
+            differ.len(),
+            told.join("\n")
+        ))
     }
 
     /// Writes a batch with created times of now, and event times of now or of some time ago; deletes among them.
@@ -115,6 +165,8 @@ impl Writer {
             encode_key(&schema.definition.join_keys, &[KeyValue::Int(id)], &mut key)
                 .map_err(|e| e.to_string())?;
             let is_delete = self.rng.one_in(8);
+            let event_time = self.now_us - late;
+            self.written.push(Written { id, event_time, created_time: self.now_us, is_delete });
             if !is_delete {
                 let null = |is_null, value| if is_null { Value::Null } else { value };
                 let values = [
@@ -130,7 +182,7 @@ impl Writer {
                 dense,
                 created_time: self.now_us,
                 value,
-                ..RowWrite::delete(&schema, self.now_us - late, key)
+                ..RowWrite::delete(&schema, event_time, key)
             });
         }
         self.rows += batch.rows.len() as u64;

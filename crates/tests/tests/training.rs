@@ -21,13 +21,13 @@ fn a_training_read_at_a_time_equals_what_was_served_then_through_flushes_and_res
         if round == 0 {
             store.apply(&[view(false)]).unwrap();
         } else {
-            assert_eq!(train(&store, &writer.log).unwrap(), writer.log, "after a restart");
+            writer.check_training(&store).unwrap_or_else(|e| panic!("after a restart: {e}"));
         }
         for _ in 0..150 {
             writer.write(&store).unwrap();
             writer.serve(&store).unwrap();
         }
-        assert_eq!(train(&store, &writer.log).unwrap(), writer.log, "round {round}");
+        writer.check_training(&store).unwrap_or_else(|e| panic!("round {round}: {e}"));
         let tiers = store.handle().stats().shards;
         let in_tables: u64 = tiers.iter().map(|shard| shard.tiers.history.rows).sum();
         assert!(round == 0 || in_tables > 500, "history was flushed: {in_tables}");
@@ -64,7 +64,7 @@ fn it_equals_what_was_served_through_demotion_archiving_merges_and_restarts_with
             }
             assert!(Instant::now() < deadline, "{stats:?}");
         }
-        assert_eq!(train(&store, &writer.log).unwrap(), writer.log, "round {round}");
+        writer.check_training(&store).unwrap_or_else(|e| panic!("round {round}: {e}"));
         store.close().unwrap();
     }
     assert!(archived > 600 && from_cold >= 3, "{archived} archived, {from_cold} served from there");
