@@ -14,10 +14,11 @@ use thermae_formats::version::Version;
 use crate::catalogue::{Applied, Catalogue, View};
 use crate::error::Error;
 use crate::fetch::{FetchBatch, Fetched};
-use crate::message::{ApplyWaiter, Gather, Message, Origin, Waiter};
+use crate::message::{ApplyAnswer, Gather, Message, Origin};
 use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
+use crate::waiter::{Waiter, waiter};
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
 pub use erases::{ArchiveState, EraseTicket, ErasedShard};
 pub use snapshots::SnapshotTicket;
@@ -76,7 +77,7 @@ impl Rest {
 
 /// A request on its way to the shards that own its parts.
 pub struct Ticket<T> {
-    waiter: Arc<Waiter<Vec<(u32, T)>>>,
+    waiter: Waiter<Vec<(u32, T)>>,
     gather: Gather<T>,
 }
 
@@ -86,9 +87,9 @@ pub type WriteTicket = Ticket<Outcome>;
 pub type FetchTicket = Ticket<Fetched>;
 
 impl<T: Clone> Ticket<T> {
-    /// Waits until every part is answered.
+    /// Waits until every part is answered, or nobody is left who could: what is not known then is as it was before.
     pub fn wait(mut self) -> Vec<T> {
-        while !self.gather.is_complete() {
+        while !self.gather.is_complete() && !self.waiter.is_abandoned() {
             for piece in self.waiter.take() {
                 self.gather.note(piece);
             }
@@ -163,14 +164,14 @@ impl<E: Env> Handle<E> {
         patience: Duration,
     ) -> Result<WriteTicket, Error> {
         let rows = batch.rows.len();
-        let waiter = Arc::new(Waiter::default());
+        let (answerer, waiter) = waiter();
         let mut gather = Gather::new(rows, Outcome::InDoubt);
         if batch.ack == Ack::Replicated {
             let refused = Outcome::NotApplied(Refusal::Unsupported);
             gather.note((0..rows as u32).map(|row| (row, refused)));
             return Ok(Ticket { waiter, gather });
         }
-        let origin = Origin::Caller(Arc::clone(&waiter));
+        let origin = Origin::Caller(answerer);
         for (shard, part) in self.shared.split(batch, &origin, patience) {
             self.post(shard, Message::Write(part))?;
         }
@@ -232,9 +233,10 @@ impl<E: Env> Handle<E> {
     /// # Errors
     /// The store is stopped.
     pub fn submit_fetch(&self, batch: FetchBatch) -> Result<FetchTicket, Error> {
-        let waiter = Arc::new(Waiter::default());
-        let gather = Gather::new(batch.keys().len(), Fetched::Absent);
-        let origin = Origin::Caller(Arc::clone(&waiter));
+        let (answerer, waiter) = waiter();
+        let unknown = Fetched::Unavailable(Arc::from("the store was stopped"));
+        let gather = Gather::new(batch.keys().len(), unknown);
+        let origin = Origin::Caller(answerer);
         for (shard, part) in self.shared.split_fetch(batch, &origin) {
             self.post(shard, Message::Fetch(part))?;
         }
@@ -250,14 +252,13 @@ impl<E: Env> Handle<E> {
         waiter.take().pop().unwrap_or(Err(Error::Stopped))
     }
 
-    /// Sends definitions to shard 0; the waiter gets one answer.
+    /// Sends definitions to shard 0; the waiter gets one answer, or none if the store stops.
     ///
     /// # Errors
     /// The store is stopped.
-    pub fn submit_apply(&self, definitions: &[FeatureView]) -> Result<ApplyWaiter, Error> {
-        let waiter = ApplyWaiter::default();
-        let (definitions, waiting) = (definitions.to_vec(), Arc::clone(&waiter));
-        self.post(0, Message::Apply { definitions, waiter: waiting })?;
+    pub fn submit_apply(&self, definitions: &[FeatureView]) -> Result<Waiter<ApplyAnswer>, Error> {
+        let (answerer, waiter) = waiter();
+        self.post(0, Message::Apply { definitions: definitions.to_vec(), answerer })?;
         Ok(waiter)
     }
 
@@ -268,7 +269,8 @@ impl<E: Env> Handle<E> {
     /// The store is stopped.
     pub fn digests(&self) -> Result<Vec<(u16, u64)>, Error> {
         let waiters = self.submit_digests()?;
-        let mut all: Vec<_> = waiters.iter().flat_map(|waiter| waiter.take()).flatten().collect();
+        let answers = waiters.iter().map(|waiter| waiter.take().pop().ok_or(Error::Stopped));
+        let mut all = answers.collect::<Result<Vec<_>, _>>()?.concat();
         all.sort_unstable();
         Ok(all)
     }
@@ -277,12 +279,11 @@ impl<E: Env> Handle<E> {
     ///
     /// # Errors
     /// The store is stopped.
-    #[allow(clippy::type_complexity)]
-    pub fn submit_digests(&self) -> Result<Vec<Arc<Waiter<Vec<(u16, u64)>>>>, Error> {
+    pub fn submit_digests(&self) -> Result<Vec<Waiter<Vec<(u16, u64)>>>, Error> {
         let mut waiters = Vec::new();
         for shard in 0..self.shared.mailboxes.len() {
-            let waiter = Arc::new(Waiter::default());
-            self.post(shard, Message::Digests(Arc::clone(&waiter)))?;
+            let (answerer, waiter) = waiter();
+            self.post(shard, Message::Digests(answerer))?;
             waiters.push(waiter);
         }
         Ok(waiters)

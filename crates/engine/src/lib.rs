@@ -55,6 +55,7 @@ pub mod tiers;
 #[cfg(feature = "cold")]
 pub mod training;
 pub mod verify;
+mod waiter;
 mod warm;
 pub mod write;
 

@@ -3,8 +3,8 @@
 //! A batch may hold rows of several owners. Its origin, a shard or a calling thread, keeps a
 //! [`Gather`]; each owner gets a [`Part`] and answers with the outcomes of its rows.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_queue::ArrayQueue;
 use thermae_env::{Env, Ring, Wake};
@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::fetch::{FetchBatch, FetchedKeys};
 use crate::flushed::TablesCut;
 use crate::room::Taken;
+use crate::waiter::Answerer;
 use crate::write::{Outcome, WriteBatch};
 
 /// Messages that wait in one mailbox; a full one pushes back on the sender.
@@ -59,14 +60,14 @@ pub enum Origin<T> {
         ticket: u64,
     },
     /// A thread outside the shards.
-    Caller(Arc<Waiter<T>>),
+    Caller(Answerer<T>),
 }
 
 impl<T> Clone for Origin<T> {
     fn clone(&self) -> Self {
         match self {
             Origin::Shard { shard, ticket } => Origin::Shard { shard: *shard, ticket: *ticket },
-            Origin::Caller(waiter) => Origin::Caller(Arc::clone(waiter)),
+            Origin::Caller(answerer) => Origin::Caller(answerer.clone()),
         }
     }
 }
@@ -74,21 +75,20 @@ impl<T> Clone for Origin<T> {
 /// Outcomes of some rows of a batch, by row index.
 pub type Gathered = Vec<(u32, Outcome)>;
 
-/// Who waits for definitions to be applied.
-pub type ApplyWaiter = Arc<Waiter<Result<Vec<Applied>, Error>>>;
+/// What became of definitions.
+pub type ApplyAnswer = Result<Vec<Applied>, Error>;
 
-/// Who waits for a shard's part of a snapshot.
-pub type CutWaiter<E> = Arc<Waiter<Result<ShardCut<E>, Error>>>;
+/// A shard's part of a snapshot.
+pub type CutAnswer<E> = Result<ShardCut<E>, Error>;
 
 /// A request for a shard's part of a snapshot.
 pub struct CutRequest<E: Env> {
     /// Who waits.
-    pub waiter: CutWaiter<E>,
+    pub answerer: Answerer<CutAnswer<E>>,
     /// The part is to say what a checkpoint would: that takes longer, by the shard's producers.
     pub is_backup: bool,
 }
-/// Who waits for a shard's tables.
-pub type TablesWaiter<E> = Arc<Waiter<TablesCut<E>>>;
+
 /// What was done for erases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EraseWork {
@@ -130,7 +130,7 @@ pub struct EraseQuery {
     /// Answer when all are complete, and not before.
     pub waits: bool,
     /// Who asks.
-    pub waiter: Arc<Waiter<EraseStatus>>,
+    pub answerer: Answerer<EraseStatus>,
 }
 
 /// What a mailbox carries.
@@ -158,16 +158,16 @@ pub enum Message<E: Env> {
         /// The definitions.
         definitions: Vec<FeatureView>,
         /// Who waits.
-        waiter: ApplyWaiter,
+        answerer: Answerer<ApplyAnswer>,
     },
     /// Asks for (partition, digest) of every partition that the shard owns.
-    Digests(Arc<Waiter<Vec<(u16, u64)>>>),
+    Digests(Answerer<Vec<(u16, u64)>>),
     /// Asks for the shard's part of a snapshot.
     Snapshot(CutRequest<E>),
     /// Asks for the tables, and has what is not in them flushed if that is wanted.
     Tables {
         /// Who waits.
-        waiter: TablesWaiter<E>,
+        answerer: Answerer<TablesCut<E>>,
         /// Whether to flush.
         flush: bool,
     },
@@ -194,24 +194,43 @@ pub enum Message<E: Env> {
     Stop,
 }
 
-/// A bounded queue into a shard, and the means to wake it.
+/// A bounded queue into a shard, and the means to wake it. Messages to a shard that has ended are dropped: whoever
+/// waits for their answers is told.
 pub struct Mailbox<E: Env> {
     queue: ArrayQueue<Message<E>>,
+    is_closed: AtomicBool,
     waker: <E::Ring as Ring>::Waker,
 }
 
 impl<E: Env> Mailbox<E> {
     /// An empty mailbox for the shard that `waker` wakes.
     pub fn new(waker: <E::Ring as Ring>::Waker) -> Self {
-        Mailbox { queue: ArrayQueue::new(MAILBOX_MESSAGES_MAX), waker }
+        let queue = ArrayQueue::new(MAILBOX_MESSAGES_MAX);
+        Mailbox { queue, is_closed: AtomicBool::new(false), waker }
     }
 
     /// Posts a message; gives it back when the mailbox is full.
     #[allow(clippy::result_large_err)] // The message itself: it goes in again, nothing is copied twice.
     pub fn post(&self, message: Message<E>) -> Result<(), Message<E>> {
         self.queue.push(message)?;
+        // Whoever closes it looks at the queue after that: one of the two sees what the other did.
+        fence(Ordering::SeqCst);
+        if self.is_closed.load(Ordering::Relaxed) {
+            self.drop_all();
+        }
         self.waker.wake();
         Ok(())
+    }
+
+    /// The shard takes no message any more.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.drop_all();
+    }
+
+    fn drop_all(&self) {
+        while self.queue.pop().is_some() {}
     }
 
     /// Takes the oldest message.
@@ -222,49 +241,6 @@ impl<E: Env> Mailbox<E> {
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
-    }
-}
-
-/// A place where a calling thread waits for pieces of an answer.
-#[derive(Debug)]
-pub struct Waiter<T> {
-    pieces: Mutex<Vec<T>>,
-    arrived: Condvar,
-}
-
-impl<T> Default for Waiter<T> {
-    fn default() -> Self {
-        Waiter { pieces: Mutex::new(Vec::new()), arrived: Condvar::new() }
-    }
-}
-
-impl<T> Waiter<T> {
-    /// Hands a piece over.
-    pub fn put(&self, piece: T) {
-        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
-        self.arrived.notify_one();
-    }
-
-    /// Waits for at least one piece and takes what is there.
-    pub fn take(&self) -> Vec<T> {
-        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-        while pieces.is_empty() {
-            pieces = self.arrived.wait(pieces).unwrap_or_else(PoisonError::into_inner);
-        }
-        std::mem::take(&mut *pieces)
-    }
-
-    /// Takes what is there, waiting at most so long for a piece.
-    pub fn take_within(&self, limit: Duration) -> Vec<T> {
-        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.arrived.wait_timeout_while(pieces, limit, |pieces| pieces.is_empty());
-        let (mut pieces, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *pieces)
-    }
-
-    /// Takes what is there without waiting.
-    pub fn poll(&self) -> Vec<T> {
-        std::mem::take(&mut *self.pieces.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

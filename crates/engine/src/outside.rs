@@ -210,7 +210,7 @@ impl<E: Env> Outside<E> {
     /// Answers whoever asked for the outcomes of some rows.
     pub(crate) fn answer(&mut self, origin: &Origin<Gathered>, outcomes: Gathered) {
         match origin {
-            Origin::Caller(waiter) => waiter.put(outcomes),
+            Origin::Caller(answerer) => answerer.put(outcomes),
             Origin::Shard { shard, ticket } if *shard == self.shard => {
                 self.note_written(*ticket, outcomes);
             }
@@ -223,7 +223,7 @@ impl<E: Env> Outside<E> {
     /// Answers whoever asked for some keys.
     pub(crate) fn answer_fetch(&mut self, origin: &Origin<FetchedKeys>, keys: FetchedKeys) {
         match origin {
-            Origin::Caller(waiter) => waiter.put(keys),
+            Origin::Caller(answerer) => answerer.put(keys),
             Origin::Shard { shard, ticket } if *shard == self.shard => {
                 self.note_fetched(*ticket, keys);
             }

@@ -40,7 +40,7 @@ use crate::log::{LogWriter, ManifestStore};
 use crate::manifests::Manifests;
 use crate::memory::MemoryPlan;
 use crate::memtables::memtable_bytes;
-use crate::message::{ApplyWaiter, CutRequest, FetchPart, Gathered, Part};
+use crate::message::{ApplyAnswer, CutRequest, FetchPart, Gathered, Part};
 use crate::options::Options;
 use crate::outside::{Outside, WakerOf};
 use crate::partition::Admission;
@@ -48,6 +48,7 @@ use crate::pending::{Pending, PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
 use crate::room::Room;
 use crate::state::{Current, Effect, Place, ShardState};
+use crate::waiter::Answerer;
 use crate::warm::LookUps;
 use define::{Logging, PendingApply};
 use erasing::Erasing;
@@ -137,7 +138,7 @@ pub struct Owner<E: Env> {
     pending: Pending,
     applies: VecDeque<PendingApply>,
     logging: Option<Logging>,
-    apply_queue: VecDeque<(Vec<FeatureView>, ApplyWaiter)>,
+    apply_queue: VecDeque<(Vec<FeatureView>, Answerer<ApplyAnswer>)>,
     /// A turn ended with rows that could have been admitted or applied.
     has_more: bool,
     /// The open batch holds a row that asked for durability.

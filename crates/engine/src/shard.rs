@@ -203,13 +203,13 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
                     self.owner.fetch(part, &self.catalogue, &mut self.ring, &mut self.outside);
                 }
                 Message::Fetched { ticket, keys } => self.outside.note_fetched(ticket, keys),
-                Message::Apply { definitions, waiter } => {
-                    self.owner.take_apply(definitions, waiter);
+                Message::Apply { definitions, answerer } => {
+                    self.owner.take_apply(definitions, answerer);
                 }
-                Message::Digests(waiter) => waiter.put(self.owner.state.digests()),
+                Message::Digests(answerer) => answerer.put(self.owner.state.digests()),
                 Message::Snapshot(request) => self.owner.take_cut(request),
-                Message::Tables { waiter, flush } => {
-                    self.owner.give_tables(&waiter, flush, &self.catalogue);
+                Message::Tables { answerer, flush } => {
+                    self.owner.give_tables(&answerer, flush, &self.catalogue);
                 }
                 Message::Depart(departures) => self.owner.depart(departures),
                 #[cfg(feature = "cold")]
@@ -325,6 +325,14 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
             outside: &mut self.outside,
         };
         call(&mut self.service, &mut cx)
+    }
+}
+
+impl<E: Env, S: Service<E>> Drop for Shard<E, S> {
+    fn drop(&mut self) {
+        if let Some(mailbox) = self.shared.mailboxes.get(self.number) {
+            mailbox.close();
+        }
     }
 }
 

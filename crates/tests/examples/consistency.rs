@@ -1,4 +1,4 @@
-//! Served equals trained under a stream of writes: `consistency SECONDS [ROWS_A_SECOND]`. Three lives of a store with
+//! Served equals trained under a stream of writes: `consistency SECONDS [ROWS_A_SECOND] [ENTITIES]`. Three lives of a store with
 //! an archive, each under so many rows a second, a third of them late, while rows leave the hot table and the tables; at the
 //! end of each everything that was ever served is compared with a training read. Exits 1 on a difference.
 
@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use thermae_tests::served::{Writer, open, view};
 
+/// Entities unless it is said.
 const ENTITIES: u64 = 50_000;
-/// Most rows of a batch; half as many on average.
-const ROWS_MAX: u64 = 1_000;
-const FLUSH_BYTES: usize = 4 << 20;
+/// Bytes of memtables for an entity: so many are flushed all the time.
+const FLUSH_BYTES_PER_ENTITY: usize = 80;
 
 fn main() -> ExitCode {
     let mut numbers = std::env::args().skip(1).filter_map(|a| a.parse::<u64>().ok());
     let (seconds, rate) = (numbers.next().unwrap_or(5), numbers.next().unwrap_or(20_000));
-    match lives(seconds, rate) {
+    let entities = numbers.next().unwrap_or(ENTITIES).max(1);
+    match lives(seconds, rate, entities) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{error}");
@@ -24,11 +25,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn lives(seconds: u64, rate: u64) -> Result<(), String> {
+fn lives(seconds: u64, rate: u64, entities: u64) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let mut writer = Writer::new(13, ENTITIES, ROWS_MAX);
+    // Half as many rows a batch on average.
+    let rows_max = (entities / 50).max(13);
+    let flush_bytes = (entities as usize * FLUSH_BYTES_PER_ENTITY).max(16 << 10);
+    let seed = u64::from(std::process::id());
+    let mut writer = Writer::new(seed, entities, rows_max);
     for (life, cores) in [1, 2, 1].into_iter().enumerate() {
-        let store = open(dir.path(), cores, FLUSH_BYTES, true)?;
+        let store = open(dir.path(), cores, flush_bytes, true)?;
         if life == 0 {
             store.apply(&[view(true)]).map_err(|e| e.to_string())?;
         }

@@ -6,7 +6,9 @@ use thermae_engine::catalogue::Schema;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::service::NoService;
 use thermae_engine::store::{Row, Status, Store};
-use thermae_engine::{Ack, Error, Options, Outcome, Refusal, RowWrite, WriteBatch};
+use thermae_engine::{
+    Ack, Error, FetchBatch, Fetched, Options, Outcome, Refusal, RowWrite, WriteBatch,
+};
 use thermae_env::{Env, SimEnv, SimOp, available_cores, pin_thread};
 use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, KeyValue, Scalar, Value, ValueType};
 use thermae_tests::campaign::{Tiers, World};
@@ -286,6 +288,38 @@ fn a_refusal_takes_its_turn_behind_what_its_producer_sent_before() {
     assert!(is_new(&both[0]) && is_overloaded(&both[1]), "{both:?}");
     assert_eq!(send(&[(8, false)]), [Outcome::NotApplied(Refusal::BlockedBehind)]);
     assert!(is_new(&send(&[(7, false)])[0]) && is_new(&send(&[(8, false)])[0]));
+}
+
+/// Messages that a shard did not come to before it ended, and those that come after that, are answered by nobody:
+/// whoever waits is told.
+#[test]
+fn whoever_asks_a_shard_that_ends_is_told() {
+    let options = Options { memory_bytes: 64 << 20, spin_us: 0, ..Options::default() };
+    let opened = open(SimEnv::new(3), Path::new("data"), options).unwrap();
+    let Stepped { mut shards, handle, lock: _lock, .. } =
+        opened.into_shards(|_| NoService).unwrap();
+    let waiter = handle.submit_apply(&[big_rows()]).unwrap();
+    while waiter.poll().is_empty() {
+        assert!(shards[0].turn().unwrap());
+    }
+    let view = handle.catalogue().resolve("big").unwrap().clone();
+    let fetch = || {
+        let mut batch = FetchBatch::default();
+        batch.push(view.id, handle.reads().hash(&[7; 8]), &[7; 8]);
+        batch
+    };
+    let (write, read) =
+        (handle.submit(numbered(&view.latest, 1, false)), handle.submit_fetch(fetch()));
+    let snapshot = handle.submit_snapshot().unwrap();
+    drop(shards);
+    assert_eq!(write.unwrap().wait(), [Outcome::InDoubt]);
+    assert!(matches!(read.unwrap().wait()[..], [Fetched::Unavailable(_)]));
+    assert!(matches!(snapshot.wait(), Err(Error::Stopped)));
+    assert_eq!(handle.write(numbered(&view.latest, 1, false)).unwrap(), [Outcome::InDoubt]);
+    assert!(matches!(handle.submit_fetch(fetch()).unwrap().wait()[..], [Fetched::Unavailable(_)]));
+    assert!(matches!(handle.apply(&[big_rows()]), Err(Error::Stopped)));
+    assert!(matches!(handle.digests(), Err(Error::Stopped)));
+    assert!(matches!(handle.snapshot(), Err(Error::Stopped)));
 }
 
 #[test]

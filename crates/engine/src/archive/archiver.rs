@@ -29,9 +29,11 @@ use crate::cold::{
     ArchiveFigures, ArchiveOptions, Attached, Door, Shelf, Tables, Tended, ViewTables,
 };
 use crate::error::Error;
-use crate::message::{Message, TablesWaiter, Waiter};
+use crate::flushed::TablesCut;
+use crate::message::Message;
 use crate::outside::Shared;
 use crate::planted::{Bug, is_planted};
+use crate::waiter::{Waiter, waiter};
 use erasing::{Erasing, Removal};
 use round::Round;
 
@@ -87,7 +89,7 @@ enum Stage<E: Env> {
     /// Between rounds.
     Resting { until_ns: u64 },
     /// The shards are being asked.
-    Asking { waiters: Vec<(usize, TablesWaiter<E>)>, round: Round<E> },
+    Asking { waiters: Vec<(usize, Waiter<TablesCut<E>>)>, round: Round<E> },
     /// What shards have erased is removed.
     Erasing { round: Round<E>, removal: Box<Removal> },
     /// New tables are looked through.
@@ -229,8 +231,8 @@ impl<E: Env> Archiver<E> {
         }
         let mut waiters = Vec::new();
         for (shard, mailbox) in self.shared.mailboxes.iter().enumerate() {
-            let waiter: TablesWaiter<E> = Arc::new(Waiter::default());
-            let message = Message::Tables { waiter: Arc::clone(&waiter), flush };
+            let (answerer, waiter) = waiter();
+            let message = Message::Tables { answerer, flush };
             // A full mailbox is one of a busy shard: the next round asks again.
             let busy = || Error::Overloaded("a shard takes no message".to_owned(), 1_000);
             mailbox.post(message).map_err(|_| busy())?;

@@ -1,18 +1,11 @@
 //! Whether erases are complete, asked of the shards that own them.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use thermae_env::Env;
 
 use super::Handle;
 use crate::error::Error;
-use crate::message::{EraseQuery, EraseStatus, EraseWork, Message, Waiter};
-use crate::outside::Shared;
-
-/// How often whoever waits looks whether the shards are still there.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use crate::message::{EraseQuery, EraseStatus, EraseWork, Message};
+use crate::waiter::{Waiter, waiter};
 
 /// What one shard says of its erases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +30,8 @@ pub enum ArchiveState {
 }
 
 /// A question on its way to the shards.
-pub struct EraseTicket<E: Env> {
-    shared: Arc<Shared<E>>,
-    waiting: Vec<(usize, Arc<Waiter<EraseStatus>>)>,
+pub struct EraseTicket {
+    waiting: Vec<(usize, Waiter<EraseStatus>)>,
     answers: Vec<ErasedShard>,
 }
 
@@ -59,11 +51,7 @@ impl<E: Env> Handle<E> {
     ///
     /// # Errors
     /// A partition that the store does not have, or the store is stopped.
-    pub fn submit_erases(
-        &self,
-        tokens: &[(u16, u64)],
-        waits: bool,
-    ) -> Result<EraseTicket<E>, Error> {
+    pub fn submit_erases(&self, tokens: &[(u16, u64)], waits: bool) -> Result<EraseTicket, Error> {
         let reads = self.reads();
         let mut by_shard = vec![Vec::new(); self.shared.mailboxes.len()];
         for &(partition, sequence) in tokens {
@@ -81,37 +69,26 @@ impl<E: Env> Handle<E> {
         let mut waiting = Vec::new();
         for (shard, tokens) in by_shard.into_iter().enumerate() {
             if !tokens.is_empty() {
-                let waiter = Arc::new(Waiter::default());
-                let query = EraseQuery { tokens, waits, waiter: Arc::clone(&waiter) };
+                let (answerer, waiter) = waiter();
+                let query = EraseQuery { tokens, waits, answerer };
                 self.post(shard, Message::Erases(query))?;
                 waiting.push((shard, waiter));
             }
         }
-        Ok(EraseTicket { shared: Arc::clone(&self.shared), waiting, answers: Vec::new() })
+        Ok(EraseTicket { waiting, answers: Vec::new() })
     }
 }
 
-impl<E: Env> EraseTicket<E> {
+impl EraseTicket {
     /// Waits until every shard has answered.
     ///
     /// # Errors
     /// The store stops first: the erases go on when it is opened again.
     pub fn wait(mut self) -> Result<Vec<ErasedShard>, Error> {
         while let Some((shard, waiter)) = self.waiting.last() {
-            match waiter.take_within(LOOK_EVERY).pop() {
-                Some(status) => {
-                    self.answers.push(answer(*shard, status));
-                    self.waiting.pop();
-                }
-                None => {
-                    let mut stats = self.shared.stats.iter();
-                    let is_over = stats.any(|stats| stats.load().ended.is_some())
-                        || self.shared.stopping.load(Ordering::Acquire);
-                    if is_over {
-                        return Err(Error::Stopped);
-                    }
-                }
-            }
+            let status = waiter.take().pop().ok_or(Error::Stopped)?;
+            self.answers.push(answer(*shard, status));
+            self.waiting.pop();
         }
         Ok(self.answers)
     }

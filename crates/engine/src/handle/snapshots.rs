@@ -1,8 +1,6 @@
 //! Snapshots, asked of every shard.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use thermae_env::Env;
 use thermae_formats::manifest::Manifest;
@@ -10,20 +8,16 @@ use thermae_formats::manifest::Manifest;
 use super::Handle;
 use crate::cut::ShardCut;
 use crate::error::Error;
-use crate::message::{CutRequest, CutWaiter, Message, Waiter};
+use crate::message::{CutAnswer, CutRequest, Message};
 use crate::outside::Shared;
 use crate::snapshot::{Below, Place, Snapshot};
-
-/// How often whoever waits looks whether the shards are still there.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Looks that stopping shards are given.
-const STOP_LOOKS: u32 = 50;
+use crate::waiter::{Waiter, waiter};
 
 /// A snapshot that shards are being asked for.
 pub struct SnapshotTicket<E: Env> {
     shared: Arc<Shared<E>>,
     place: Place,
-    waiters: Vec<CutWaiter<E>>,
+    waiters: Vec<Waiter<CutAnswer<E>>>,
     cuts: Vec<ShardCut<E>>,
     #[cfg(feature = "cold")]
     cold: crate::cold::ColdPart,
@@ -74,8 +68,8 @@ impl<E: Env> Handle<E> {
         let cold = self.shared.shelf.before();
         let mut waiters = Vec::new();
         for shard in 0..self.shared.mailboxes.len() {
-            let waiter = Arc::new(Waiter::default());
-            let request = CutRequest { waiter: Arc::clone(&waiter), is_backup };
+            let (answerer, waiter) = waiter();
+            let request = CutRequest { answerer, is_backup };
             self.post(shard, Message::Snapshot(request))?;
             waiters.push(waiter);
         }
@@ -97,23 +91,9 @@ impl<E: Env> SnapshotTicket<E> {
     /// # Errors
     /// A shard refuses.
     pub fn wait(mut self) -> Result<Snapshot<E>, Error> {
-        let mut looks = 0;
         while let Some(waiter) = self.waiters.last() {
-            match waiter.take_within(LOOK_EVERY).pop() {
-                Some(cut) => {
-                    self.cuts.push(cut?);
-                    self.waiters.pop();
-                }
-                // A shard that is gone answers no more.
-                None => {
-                    let is_over =
-                        self.shared.stats.iter().any(|stats| stats.load().ended.is_some());
-                    looks += u32::from(self.shared.stopping.load(Ordering::Acquire));
-                    if is_over || looks > STOP_LOOKS {
-                        return Err(Error::Stopped);
-                    }
-                }
-            }
+            self.cuts.push(waiter.take().pop().ok_or(Error::Stopped)??);
+            self.waiters.pop();
         }
         Ok(self.finish())
     }
@@ -127,6 +107,7 @@ impl<E: Env> SnapshotTicket<E> {
         for waiter in std::mem::take(&mut self.waiters) {
             match waiter.poll().pop() {
                 Some(cut) => self.cuts.push(cut?),
+                None if waiter.is_abandoned() => return Err(Error::Stopped),
                 None => waiting.push(waiter),
             }
         }

@@ -12,7 +12,8 @@ use crate::catalogue::Catalogue;
 use crate::cut::{FROZEN_MAX, Memory, Method, ShardCut, method};
 use crate::error::Error;
 use crate::flushed::TablesCut;
-use crate::message::{CutRequest, TablesWaiter};
+use crate::message::CutRequest;
+use crate::waiter::Answerer;
 
 /// Hint to whoever asks while flushes fail, milliseconds.
 const RETRY_MS: u32 = 1_000;
@@ -27,7 +28,7 @@ impl<E: Env> Owner<E> {
     /// from now on.
     pub(crate) fn give_tables(
         &mut self,
-        waiter: &TablesWaiter<E>,
+        answerer: &Answerer<TablesCut<E>>,
         flush: bool,
         catalogue: &Catalogue,
     ) {
@@ -36,7 +37,7 @@ impl<E: Env> Owner<E> {
         }
         let (tree, marks) = (self.warm.tree().clone(), self.flushed.marks());
         let (erases, waiting) = (Arc::clone(self.state.erases()), self.erases_for_archive());
-        waiter.put(TablesCut { tree, marks, erases, waiting });
+        answerer.put(TablesCut { tree, marks, erases, waiting });
     }
 
     /// Lets merges from now on leave out what the archive has.
@@ -72,7 +73,7 @@ impl<E: Env> Owner<E> {
             let why = self.trouble().unwrap_or("memtables cannot be flushed");
             let what = format!("no snapshot can be taken: {why}");
             let refusal = || Err(Error::Overloaded(what.clone(), RETRY_MS));
-            self.cuts.drain(..).for_each(|request| request.waiter.put(refusal()));
+            self.cuts.drain(..).for_each(|request| request.answerer.put(refusal()));
             return;
         }
         let (memtables, tree) = (self.state.memtables.cut(), self.warm.tree().clone());
@@ -83,6 +84,6 @@ impl<E: Env> Owner<E> {
         let applied = self.state.applied_partitions().collect();
         let erases = std::sync::Arc::clone(self.state.erases());
         let cut = ShardCut { shard, part, watermarks, partitions, applied, erases };
-        self.cuts.drain(..).for_each(|request| request.waiter.put(Ok(cut.clone())));
+        self.cuts.drain(..).for_each(|request| request.answerer.put(Ok(cut.clone())));
     }
 }

@@ -11,7 +11,8 @@ use thermae_formats::schema::FeatureView;
 
 use crate::catalogue::{Applied, Catalogue};
 use crate::error::Error;
-use crate::message::ApplyWaiter;
+use crate::message::ApplyAnswer;
+use crate::waiter::Answerer;
 
 use super::Owner;
 
@@ -29,7 +30,7 @@ pub(super) struct Logging {
     /// What those make of the catalogue.
     next: Catalogue,
     applied: Vec<Applied>,
-    waiter: ApplyWaiter,
+    answerer: Answerer<ApplyAnswer>,
 }
 
 impl Logging {
@@ -46,13 +47,17 @@ pub(super) struct PendingApply {
     pub(super) batch: u64,
     next: Arc<Catalogue>,
     answer: Result<Vec<Applied>, Error>,
-    waiter: ApplyWaiter,
+    answerer: Answerer<ApplyAnswer>,
 }
 
 impl<E: Env> Owner<E> {
     /// Takes definitions to apply.
-    pub(crate) fn take_apply(&mut self, definitions: Vec<FeatureView>, waiter: ApplyWaiter) {
-        self.apply_queue.push_back((definitions, waiter));
+    pub(crate) fn take_apply(
+        &mut self,
+        definitions: Vec<FeatureView>,
+        answerer: Answerer<ApplyAnswer>,
+    ) {
+        self.apply_queue.push_back((definitions, answerer));
     }
 
     pub(super) fn admit_applies(&mut self, catalogue: &Arc<Catalogue>) {
@@ -69,7 +74,7 @@ impl<E: Env> Owner<E> {
                 }
                 Ok(true) => self.pend(logging, None),
                 Err(error) if logging.batches.is_none() => {
-                    logging.waiter.put(Err(error));
+                    logging.answerer.put(Err(error));
                 }
                 // What is in the log already will be read at the next open: so it is in force from now on.
                 Err(error) => {
@@ -83,16 +88,23 @@ impl<E: Env> Owner<E> {
 
     /// The next definitions that change anything; those that do not are answered.
     fn plan_next(&mut self, catalogue: &Arc<Catalogue>) -> Option<Logging> {
-        while let Some((definitions, waiter)) = self.apply_queue.pop_front() {
+        while let Some((definitions, answerer)) = self.apply_queue.pop_front() {
             match catalogue.plan(&definitions) {
                 Ok((entries, applied)) if entries.is_empty() => {
-                    waiter.put(Ok(applied));
+                    answerer.put(Ok(applied));
                 }
                 Ok((entries, applied)) => {
                     let next = Catalogue::clone(catalogue);
-                    return Some(Logging { entries, at: 0, batches: None, next, applied, waiter });
+                    return Some(Logging {
+                        entries,
+                        at: 0,
+                        batches: None,
+                        next,
+                        applied,
+                        answerer,
+                    });
                 }
-                Err(error) => waiter.put(Err(error)),
+                Err(error) => answerer.put(Err(error)),
             }
         }
         None
@@ -120,11 +132,11 @@ impl<E: Env> Owner<E> {
     }
 
     fn pend(&mut self, logging: Logging, error: Option<Error>) {
-        let Logging { batches, next, applied, waiter, .. } = logging;
+        let Logging { batches, next, applied, answerer, .. } = logging;
         let Some((first_batch, batch)) = batches else { return };
         let answer = error.map_or(Ok(applied), Err);
         let next = Arc::new(next);
-        self.applies.push_back(PendingApply { first_batch, batch, next, answer, waiter });
+        self.applies.push_back(PendingApply { first_batch, batch, next, answer, answerer });
     }
 
     pub(super) fn complete_applies(
@@ -137,10 +149,10 @@ impl<E: Env> Owner<E> {
         {
             if apply.batch <= durable {
                 published.store(apply.next);
-                apply.waiter.put(apply.answer);
+                apply.answerer.put(apply.answer);
             } else {
                 let what = "the log failed while the definitions were written".to_owned();
-                apply.waiter.put(Err(Error::InDoubt(what)));
+                apply.answerer.put(Err(Error::InDoubt(what)));
             }
         }
     }

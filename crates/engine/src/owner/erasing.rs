@@ -65,7 +65,7 @@ impl<E: Env> Owner<E> {
         if query.waits && pending > 0 {
             self.erasing.waiting.push(query);
         } else {
-            query.waiter.put(EraseStatus { pending, work: self.erase_work_of_round() });
+            query.answerer.put(EraseStatus { pending, work: self.erase_work_of_round() });
         }
     }
 

@@ -241,7 +241,7 @@ impl World {
         };
         let tokens: Vec<_> = self.histories.iter().enumerate().flat_map(tokens).collect();
         let ticket = self.handle.submit_erases(&tokens, true).map_err(|e| e.to_string())?;
-        let mut waiting: Option<EraseTicket<SimEnv>> = Some(ticket);
+        let mut waiting: Option<EraseTicket> = Some(ticket);
         for turn in 0..TURNS_MAX {
             if turn == FAILING_TURNS
                 && let Some((_, way)) = archive
