@@ -198,7 +198,9 @@ fn patiently<T, E: std::error::Error>(mut read: impl FnMut() -> Result<T, E>) ->
     let mut tries = 0;
     loop {
         match read() {
-            Err(error) if tries == READ_TRIES || error.to_string().contains("dead") => {
+            Err(error)
+                if tries == READ_TRIES || error.to_string().contains("the machine is dead") =>
+            {
                 return Err(error.to_string());
             }
             Err(_) => tries += 1,
