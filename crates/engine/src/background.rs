@@ -25,6 +25,8 @@ use crate::outside::WakerOf;
 
 /// Steps of an inline worker in one turn of its shard.
 const STEPS_PER_TURN: usize = 8;
+/// How often an idle worker looks whether what it holds for others can be let go, nanoseconds.
+const LET_GO_NS: u64 = 100_000_000;
 
 /// Who works on the tables while the shard serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -192,7 +194,7 @@ impl<E: Env> Exchange<E> {
         // At the usual priority the work is done, too.
         let _ = lower_priority(priority.steps());
         while !self.is_stopping.load(Ordering::Acquire) {
-            match self.step(priority) {
+            match self.step(priority, env) {
                 None | Some(Step::Idle) => std::thread::park(),
                 Some(Step::Worked { .. }) => {}
                 Some(Step::Wait { until_ns }) => {
@@ -208,7 +210,7 @@ impl<E: Env> Exchange<E> {
     }
 
     /// One step, if it is the turn of this priority; the other thread is told when it becomes its turn.
-    fn step(&self, priority: Priority) -> Option<Step<E>> {
+    fn step(&self, priority: Priority, env: &E) -> Option<Step<E>> {
         // A worker is sound between its steps, and a panic in one has been printed.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(job) = self.jobs.pop() {
@@ -218,7 +220,15 @@ impl<E: Env> Exchange<E> {
             worker.depart(departures);
         }
         let before = worker.stats();
-        let step = (turn_of(&worker) == priority).then(|| worker.step());
+        let mut step = (turn_of(&worker) == priority).then(|| worker.step());
+        if worker.holds_retired() {
+            let look_ns = env.monotonic_ns() + LET_GO_NS;
+            step = step.map(|step| match step {
+                Step::Idle => Step::Wait { until_ns: look_ns },
+                Step::Wait { until_ns } => Step::Wait { until_ns: until_ns.min(look_ns) },
+                step => step,
+            });
+        }
         if worker.stats() != before {
             self.stats.store(Arc::new(worker.stats()));
         }

@@ -14,7 +14,7 @@ use thermae_formats::version::Version;
 use crate::catalogue::{Applied, Catalogue, View};
 use crate::error::Error;
 use crate::fetch::{FetchBatch, Fetched};
-use crate::message::{ApplyAnswer, Gather, Message, Origin};
+use crate::message::{ApplyAnswer, Digests, Gather, Message, Origin};
 use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
@@ -279,7 +279,7 @@ impl<E: Env> Handle<E> {
     ///
     /// # Errors
     /// The store is stopped.
-    pub fn submit_digests(&self) -> Result<Vec<Waiter<Vec<(u16, u64)>>>, Error> {
+    pub fn submit_digests(&self) -> Result<Vec<Waiter<Digests>>, Error> {
         let mut waiters = Vec::new();
         for shard in 0..self.shared.mailboxes.len() {
             let (answerer, waiter) = waiter();

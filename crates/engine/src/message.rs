@@ -75,6 +75,9 @@ impl<T> Clone for Origin<T> {
 /// Outcomes of some rows of a batch, by row index.
 pub type Gathered = Vec<(u32, Outcome)>;
 
+/// (Partition, digest) of every partition of a shard.
+pub type Digests = Vec<(u16, u64)>;
+
 /// What became of definitions.
 pub type ApplyAnswer = Result<Vec<Applied>, Error>;
 
@@ -161,7 +164,7 @@ pub enum Message<E: Env> {
         answerer: Answerer<ApplyAnswer>,
     },
     /// Asks for (partition, digest) of every partition that the shard owns.
-    Digests(Answerer<Vec<(u16, u64)>>),
+    Digests(Answerer<Digests>),
     /// Asks for the shard's part of a snapshot.
     Snapshot(CutRequest<E>),
     /// Asks for the tables, and has what is not in them flushed if that is wanted.

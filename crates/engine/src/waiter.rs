@@ -80,6 +80,7 @@ impl<T> Waiter<T> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

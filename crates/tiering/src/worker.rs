@@ -9,6 +9,7 @@ mod back_off;
 mod erasing;
 mod merges;
 mod quarantine;
+mod retired;
 mod scrub;
 mod shares;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use back_off::BackOff;
 use erasing::Erasing;
 pub use quarantine::Damage;
 use quarantine::Quarantine;
+use retired::Retired;
 pub use scrub::ScrubPace;
 use scrub::{Scrub, Scrubbed};
 use shares::Shares;
@@ -141,6 +143,7 @@ pub struct Worker<E: Env, C: Commit> {
     scrub: Option<Scrub<E>>,
     quarantine: Quarantine,
     erasing: Erasing,
+    retired: Retired<E>,
     stats: WorkerStats,
 }
 
@@ -176,6 +179,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
             scrub: None,
             quarantine: Quarantine::default(),
             erasing,
+            retired: Retired::default(),
             stats: WorkerStats::default(),
         }
     }
@@ -221,6 +225,11 @@ impl<E: Env, C: Commit> Worker<E, C> {
             || runs > self.policy.settled_runs + RUNS_BEHIND
     }
 
+    /// Whether it holds tables or memtables for whoever uses them still: a later step lets them go.
+    pub fn holds_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
     /// The trees as of the last commit.
     pub fn tree(&self) -> &Tree<E> {
         &self.tree
@@ -229,6 +238,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
     /// Does one bounded piece of work: merges of new runs before those of old, and flushes before merges
     /// but for what [`Shares`] says.
     pub fn step(&mut self) -> Step<E> {
+        self.retired.let_go();
         let step = self.work();
         let is_failing = [&self.flush_rest, &self.merge_rest, &self.garbage_rest]
             .iter()
@@ -333,6 +343,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
         self.follow_rules(flush.job.rules, &flush.outputs);
         self.stats.flushes += 1;
         self.stats.flushed_bytes += flush.outputs.bytes();
+        self.retired.take_memtable(&flush.job.memtable);
         Step::Flushed { memtable: flush.job.memtable, tree: self.tree.clone() }
     }
 
@@ -341,6 +352,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
         let Unnamed { tables, checkpoints } = self.commit.commit(edit)?;
         self.garbage.extend(tables.into_iter().map(Garbage::Table));
         self.garbage.extend(checkpoints.into_iter().map(Garbage::Checkpoint));
+        self.retired.take_replaced(&self.tree, &tree);
         self.tree = tree;
         self.must_plan = true;
         self.quarantine.follow(&self.tree);

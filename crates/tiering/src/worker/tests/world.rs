@@ -434,6 +434,9 @@ impl World {
         if tree.latest.len() > CompactionPolicy::default().settled_runs || !self.frozen.is_empty() {
             return Err(format!("{} runs, {} frozen", tree.latest.len(), self.frozen.len()));
         }
+        if self.worker.holds_retired() {
+            return Err("what nobody uses is held".to_owned());
+        }
         // Beside them the manifest and a checkpoint.
         if files > tables + 2 { Err(format!("{files} files, {tables} tables")) } else { Ok(()) }
     }
