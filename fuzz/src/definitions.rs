@@ -54,10 +54,11 @@ fn refused(error: &DefinitionError, text: &str) {
     }
 }
 
-/// Files to start from: the example of the repository, and one that uses every key once.
-pub(crate) fn seeds() -> [(&'static str, &'static [u8]); 3] {
+/// Files to start from: the examples of the repository, and one that uses every key once.
+pub(crate) fn seeds() -> [(&'static str, &'static [u8]); 4] {
     [
         ("nycflights13", include_bytes!("../../examples/nycflights13/features.toml")),
+        ("user-engagement", include_bytes!("../../examples/user_engagement/features.toml")),
         ("every-key", EVERY_KEY.as_bytes()),
         ("entityless", ENTITYLESS.as_bytes()),
     ]
@@ -115,7 +116,20 @@ source = "clicks"
 domain = "web"
 team = "tracking"
 lifecycle = "staged"
-features = [{ name = "n", type = "int64" }]
+on_failure = "warn"
+quarantine_for = "1d"
+fresh_within = "1h"
+checks = [
+  { feature = "n", min = -5, max = 9007199254740993, max_null_rate = 0.5, on_failure = "quarantine" },
+  { feature = "n", set = [1, 2] },
+  { feature = "s", regex = "a|b", on_failure = "refuse" },
+  { max_age = "2d" },
+]
+features = [
+  { name = "n", type = "int64" },
+  { name = "s", type = "string" },
+  { name = "m", type = "float64", expression = "n / 2" },
+]
 [on_demand.rates]
 version = 2
 inputs = ["scores:a", { view = "clicks@3", features = ["n"] }]

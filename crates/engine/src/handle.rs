@@ -14,6 +14,7 @@ use thermae_formats::version::Version;
 use crate::catalogue::{Applied, Catalogue, View};
 use crate::error::Error;
 use crate::fetch::{FetchBatch, Fetched};
+use crate::gate::Gate;
 use crate::message::{ApplyAnswer, Digests, Gather, Message, Origin};
 use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
@@ -142,6 +143,11 @@ impl<E: Env> Handle<E> {
     #[cfg(feature = "cold")]
     pub fn is_archive_attached(&self) -> bool {
         self.shared.shelf.is_attached()
+    }
+
+    /// From now on every batch passes `gate`, whichever way it comes; the gate before it is replaced.
+    pub fn set_gate(&self, gate: Box<dyn Gate>) {
+        self.shared.gate.store(Some(Arc::new(gate)));
     }
 
     /// Sends a batch to its owners. Blocks only while a mailbox is full: rows that find no room in memory are

@@ -25,6 +25,7 @@ pub mod error;
 pub mod fetch;
 mod flush;
 mod flushed;
+pub mod gate;
 pub mod handle;
 pub mod log;
 mod manifests;
@@ -62,6 +63,7 @@ pub mod write;
 pub use catalogue::{Action, Applied, Catalogue, Schema, View};
 pub use error::Error;
 pub use fetch::{FetchBatch, Fetched};
+pub use gate::Gate;
 pub use handle::Handle;
 pub use options::Options;
 pub use reads::{Key, Reads, Visibility, visibility};
@@ -72,7 +74,7 @@ pub use shard::Shard;
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use store::Store;
-pub use write::{Ack, Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
+pub use write::{Ack, Level, Outcome, Refusal, RowWrite, Verdict, WriteBatch, WriteKind};
 
 /// The examples of the README are compiled as tests.
 #[cfg(doctest)]

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use thermae_env::{Env, Ring};
-use thermae_formats::ViewId;
+use thermae_formats::{NO_TIME, ViewId};
 
 use crate::catalogue::Catalogue;
 use crate::fetch::{FetchBatch, Fetched, FetchedKeys};
+use crate::gate::Gate;
 use crate::log::ManifestStore;
 use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part};
 use crate::pending::bytes_on_their_way;
@@ -30,6 +31,8 @@ pub struct Shared<E: Env> {
     pub mailboxes: Vec<Mailbox<E>>,
     /// The present catalogue; replaced by shard 0 alone.
     pub catalogue: ArcSwap<Catalogue>,
+    /// What every batch passes first, where there are rules.
+    pub gate: ArcSwapOption<Box<dyn Gate>>,
     /// Hot reads.
     pub reads: Reads,
     /// The room of each shard for writes on their way.
@@ -71,6 +74,8 @@ impl<E: Env> Shared<E> {
             let at = view.id.0 as usize;
             let sum = shards.iter().filter_map(|shard| shard.by_view.get(at));
             let (rows, bytes) = sum.fold((0, 0), |(r, b), (rows, bytes)| (r + rows, b + bytes));
+            let newest = shards.iter().filter_map(|shard| shard.newest_by_view.get(at));
+            let newest = newest.copied().filter(|time| *time != NO_TIME).max();
             let definition = &view.latest.definition;
             ViewStats {
                 project: definition.project.clone(),
@@ -78,6 +83,7 @@ impl<E: Env> Shared<E> {
                 version: definition.version,
                 rows: u64::try_from(rows).unwrap_or(0),
                 bytes: u64::try_from(bytes).unwrap_or(0),
+                newest_event_time: newest,
             }
         });
         Stats {
@@ -88,14 +94,19 @@ impl<E: Env> Shared<E> {
         }
     }
 
-    /// Splits a batch into parts by owner, each with the room that it takes there, or without if there is
+    /// Sends a batch through the gate and splits it into parts by owner, each with the room that it takes there, or without if there is
     /// none within `patience`. Rooms are taken in the order of the shards.
     pub fn split(
         &self,
-        batch: WriteBatch,
+        mut batch: WriteBatch,
         origin: &Origin<Gathered>,
         patience: Duration,
     ) -> Vec<(usize, Part)> {
+        if let Some(gate) = &*self.gate.load()
+            && !batch.is_refused
+        {
+            gate.admit(&mut batch, &self.catalogue.load());
+        }
         let hashes = batch.rows.iter().map(|row| self.reads.hash(batch.key(row)));
         let owners = self.by_owner(hashes);
         let room = |shard: usize, rows: &[u32]| match self.rooms.get(shard) {

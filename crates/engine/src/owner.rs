@@ -55,7 +55,7 @@ use erasing::Erasing;
 use figures::Counters;
 use tend::{Brake, Leave};
 
-use crate::write::{Level, Outcome, Refusal, RowWrite, WriteBatch, WriteKind};
+use crate::write::{Level, Outcome, Refusal, RowWrite, Verdict, WriteBatch, WriteKind};
 
 /// Memory that remembers which rows were asked for lately, and for how long.
 const DOORKEEPER_BYTES: usize = 256 << 10;
@@ -355,6 +355,9 @@ impl<E: Env> Owner<E> {
                 Some(Refusal::Overloaded { retry_ms: self.room.retry_ms() })
             }
             Admission::Fresh if is_erase => None,
+            Admission::Fresh if let Some(Verdict::Refuse { check }) = batch.verdict(index) => {
+                Some(Refusal::FailsCheck { check })
+            }
             Admission::Fresh if row.event_time > now_us.saturating_add(self.future_skew_us) => {
                 Some(Refusal::FutureEventTime)
             }
@@ -488,6 +491,9 @@ impl<E: Env> Owner<E> {
             Ok(effect) => {
                 self.counters.written += 1;
                 self.counters.late += u64::from(effect == Effect::Late);
+                if let Some(Verdict::Quarantine { check }) = row.waiting.batch.verdict(row.index) {
+                    return Outcome::NotApplied(Refusal::Quarantined { check });
+                }
                 let (partition, sequence) = (row.partition, head.sequence);
                 Outcome::Ok { partition, sequence, level, duplicate: false }
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use thermae_env::{Env, Ring, available_cores, pin_thread};
 use thermae_formats::manifest::SealedLog;
 
@@ -155,6 +155,7 @@ impl<E: Env> Opened<E> {
         Arc::new(Shared {
             mailboxes: wakers.into_iter().map(Mailbox::new).collect(),
             catalogue: ArcSwap::new(Arc::clone(&self.catalogue)),
+            gate: ArcSwapOption::empty(),
             reads: self.reads.clone(),
             rooms: self.owners.iter().map(Owner::room).collect(),
             manifests: Arc::clone(&self.manifests),

@@ -7,6 +7,7 @@ mod hot_rows;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use thermae_formats::NO_TIME;
 use thermae_formats::batch::{Record, RecordKind};
 use thermae_formats::catalogue::ViewId;
 use thermae_formats::checkpoint::CheckpointPartition;
@@ -78,6 +79,8 @@ pub struct ShardState {
     shard: usize,
     shards: usize,
     corrupt: u64,
+    /// By view id, the newest event time that came by since the store was opened; `NO_TIME` where none did.
+    newest_by_view: Vec<i64>,
 }
 
 /// The newest applied row of a key, as far as memory tells.
@@ -147,6 +150,7 @@ impl ShardState {
             shard,
             shards,
             corrupt: 0,
+            newest_by_view: Vec::new(),
         }
     }
 
@@ -357,8 +361,24 @@ impl ShardState {
             }
             Effect::Late
         };
+        if !version.is_tombstone() {
+            self.note_event_time(view.id, record.event_time);
+        }
         self.note_applied(record);
         Ok(effect)
+    }
+
+    /// Notes that a view has a row of an event time.
+    fn note_event_time(&mut self, view: ViewId, event_time: i64) {
+        let at = view.0 as usize;
+        if self.newest_by_view.len() <= at {
+            self.newest_by_view.resize(at + 1, NO_TIME);
+        }
+        if let Some(newest) = self.newest_by_view.get_mut(at)
+            && (*newest == NO_TIME || *newest < event_time)
+        {
+            *newest = event_time;
+        }
     }
 
     fn note_applied(&mut self, record: &Record<'_>) {
@@ -452,6 +472,7 @@ impl ShardState {
             hot_budget_bytes: hot.map_bytes,
             rows_corrupt: self.corrupt,
             by_view: self.by_view(),
+            newest_by_view: self.newest_by_view.clone(),
             ..ShardStats::default()
         }
     }

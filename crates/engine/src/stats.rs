@@ -63,6 +63,8 @@ pub struct ShardStats {
     pub published_ns: u64,
     #[serde(skip)]
     pub(crate) by_view: Vec<(i64, i64)>,
+    #[serde(skip)]
+    pub(crate) newest_by_view: Vec<i64>,
 }
 
 /// A table on disk that is not what was written.
@@ -89,6 +91,9 @@ pub struct ViewStats {
     pub rows: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
+    /// The newest event time of a row that was written since the store was opened, or that was taken into memory
+    /// then, microseconds UTC; none if there was no such row.
+    pub newest_event_time: Option<i64>,
 }
 
 impl From<&Damage> for DamagedTable {

@@ -52,6 +52,7 @@ pub use spine::{Batches, MemorySpine, Spine};
 pub use store::StoreHistory;
 pub use tally::Tally;
 pub use thermae_formats::wire::MAX_JOINS;
+pub use time::read_times;
 
 /// Where the versions of views are read, all of them under one snapshot.
 pub trait Histories: Sync {

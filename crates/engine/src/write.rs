@@ -97,12 +97,21 @@ pub struct WriteBatch {
     /// The caller has no room for this batch: every row is refused as `Overloaded`, and the later
     /// rows of its producer wait for it, which a refusal outside the engine could not see to.
     pub is_refused: bool,
+    /// What the gate made of rows, by rising row; it admits those that are not here.
+    verdicts: Vec<(u32, Verdict)>,
 }
 
 impl WriteBatch {
     /// An empty batch.
     pub fn new(ack: Ack, producer_id: u64) -> Self {
-        WriteBatch { ack, producer_id, rows: Vec::new(), bytes: Vec::new(), is_refused: false }
+        WriteBatch {
+            ack,
+            producer_id,
+            rows: Vec::new(),
+            bytes: Vec::new(),
+            is_refused: false,
+            verdicts: Vec::new(),
+        }
     }
 
     /// Appends bytes to the arena and returns where they lie.
@@ -110,6 +119,17 @@ impl WriteBatch {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
         start..self.bytes.len() as u32
+    }
+
+    /// Says what becomes of rows, by rising row; those that are not named are admitted.
+    pub fn mark(&mut self, verdicts: Vec<(u32, Verdict)>) {
+        self.verdicts = verdicts;
+    }
+
+    /// What the gate made of a row; none if it admits it.
+    pub(crate) fn verdict(&self, row: u32) -> Option<Verdict> {
+        let found = self.verdicts.binary_search_by_key(&row, |(row, _)| *row).ok()?;
+        self.verdicts.get(found).map(|(_, verdict)| *verdict)
     }
 
     /// The encoded key of a row.
@@ -138,6 +158,21 @@ impl WriteBatch {
     fn slice(&self, range: &Range<u32>) -> &[u8] {
         self.bytes.get(range.start as usize..range.end as usize).unwrap_or_default()
     }
+}
+
+/// What a gate made of a row. `check` is the number of the rule, by which whoever set the gate can say more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is not to be written.
+    Refuse {
+        /// The rule.
+        check: u16,
+    },
+    /// It was made a row of a quarantine, and is to be written there.
+    Quarantine {
+        /// The rule.
+        check: u16,
+    },
 }
 
 /// The level that an acknowledged write reached.
@@ -199,6 +234,18 @@ pub enum Refusal {
     /// Key and value exceed a row's limit.
     #[error("the row is too large")]
     RowTooLarge,
+    /// It fails a check of its view.
+    #[error("it fails check {check} of its view")]
+    FailsCheck {
+        /// The number of the check.
+        check: u16,
+    },
+    /// It fails a check of its view, and is kept in the view's quarantine.
+    #[error("it fails check {check} of its view, and is in its quarantine")]
+    Quarantined {
+        /// The number of the check.
+        check: u16,
+    },
     /// A mode that this store does not have.
     #[error("this acknowledgement mode needs a replicated log")]
     Unsupported,

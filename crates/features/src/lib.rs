@@ -7,11 +7,15 @@
 
 pub mod definitions;
 pub mod error;
+pub mod expression;
 pub mod lineage;
 pub mod model;
+mod on_demand;
 pub mod registry;
+pub mod rules;
 pub mod state;
 pub mod store;
+pub mod validation;
 
 pub use definitions::{DefinitionError, Definitions};
 pub use error::{Error, Refusal};

@@ -204,7 +204,9 @@ def erase_status(payload, given):
     return fields
 
 
-OVERLOADED = 35
+# Of these the word is no token: the milliseconds after which to repeat an overloaded row (35), the number of the check
+# that a row fails (37, 38).
+WITH_NUMBER = {35, 37, 38}
 
 
 def written(payload, _):
@@ -214,9 +216,8 @@ def written(payload, _):
     rows = payload.u32()
     words = [payload.u64() for _ in range(rows)]
     codes = list(payload.take(rows)) if form else [0] * rows
-    # Of an overloaded row the word is no token but the milliseconds after which to repeat it.
     fields["outcomes"] = [
-        [code, word if code == OVERLOADED else token(word)] for code, word in zip(codes, words)
+        [code, word if code in WITH_NUMBER else token(word)] for code, word in zip(codes, words)
     ]
     fields["message"] = payload.text()
     return fields

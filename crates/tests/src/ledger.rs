@@ -117,7 +117,10 @@ impl Ledger {
             row.fate = match outcome {
                 RowOutcome::Ok { .. } if is_durable => Fate::Durable,
                 RowOutcome::Ok { .. } => Fate::Logged(now),
-                RowOutcome::NotApplied(_) | RowOutcome::Overloaded { .. } => Fate::Refused,
+                RowOutcome::NotApplied(_)
+                | RowOutcome::Overloaded { .. }
+                | RowOutcome::FailsCheck { .. }
+                | RowOutcome::Quarantined { .. } => Fate::Refused,
                 RowOutcome::InDoubt => Fate::Open,
             };
             self.counts.count(row.fate);

@@ -67,6 +67,9 @@ impl ShardState {
     /// Takes a row of the tables into free room of the hot table, unless it has that key already. False
     /// when there is no room.
     pub fn preload(&mut self, view: &View, entity_hash: u64, row: &Version<'_>) -> bool {
+        if !row.is_tombstone() {
+            self.note_event_time(view.id, row.event_time);
+        }
         let (row_hash, same_view) = (self.row_hash(entity_hash, view.id), view.schema_ids());
         let known = self.hot.get(row_hash, same_view, row.key, &mut self.buf);
         if matches!(known, Lookup::Found(_)) {

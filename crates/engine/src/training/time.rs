@@ -32,8 +32,11 @@ fn in_us(data_type: &DataType, value: i64) -> Option<i64> {
     }
 }
 
-/// Replaces `times_us` by the times of a column; `first_row` is the number of its first row.
-pub(super) fn read_times(
+/// Replaces `times_us` by the times of a column, microseconds UTC; `first_row` is the number of its first row.
+///
+/// # Errors
+/// A row without a time, one that microseconds do not hold, or a column of another type.
+pub fn read_times(
     column: &str,
     array: &ArrayRef,
     first_row: u64,

@@ -9,7 +9,8 @@ use thermae_formats::{JoinKey, ValueType};
 use toml::Spanned;
 
 use crate::model::{
-    About, Lifecycle, Name, OnDemandFeature, Pick, RequestField, Source as SourceObject, SourceHint,
+    About, Check, Lifecycle, Name, OnDemandFeature, OnFailure, Pick, RequestField,
+    Source as SourceObject, SourceHint,
 };
 
 /// The only version of the format.
@@ -120,6 +121,12 @@ table! {
         pub tiers: Tiers,
         #[serde(default)]
         pub source: SourceRef,
+        #[serde(default)]
+        pub checks: Vec<Check>,
+        #[serde(default)]
+        pub on_failure: OnFailure,
+        pub quarantine_for: Option<Spanned<String>>,
+        pub fresh_within: Option<Spanned<String>>,
         pub features: Vec<Feature>,
     }
 }
@@ -206,6 +213,7 @@ pub struct Feature {
     #[serde(rename = "type")]
     pub value_type: ValueType,
     pub default: Option<Loose>,
+    pub expression: Option<String>,
     #[serde(default)]
     pub description: String,
     #[serde(default)]

@@ -8,7 +8,8 @@ use toml::Spanned;
 
 use super::file::{self, SourceRef};
 use super::read::{DefinitionError, Reader};
-use crate::model::{About, Object};
+use crate::model::{About, Object, QUARANTINE_FOR_US, Rules};
+use crate::rules;
 
 impl Reader<'_> {
     pub(super) fn view(
@@ -53,9 +54,30 @@ impl Reader<'_> {
                 features,
             )
         };
-        let object = Object::of_view(defined, source, about);
-        object.validate().map_err(|e| self.wrong(place(key, view, &e), e))?;
+        let rules = self.rules(view)?;
+        let object = Object::of_view(defined, source, about).with_rules(rules);
+        object
+            .validate()
+            .and_then(|()| rules::check(&object))
+            .map_err(|e| self.wrong(place(key, view, &e), e))?;
         Ok(object)
+    }
+
+    fn rules(&self, view: &file::View) -> Result<Rules, DefinitionError> {
+        let duration = |text: &Option<Spanned<String>>, unsaid| match text {
+            Some(text) => self.duration(text),
+            None => Ok(unsaid),
+        };
+        let computed = view.features.iter().filter_map(|feature| {
+            Some((feature.name.get_ref().clone(), feature.expression.clone()?))
+        });
+        Ok(Rules {
+            computed: computed.collect(),
+            checks: view.checks.clone(),
+            on_failure: view.on_failure,
+            quarantine_for_us: duration(&view.quarantine_for, QUARANTINE_FOR_US)?,
+            fresh_within_us: duration(&view.fresh_within, 0)?,
+        })
     }
 
     /// The join keys of the view's entities, in their order.

@@ -52,8 +52,9 @@ impl<'de> Deserialize<'de> for Object {
             Kind::Service => Body::Service(serde_json::from_value(body).map_err(bad)?),
             Kind::Model => Body::Model(serde_json::from_value(body).map_err(bad)?),
             Kind::View => {
-                let View { definition, source } = serde_json::from_value(body).map_err(bad)?;
-                let object = Object::of_view(definition, source, about);
+                let View { definition, source, rules } =
+                    serde_json::from_value(body).map_err(bad)?;
+                let object = Object::of_view(definition, source, about).with_rules(rules);
                 if object.id != id {
                     let problem = format!("{id} has the definition of {}", object.id);
                     return Err(D::Error::custom(problem));

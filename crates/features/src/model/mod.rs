@@ -4,6 +4,7 @@ mod id;
 mod json;
 mod on_demand;
 mod pick;
+mod rules;
 mod source;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,10 @@ use thermae_formats::{FeatureView, JoinKey};
 pub use id::{Kind, Name, ObjectId};
 pub use on_demand::{OnDemandFeature, OnDemandView, RequestField};
 pub use pick::{Pick, PickTextError};
+pub use rules::{
+    Check, MAX_CHECKS, OnFailure, QUARANTINE_FEATURES, QUARANTINE_FOR_US, Rules, quarantine_name,
+    quarantine_of,
+};
 pub use source::{Source, SourceHint};
 
 /// Longest description of an object, in bytes.
@@ -97,6 +102,9 @@ pub struct View {
     /// The source by name, if it is an object of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// What it asks of its rows.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub rules: Rules,
 }
 
 /// Features that are read together, from several views.
@@ -162,7 +170,25 @@ impl Object {
             tags: definition.tags.clone(),
             ..about
         };
-        Object { id, about, body: Body::View(Box::new(View { definition, source })) }
+        let rules = Rules::default();
+        Object { id, about, body: Body::View(Box::new(View { definition, source, rules })) }
+    }
+
+    /// The same, of a feature view, with what it asks of its rows.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        if let Body::View(view) = &mut self.body {
+            view.rules = rules;
+        }
+        self
+    }
+
+    /// What it asks of its rows, if it is a feature view.
+    pub fn rules(&self) -> Option<&Rules> {
+        match &self.body {
+            Body::View(view) => Some(&view.rules),
+            _ => None,
+        }
     }
 
     /// The definition, if it is a feature view.

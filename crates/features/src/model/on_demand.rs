@@ -1,4 +1,4 @@
-//! Features that are computed when they are read, as they are declared.
+//! Features that are computed when they are read, as they are declared. `crate::on_demand` computes them.
 
 use std::collections::HashSet;
 
@@ -7,9 +7,8 @@ use thermae_formats::ValueType;
 use thermae_formats::schema::check_name;
 
 use super::pick::{self, Pick};
+use crate::expression::MAX_EXPRESSION_BYTES;
 
-/// Longest expression, in bytes.
-pub const MAX_EXPRESSION_BYTES: usize = 16 << 10;
 /// Most features, and most request fields, of one on-demand view.
 const MAX_FEATURES: usize = 1_024;
 

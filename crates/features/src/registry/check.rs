@@ -4,6 +4,7 @@ use thermae_formats::JoinKey;
 
 use crate::error::Refusal;
 use crate::model::{Body, Kind, Lifecycle, Name, Object, ObjectId, Pick};
+use crate::on_demand;
 use crate::state::State;
 
 /// Everything that does not fit; of what is retired nothing is asked.
@@ -45,15 +46,9 @@ fn check_object(state: &State, object: &Object) -> Result<(), String> {
         }
         Body::OnDemand(view) => {
             for pick in &view.inputs {
-                let found = check_pick(state, project, pick)?;
-                if found.id.kind == Kind::OnDemand {
-                    return Err(format!(
-                        "it is computed from {}, which is computed itself: name what is stored",
-                        found.id
-                    ));
-                }
+                check_pick(state, project, pick)?;
             }
-            Ok(())
+            on_demand::compile(state, view, project).map(|_| ())
         }
         Body::Service(service) => {
             let mut columns = std::collections::HashSet::new();

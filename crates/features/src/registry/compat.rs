@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use thermae_formats::Change;
 use thermae_formats::schema_change::differences;
+use thermae_formats::time::format_duration_us;
 
 use crate::model::{
-    About, Body, Entity, Lifecycle, Model, Object, OnDemandView, Pick, Service, Source, View,
+    About, Body, Check, Entity, Lifecycle, Model, Object, OnDemandView, Pick, Service, Source, View,
 };
 
 /// What a definition changes of an object.
@@ -54,12 +55,16 @@ pub(super) fn summary(object: &Object) -> Vec<String> {
             .map(|key| format!("+ join key {} {}", key.name, key.key_type))
             .collect(),
         Body::Source(_) => Vec::new(),
-        Body::View(view) => view
-            .definition
-            .features
-            .iter()
-            .map(|feature| format!("+ feature {} {}", feature.name, feature.value_type))
-            .collect(),
+        Body::View(view) => {
+            let features = view.definition.features.iter().map(|feature| {
+                let line = format!("+ feature {} {}", feature.name, feature.value_type);
+                match view.rules.computed.get(&feature.name) {
+                    Some(expression) => format!("{line} = {expression}"),
+                    None => line,
+                }
+            });
+            features.chain(view.rules.checks.iter().map(check_line)).collect()
+        }
         Body::OnDemand(view) => view
             .features
             .iter()
@@ -76,6 +81,11 @@ pub(super) fn summary(object: &Object) -> Vec<String> {
             services.chain(picks(&model.features)).collect()
         }
     }
+}
+
+/// A check as definitions write it.
+fn check_line(check: &Check) -> String {
+    format!("+ check {}", serde_json::to_string(check).unwrap_or_default())
 }
 
 fn picks(picks: &[Pick]) -> Vec<String> {
@@ -142,11 +152,47 @@ fn view(old: &View, new: &View) -> Result<Vec<String>, String> {
         Change::None => Vec::new(),
         Change::Policy | Change::Compatible => differences(&old.definition, &new.definition),
     };
+    rules(old, new, &mut lines)?;
     if old.source != new.source {
         let name = |source: &Option<String>| source.clone().unwrap_or_else(|| "none".to_owned());
         lines.push(format!("~ source {} -> {}", name(&old.source), name(&new.source)));
     }
     Ok(lines)
+}
+
+/// Checks may change: they judge what is written from now on. What is computed may not.
+fn rules(before: &View, new: &View, lines: &mut Vec<String>) -> Result<(), String> {
+    let (old, now) = (&before.rules, &new.rules);
+    for (feature, expression) in &old.computed {
+        if now.computed.get(feature) != Some(expression) {
+            return Err(format!(
+                "the expression of feature {feature:?} changes or goes: rows that are stored, and models that were \
+                 trained on them, have the old values; {NEW_VERSION}"
+            ));
+        }
+    }
+    for (feature, expression) in &now.computed {
+        let is_new = before.definition.feature(feature).is_none();
+        if !old.computed.contains_key(feature) && !is_new {
+            return Err(format!(
+                "feature {feature:?} was stored as it came and would be computed now ({expression}): rows that are \
+                 stored have other values; {NEW_VERSION}"
+            ));
+        }
+    }
+    let gone = old.checks.iter().filter(|check| !now.checks.contains(check));
+    lines.extend(gone.map(|check| check_line(check).replacen('+', "-", 1)));
+    lines.extend(now.checks.iter().filter(|check| !old.checks.contains(check)).map(check_line));
+    let mut note = |what: &str, old: String, new: String| {
+        if old != new {
+            lines.push(format!("~ {what} {old} -> {new}"));
+        }
+    };
+    note("on_failure", old.on_failure.name().to_owned(), now.on_failure.name().to_owned());
+    let duration = |us: i64| format_duration_us(us);
+    note("quarantine_for", duration(old.quarantine_for_us), duration(now.quarantine_for_us));
+    note("fresh_within", duration(old.fresh_within_us), duration(now.fresh_within_us));
+    Ok(())
 }
 
 fn on_demand(old: &OnDemandView, new: &OnDemandView) -> Result<Vec<String>, String> {

@@ -12,7 +12,8 @@ use super::compat::{self, Difference};
 use crate::definitions::Definitions;
 use crate::error::{Error, Refusal};
 use crate::lineage::{Lineage, Node};
-use crate::model::{Kind, Object, ObjectId};
+use crate::model::{About, Body, Kind, Lifecycle, Object, ObjectId, quarantine_of};
+use crate::rules;
 use crate::state::State;
 
 /// Most objects of a registry.
@@ -52,7 +53,7 @@ pub struct Change {
 pub struct Plan {
     /// The version that it changes.
     pub base: u64,
-    /// Every object of the definitions, in their order.
+    /// Every object of the definitions, in their order, and behind them the quarantines of their views.
     pub changes: Vec<Change>,
     pub(super) next: State,
 }
@@ -119,10 +120,11 @@ impl fmt::Display for Plan {
 pub fn plan(state: &State, definitions: &Definitions) -> Result<Plan, Error> {
     let mut next = state.clone();
     let mut refusals = Vec::new();
-    let mut changes = Vec::with_capacity(definitions.objects.len());
+    let quarantines: Vec<Object> = definitions.objects.iter().filter_map(quarantine).collect();
+    let mut changes = Vec::with_capacity(definitions.objects.len() + quarantines.len());
     let mut seen = BTreeSet::new();
-    for object in &definitions.objects {
-        if let Err(error) = object.validate() {
+    for object in definitions.objects.iter().chain(&quarantines) {
+        if let Err(error) = object.validate().and_then(|()| rules::check(object)) {
             refusals.push(Refusal::wrong(&object.id, error));
             continue;
         }
@@ -164,6 +166,14 @@ pub fn plan(state: &State, definitions: &Definitions) -> Result<Plan, Error> {
         note_readers(&next, &mut changes);
     }
     Ok(Plan { base: state.version, changes, next })
+}
+
+/// The view that keeps rows of another that fail its checks, if some are to be kept.
+fn quarantine(object: &Object) -> Option<Object> {
+    let Body::View(view) = &object.body else { return None };
+    let about = About { lifecycle: Lifecycle::Active, ..object.about.clone() };
+    let is_kept = view.rules.has_quarantine();
+    is_kept.then(|| Object::of_view(quarantine_of(&view.definition, &view.rules), None, about))
 }
 
 /// Says of each view that changes who reads it.

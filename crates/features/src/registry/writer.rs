@@ -16,6 +16,7 @@ use crate::definitions::Definitions;
 use crate::error::{Error, Refusal};
 use crate::model::{About, Kind, Lifecycle, Name, Object, ObjectId};
 use crate::state::{State, Switch};
+use crate::validation::Book;
 
 /// Where feature views are defined: an engine.
 pub trait ViewStore {
@@ -45,6 +46,15 @@ pub struct Published {
     pub state: State,
     /// How their rows are laid out.
     pub catalogue: Arc<Catalogue>,
+    /// What their rows are asked for when they are written.
+    pub rules: Book,
+}
+
+impl Published {
+    fn new(state: State, catalogue: Arc<Catalogue>, before: &Book) -> Self {
+        let rules = Book::new(&state, &catalogue, before);
+        Published { state, catalogue, rules }
+    }
 }
 
 /// How definitions are applied.
@@ -79,7 +89,7 @@ pub struct Registry<E: Env, V: ViewStore = Handle<E>> {
     env: E,
     views: V,
     writer: Mutex<Writer<E>>,
-    published: ArcSwap<Published>,
+    published: Arc<ArcSwap<Published>>,
 }
 
 impl<E: Env, V: ViewStore> Registry<E, V> {
@@ -91,9 +101,10 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
     /// The database is damaged or cannot be reached, or the store takes no definitions.
     pub fn open(env: E, dir: &Path, views: V) -> Result<Self, Error> {
         let (database, held) = Database::open(env.clone(), dir)?;
-        let published = Published { state: held.state.clone(), catalogue: views.catalogue() };
+        let published = Published::new(held.state.clone(), views.catalogue(), &Book::default());
+        let published = Arc::new(ArcSwap::from_pointee(published));
         let writer = Mutex::new(Writer { database, held, reconciled: None });
-        let registry = Registry { env, views, writer, published: ArcSwap::from_pointee(published) };
+        let registry = Registry { env, views, writer, published };
         let mut writer = registry.lock();
         registry.settle(&mut writer)?;
         registry.reconcile(&mut writer)?;
@@ -105,6 +116,11 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
     /// The present version.
     pub fn published(&self) -> Arc<Published> {
         self.published.load_full()
+    }
+
+    /// Where the present version is found, for those who look at it often.
+    pub(crate) fn place(&self) -> Arc<ArcSwap<Published>> {
+        Arc::clone(&self.published)
     }
 
     /// The present version's number.
@@ -254,11 +270,23 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
     /// # Errors
     /// The database cannot be written.
     pub fn set_watermark(&self, key: &str, at: u64) -> Result<(), Error> {
+        self.set_watermarks(&[(key.to_owned(), at)])
+    }
+
+    /// The same of several, in one transaction; none does nothing.
+    ///
+    /// # Errors
+    /// As [`Registry::set_watermark`].
+    pub fn set_watermarks(&self, marks: &[(String, u64)]) -> Result<(), Error> {
+        if marks.is_empty() {
+            return Ok(());
+        }
         let mut writer = self.lock();
-        let write = Write { watermarks: vec![(key, at)], ..Write::default() };
+        let watermarks = marks.iter().map(|(key, at)| (key.as_str(), *at)).collect();
+        let write = Write { watermarks, ..Write::default() };
         let Writer { database, held, .. } = &mut *writer;
         database.write(held, &write)?;
-        held.watermarks.insert(key.to_owned(), at);
+        held.watermarks.extend(marks.iter().cloned());
         Ok(())
     }
 
@@ -269,7 +297,8 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
 
     fn publish(&self, writer: &Writer<E>) {
         let (state, catalogue) = (writer.held.state.clone(), self.views.catalogue());
-        self.published.store(Arc::new(Published { state, catalogue }));
+        let before = self.published.load();
+        self.published.store(Arc::new(Published::new(state, catalogue, &before.rules)));
     }
 
     /// Completes what was begun.
@@ -339,7 +368,8 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
             }
             let about = known.map_or_else(About::default, |object| object.about.clone());
             let source = known.and_then(|object| object.source().cloned());
-            objects.push(Object::of_view(defined.clone(), source, about));
+            let rules = known.and_then(|object| object.rules().cloned()).unwrap_or_default();
+            objects.push(Object::of_view(defined.clone(), source, about).with_rules(rules));
         }
         writer.reconciled = Some(catalogue.generation());
         if objects.is_empty() {

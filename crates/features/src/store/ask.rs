@@ -1,9 +1,10 @@
 //! What is asked for: features, and of whom.
 
-use thermae_formats::KeyValue;
+use thermae_formats::{KeyValue, Value};
 
+use super::computed::{fitting, of_key};
 use crate::error::Error;
-use crate::model::{Name, Pick};
+use crate::model::{Name, Pick, RequestField};
 
 /// Features that are asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,10 +59,12 @@ impl Ask {
     }
 }
 
-/// Of whom features are asked for: columns of join keys, all of one length, one entity a row.
+/// Of whom features are asked for: columns of join keys, all of one length, one entity a row; and what the request
+/// brings for on-demand features, a value a row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EntityRows {
     columns: Vec<(String, Vec<KeyValue>)>,
+    request: Vec<(String, Vec<Value>)>,
     rows: Option<usize>,
 }
 
@@ -78,6 +81,13 @@ impl EntityRows {
         self
     }
 
+    /// The same, with a column of request data: what on-demand features are computed from beside stored ones.
+    #[must_use]
+    pub fn with_request(mut self, name: impl Into<String>, values: Vec<Value>) -> Self {
+        self.request.push((name.into(), values));
+        self
+    }
+
     /// The same, of so many rows; needed only where there is no column.
     #[must_use]
     pub fn with_rows(self, rows: usize) -> Self {
@@ -89,16 +99,17 @@ impl EntityRows {
     /// # Errors
     /// Columns of different lengths, or two of one name.
     pub fn rows(&self) -> Result<usize, Error> {
-        let rows = self.rows.or_else(|| self.columns.first().map(|(_, values)| values.len()));
-        let rows = rows.unwrap_or(1);
-        for (at, (name, values)) in self.columns.iter().enumerate() {
-            if values.len() != rows {
+        let keys = self.columns.iter().map(|(name, values)| (name, values.len()));
+        let request = self.request.iter().map(|(name, values)| (name, values.len()));
+        let columns: Vec<(&String, usize)> = keys.chain(request).collect();
+        let rows = self.rows.or_else(|| columns.first().map(|(_, rows)| *rows)).unwrap_or(1);
+        for (at, (name, found)) in columns.iter().enumerate() {
+            if *found != rows {
                 return Err(Error::Invalid(format!(
-                    "column {name:?} has {} rows, others have {rows}",
-                    values.len()
+                    "column {name:?} has {found} rows, others have {rows}"
                 )));
             }
-            if self.columns.iter().take(at).any(|(other, _)| other == name) {
+            if columns.iter().take(at).any(|(other, _)| other == name) {
                 return Err(Error::Invalid(format!("column {name:?} is there twice")));
             }
         }
@@ -110,8 +121,28 @@ impl EntityRows {
         found.map(|(_, values)| values.as_slice())
     }
 
+    /// What the request brings of a field: its own column, or the join key of that name.
+    pub(super) fn request(&self, field: &RequestField) -> Result<Vec<Value>, Error> {
+        let own = self.request.iter().find(|(known, _)| *known == field.name);
+        let values: Vec<Value> = match (own, self.column(&field.name)) {
+            (Some((_, values)), _) => values.clone(),
+            (None, Some(keys)) => keys.iter().map(|key| of_key(key, &field.value_type)).collect(),
+            (None, None) => {
+                return Err(Error::Invalid(format!(
+                    "the request must bring {:?} ({}), which on-demand features are computed from; it has: {}",
+                    field.name,
+                    field.value_type,
+                    self.names()
+                )));
+            }
+        };
+        values.into_iter().enumerate().map(|(at, value)| fitting(field, at, value)).collect()
+    }
+
     pub(super) fn names(&self) -> String {
-        let names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let keys = self.columns.iter().map(|(name, _)| name.as_str());
+        let names: Vec<&str> =
+            keys.chain(self.request.iter().map(|(name, _)| name.as_str())).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 }

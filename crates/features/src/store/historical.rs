@@ -1,11 +1,12 @@
 //! Training reads: features as they were at each row's time.
 
-use thermae_engine::training::{self, Answer, Progress, Request, Spine, ViewJoin};
+use thermae_engine::training::{self, Progress, Request, Spine, ViewJoin};
 use thermae_env::Env;
 
 use super::FeatureStore;
 use super::ask::Ask;
-use super::resolve::Joined;
+use super::historical_rows::{HistoricalRows, hidden_name};
+use super::resolve::Resolved;
 use crate::error::Error;
 
 /// How a training read is made.
@@ -28,14 +29,14 @@ pub struct HistoricalAnswer<'s, E: Env> {
     /// The version of the registry that it was made under.
     pub registry_version: u64,
     /// The rows.
-    pub rows: Answer<'s, E>,
+    pub rows: HistoricalRows<'s, E>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
 
 impl<E: Env> FeatureStore<E> {
     /// Joins features onto a spine as they were at each row's time, under one snapshot of the store and one
-    /// version of the registry.
+    /// version of the registry. What on-demand features take of the request are columns of the spine.
     ///
     /// # Errors
     /// A name that is not there, a column that the spine lacks or has of another type, or anything that a
@@ -53,26 +54,44 @@ impl<E: Env> FeatureStore<E> {
         let resolved = self.cache.resolve(&published, &ask.what, ask.full_names)?;
         let request = Request {
             time_column: options.time_column.clone(),
-            joins: resolved.joins.iter().map(join).collect(),
+            joins: joins(&resolved),
             as_of_known: options.as_of_known,
             full_names: ask.full_names,
         };
+        if request.joins.is_empty() {
+            let what = "a training read joins at least one stored feature: ask for one beside what is computed from \
+                        the spine alone";
+            return Err(Error::Invalid(what.to_owned()));
+        }
         let means = self.handle.training_means();
         let catalogue = &published.catalogue;
-        let rows = training::read(&request, catalogue, &snapshot, spine, &means, progress)?;
+        let answer = training::read(&request, catalogue, &snapshot, spine, &means, progress)?;
         let warnings = resolved.warnings.clone();
+        let rows = HistoricalRows::new(answer, resolved, &spine.schema(), &options.time_column)?;
         Ok(HistoricalAnswer { registry_version: published.state.version(), rows, warnings })
     }
 }
 
-fn join(joined: &Joined) -> ViewJoin {
-    let keys = joined.view.latest.definition.join_keys.iter().zip(&joined.keys);
-    let renamed = keys.filter(|(key, column)| key.name != **column);
-    ViewJoin {
-        view: joined.view.qualified_name(),
-        features: joined.features.clone(),
-        names: joined.columns.clone(),
-        alias: None,
-        columns: renamed.map(|(key, column)| (key.name.clone(), column.clone())).collect(),
-    }
+/// The joins of a request. Where something is computed of them, their columns have names that nobody else has, and
+/// `HistoricalRows` makes the answer of them.
+fn joins(resolved: &Resolved) -> Vec<ViewJoin> {
+    let is_computed = !resolved.computed.is_empty();
+    let mut shown = resolved.columns.iter().map(|(name, _)| name.clone());
+    let joins = resolved.joins.iter().enumerate().map(|(join, joined)| {
+        let keys = joined.view.latest.definition.join_keys.iter().zip(&joined.keys);
+        let renamed = keys.filter(|(key, column)| key.name != **column);
+        let names = match is_computed {
+            true => (0..joined.features.len()).map(|at| hidden_name(join, at)).collect(),
+            // Without anything computed the columns are those of the joins, in their order.
+            false => shown.by_ref().take(joined.features.len()).collect(),
+        };
+        ViewJoin {
+            view: joined.view.qualified_name(),
+            features: joined.features.clone(),
+            names,
+            alias: None,
+            columns: renamed.map(|(key, column)| (key.name.clone(), column.clone())).collect(),
+        }
+    });
+    joins.collect()
 }

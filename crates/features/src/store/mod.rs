@@ -33,8 +33,14 @@
 //! # Ok(()) }
 //! ```
 
+mod arrow_values;
 mod ask;
+mod computed;
+mod erase;
+mod gate;
+mod health;
 mod historical;
+mod historical_rows;
 mod load;
 mod online;
 mod push;
@@ -51,10 +57,13 @@ use crate::error::Error;
 use crate::lineage::Lineage;
 use crate::model::Name;
 use crate::registry::{Applied, ApplyOptions, Plan, Published, Registry};
+use gate::RulesGate;
 use resolve::Cache;
 
 pub use ask::{Ask, EntityRows};
+pub use health::ViewHealth;
 pub use historical::{HistoricalAnswer, HistoricalOptions};
+pub use historical_rows::HistoricalRows;
 pub use load::{LoadReport, RowSource, SourceRow};
 pub use online::{OnlineAnswer, OnlineColumn, ValueStatus};
 pub use push::PushOptions;
@@ -96,6 +105,7 @@ impl<E: Env> FeatureStore<E> {
     /// As [`Registry::open`].
     pub fn over(env: E, dir: &Path, handle: Handle<E>) -> Result<Self, Error> {
         let registry = Registry::open(env.clone(), dir, handle.clone())?;
+        handle.set_gate(Box::new(RulesGate::new(env.clone(), registry.place())));
         Ok(FeatureStore { env, handle, registry, cache: Cache::default(), store: None })
     }
 
@@ -164,8 +174,9 @@ impl<E: Env> FeatureStore<E> {
     /// Stops in order.
     ///
     /// # Errors
-    /// What a shard ended with.
+    /// What a shard ended with, or the registry's database cannot be written.
     pub fn close(self) -> Result<(), Error> {
+        self.note_freshness()?;
         self.store.map_or(Ok(()), Store::close).map_err(Error::from)
     }
 }

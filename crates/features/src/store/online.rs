@@ -6,7 +6,8 @@ use thermae_formats::{KeyValue, NO_TIME, Value};
 
 use super::FeatureStore;
 use super::ask::{Ask, EntityRows};
-use super::resolve::{Joined, Resolved};
+use super::computed::compute;
+use super::resolve::{Joined, Origin, Resolved};
 use crate::error::Error;
 
 /// How one value stands.
@@ -27,7 +28,7 @@ pub enum ValueStatus {
 }
 
 /// One feature of all entities, in the order asked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnlineColumn {
     /// What it is called.
     pub name: String,
@@ -35,7 +36,7 @@ pub struct OnlineColumn {
     pub values: Vec<Value>,
     /// How each stands.
     pub statuses: Vec<ValueStatus>,
-    /// Event time of the row that each comes from, or `NO_TIME`.
+    /// Event time of the row that each comes from, or `NO_TIME`, as for what is computed.
     pub event_times: Vec<i64>,
 }
 
@@ -66,12 +67,15 @@ impl<E: Env> FeatureStore<E> {
             let published = self.registry.published();
             let resolved = self.cache.resolve(&published, &ask.what, ask.full_names)?;
             let read_time = ask.read_time.unwrap_or_else(|| self.env.now_us());
-            let mut columns = Vec::new();
+            let request = resolved.request.iter().map(|field| entities.request(field));
+            let request = request.collect::<Result<Vec<_>, _>>()?;
+            let mut read = Vec::with_capacity(resolved.joins.len());
             for joined in &resolved.joins {
                 let keys = keys_of(joined, entities, rows)?;
                 let answers = self.handle.get(&joined.plan, &keys, read_time)?;
-                columns.extend(columns_of(joined, answers));
+                read.push(columns_of(joined, answers));
             }
+            let columns = answer_columns(&resolved, read, &request, rows, read_time);
             // A row of a schema that came meanwhile would not have been known.
             let is_present = self.registry.published().state.version();
             if is_present == published.state.version() {
@@ -87,6 +91,77 @@ fn answer(resolved: &Resolved, columns: Vec<OnlineColumn>) -> OnlineAnswer {
         columns,
         warnings: resolved.warnings.clone(),
     }
+}
+
+/// The columns that were asked for, of what was read, by join.
+fn answer_columns(
+    resolved: &Resolved,
+    mut read: Vec<Vec<OnlineColumn>>,
+    request: &[Vec<Value>],
+    rows: usize,
+    read_time: i64,
+) -> Vec<OnlineColumn> {
+    // What is computed first: then the columns are given away.
+    let computed: Vec<Option<OnlineColumn>> = resolved
+        .columns
+        .iter()
+        .map(|(_, origin)| match origin {
+            Origin::Stored { .. } => None,
+            Origin::Computed { view, feature } => {
+                computed_column(resolved, (*view, *feature), &read, request, rows, read_time)
+            }
+        })
+        .collect();
+    let columns = resolved.columns.iter().zip(computed).filter_map(|((name, origin), computed)| {
+        let column = match origin {
+            Origin::Computed { .. } => computed?,
+            // Each is asked for once.
+            Origin::Stored { join, feature } => {
+                std::mem::take(read.get_mut(*join)?.get_mut(*feature)?)
+            }
+        };
+        Some(OnlineColumn { name: name.clone(), ..column })
+    });
+    columns.collect()
+}
+
+/// A feature that is computed: null, and for the same cause, where an input cannot be read.
+fn computed_column(
+    resolved: &Resolved,
+    (view, feature): (usize, usize),
+    read: &[Vec<OnlineColumn>],
+    request: &[Vec<Value>],
+    rows: usize,
+    read_time: i64,
+) -> Option<OnlineColumn> {
+    let view = resolved.computed.get(view)?;
+    let expression = view.expressions.get(feature)?;
+    let column = |(join, feature): (usize, usize)| read.get(join).and_then(|all| all.get(feature));
+    let mut values = compute(
+        view,
+        expression,
+        rows,
+        |place| column(place).map_or(&[], |column| &column.values),
+        |place| request.get(place).map_or(&[], Vec::as_slice),
+        |_| read_time,
+    );
+    let inputs: Vec<&OnlineColumn> =
+        expression.inputs().iter().filter_map(|input| column(*view.inputs.get(*input)?)).collect();
+    let statuses = values.iter_mut().enumerate().map(|(row, value)| {
+        let mut causes = inputs.iter().filter_map(|input| input.statuses.get(row).copied());
+        let unread =
+            causes.find(|cause| matches!(cause, ValueStatus::Corrupt | ValueStatus::Unavailable));
+        match unread {
+            Some(cause) => {
+                *value = Value::Null;
+                cause
+            }
+            None if value.is_null() => ValueStatus::NullValue,
+            None => ValueStatus::Present,
+        }
+    });
+    let statuses = statuses.collect();
+    Some(OnlineColumn { name: String::new(), values, statuses, event_times: vec![NO_TIME; rows] })
 }
 
 fn keys_of(
@@ -111,7 +186,7 @@ fn keys_of(
 fn columns_of(joined: &Joined, answers: Vec<Answer>) -> Vec<OnlineColumn> {
     let rows = answers.len();
     let mut columns: Vec<OnlineColumn> = joined
-        .columns
+        .features
         .iter()
         .map(|name| OnlineColumn {
             name: name.clone(),

@@ -7,8 +7,10 @@ use thermae_engine::View;
 use thermae_engine::store::Plan;
 
 use super::ask::What;
+use super::computed::Computed;
 use crate::error::Error;
-use crate::model::{Body, Kind, Lifecycle, Object, Pick};
+use crate::model::{Body, Kind, Lifecycle, Object, Pick, RequestField};
+use crate::on_demand;
 use crate::registry::Published;
 
 /// Requests that are remembered of one version.
@@ -22,18 +24,31 @@ pub(super) struct Joined {
     pub plan: Plan,
     /// What the request calls the view's join keys, in their order.
     pub keys: Vec<String>,
-    /// Names of the features, in order.
+    /// Names of the features, in order: those that were asked for, and those that something is computed from.
     pub features: Vec<String>,
-    /// What the answer calls them.
-    pub columns: Vec<String>,
+}
+
+/// Where a column of the answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A feature of a join, by their places.
+    Stored { join: usize, feature: usize },
+    /// A feature of an on-demand view, by their places.
+    Computed { view: usize, feature: usize },
 }
 
 /// A request, found in one version of the registry.
 pub(super) struct Resolved {
     /// That version.
     pub published: Arc<Published>,
-    /// The views, in the order of the answer.
+    /// The views that are read.
     pub joins: Vec<Joined>,
+    /// The on-demand views that are computed.
+    pub computed: Vec<Computed>,
+    /// What the request must bring for them, each once.
+    pub request: Vec<RequestField>,
+    /// The columns of the answer, in order: what each is called and where it comes from.
+    pub columns: Vec<(String, Origin)>,
     /// What the reader should know: what it reads is deprecated.
     pub warnings: Vec<String>,
 }
@@ -95,54 +110,172 @@ fn resolve(published: &Arc<Published>, what: &What, full_names: bool) -> Result<
     if picks.is_empty() {
         return Err(Error::Invalid("no features are asked for".to_owned()));
     }
-    let mut joins = Vec::with_capacity(picks.len());
-    let mut names = HashSet::new();
-    for pick in picks {
-        let joined = join(published, pick, home, full_names, &mut warnings)?;
-        for column in &joined.columns {
-            if !names.insert(column.clone()) {
-                let what = match full_names {
-                    true => "give a view an alias, or a feature another name",
-                    false => "ask for full names, or give a feature another name",
-                };
-                return Err(Error::Invalid(format!(
-                    "the answer would have two columns {column:?}: {what}"
-                )));
+    let mut resolver = Resolver {
+        published,
+        joins: Vec::new(),
+        computed: Vec::new(),
+        request: Vec::new(),
+        warnings,
+    };
+    let mut columns: Vec<Vec<(String, Origin)>> = vec![Vec::new(); picks.len()];
+    // What is stored first, so that what is computed from it shares its reads.
+    for is_computed in [false, true] {
+        for (pick, columns) in picks.iter().zip(&mut columns) {
+            let object = state.find(&[Kind::View, Kind::OnDemand], &pick.view, home)?;
+            if (object.id.kind == Kind::OnDemand) == is_computed {
+                *columns = resolver.pick(pick, home, full_names)?;
             }
         }
-        joins.push(joined);
     }
-    Ok(Resolved { published: Arc::clone(published), joins, warnings })
+    let columns: Vec<_> = columns.into_iter().flatten().collect();
+    check_names(&columns, full_names)?;
+    let Resolver { joins, computed, request, warnings, .. } = resolver;
+    let joins = joins.into_iter().map(Join::compile).collect::<Result<_, _>>()?;
+    let published = Arc::clone(published);
+    Ok(Resolved { published, joins, computed, request, columns, warnings })
 }
 
-fn join(
-    published: &Published,
-    pick: &Pick,
-    home: Option<&str>,
-    full_names: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Joined, Error> {
-    let found = published.state.pick(pick, home)?;
-    let object = found.object;
-    note_deprecated(object, warnings);
-    let view = object.as_view().ok_or_else(|| {
-        Error::Invalid(format!("{} is declared, and not computed yet", object.id))
-    })?;
-    let known = published.catalogue.view_at(&view.project, &view.name, view.version);
-    let known = known.ok_or_else(|| Error::NotFound(format!("{} is not stored yet", object.id)))?;
-    let unknown = |name: &&String| !view.join_keys.iter().any(|key| key.name == **name);
-    if let Some(name) = pick.join_keys.keys().find(unknown) {
-        return Err(Error::Invalid(format!("{} has no join key {name:?}", object.id)));
+fn check_names(columns: &[(String, Origin)], full_names: bool) -> Result<(), Error> {
+    let mut names = HashSet::new();
+    let Some((twice, _)) = columns.iter().find(|(name, _)| !names.insert(name)) else {
+        return Ok(());
+    };
+    let what = match full_names {
+        true => "give a view an alias, or a feature another name",
+        false => "ask for full names, or give a feature another name",
+    };
+    Err(Error::Invalid(format!("the answer would have two columns {twice:?}: {what}")))
+}
+
+/// A view of which features are being gathered.
+struct Join {
+    view: Arc<View>,
+    keys: Vec<String>,
+    features: Vec<String>,
+}
+
+impl Join {
+    fn compile(self) -> Result<Joined, Error> {
+        let Join { view, keys, features } = self;
+        let names: Vec<&str> = features.iter().map(String::as_str).collect();
+        Ok(Joined { plan: Plan::compile(&view, &names)?, view, keys, features })
     }
-    let keys = view.join_keys.iter().map(|key| pick.request_key(&key.name).to_owned()).collect();
-    let columns = found.features.iter().map(|name| pick.column(name, full_names)).collect();
-    Ok(Joined {
-        plan: Plan::compile(known, &found.features)?,
-        view: Arc::clone(known),
-        keys,
-        features: found.features.into_iter().map(str::to_owned).collect(),
-        columns,
-    })
+}
+
+struct Resolver<'a> {
+    published: &'a Published,
+    joins: Vec<Join>,
+    computed: Vec<Computed>,
+    request: Vec<RequestField>,
+    warnings: Vec<String>,
+}
+
+impl Resolver<'_> {
+    /// The columns that a pick gives.
+    fn pick(
+        &mut self,
+        pick: &Pick,
+        home: Option<&str>,
+        full_names: bool,
+    ) -> Result<Vec<(String, Origin)>, Error> {
+        let found = self.published.state.pick(pick, home)?;
+        note_deprecated(found.object, &mut self.warnings);
+        let column = |name: &str| pick.column(name, full_names);
+        if let Body::OnDemand(_) = &found.object.body {
+            let (view, declared) = (self.on_demand(found.object)?, found.object.feature_names());
+            let place = |name: &&str| {
+                let feature = declared.iter().position(|known| known == name)?;
+                Some((column(name), Origin::Computed { view, feature }))
+            };
+            return Ok(found.features.iter().filter_map(place).collect());
+        }
+        let (view, keys) = self.view(pick, found.object)?;
+        let join = self.joins.len();
+        let features = found.features.iter().map(|name| (*name).to_owned()).collect();
+        self.joins.push(Join { view, keys, features });
+        let stored =
+            |(feature, name): (usize, &&str)| (column(name), Origin::Stored { join, feature });
+        Ok(found.features.iter().enumerate().map(stored).collect())
+    }
+
+    /// The stored view that a pick is of, and what the request calls its join keys.
+    fn view(&self, pick: &Pick, object: &Object) -> Result<(Arc<View>, Vec<String>), Error> {
+        let stored = object.as_view().ok_or_else(|| {
+            Error::Invalid(format!("{} is computed itself: name what is stored", object.id))
+        })?;
+        let known = self.published.catalogue.view_at(&stored.project, &stored.name, stored.version);
+        let known =
+            known.ok_or_else(|| Error::NotFound(format!("{} is not stored yet", object.id)))?;
+        let unknown = |name: &&String| !stored.join_keys.iter().any(|key| key.name == **name);
+        if let Some(name) = pick.join_keys.keys().find(unknown) {
+            return Err(Error::Invalid(format!("{} has no join key {name:?}", object.id)));
+        }
+        let keys = stored.join_keys.iter().map(|key| pick.request_key(&key.name).to_owned());
+        Ok((Arc::clone(known), keys.collect()))
+    }
+
+    /// The place of an on-demand view among those that are computed.
+    fn on_demand(&mut self, object: &Arc<Object>) -> Result<usize, Error> {
+        if let Some(at) = self.computed.iter().position(|known| known.id == object.id) {
+            return Ok(at);
+        }
+        let Body::OnDemand(view) = &object.body else {
+            return Err(Error::Invalid(format!("{} is not computed", object.id)));
+        };
+        let project = object.id.project.as_str();
+        let published = self.published;
+        let compiled = on_demand::compile(&published.state, view, project)
+            .map_err(|e| Error::Invalid(format!("{}: {e}", object.id)))?;
+        let mut inputs = Vec::with_capacity(compiled.inputs.len());
+        for input in &compiled.inputs {
+            let Some(pick) = view.inputs.get(input.pick) else { continue };
+            let stored = published.state.pick(pick, Some(project))?.object;
+            let (stored, keys) = self.view(pick, stored)?;
+            inputs.push(self.stored(stored, keys, &input.feature));
+        }
+        let request = view.request.iter().map(|field| self.request_field(field, object));
+        let request = request.collect::<Result<Vec<_>, _>>()?;
+        self.computed.push(Computed {
+            id: object.id.clone(),
+            inputs,
+            request,
+            expressions: compiled.expressions,
+        });
+        Ok(self.computed.len() - 1)
+    }
+
+    /// Where a stored feature is read: by a join that there is, or a new one.
+    fn stored(&mut self, view: Arc<View>, keys: Vec<String>, name: &str) -> (usize, usize) {
+        let same = |join: &Join| join.view.id == view.id && join.keys == keys;
+        let at = self.joins.iter().position(same).unwrap_or(self.joins.len());
+        if at == self.joins.len() {
+            self.joins.push(Join { view, keys, features: Vec::new() });
+        }
+        let Some(join) = self.joins.get_mut(at) else { return (at, 0) };
+        let place = join.features.iter().position(|known| known == name);
+        let place = place.unwrap_or_else(|| {
+            join.features.push(name.to_owned());
+            join.features.len() - 1
+        });
+        (at, place)
+    }
+
+    fn request_field(&mut self, field: &RequestField, object: &Object) -> Result<usize, Error> {
+        match self.request.iter().position(|known| known.name == field.name) {
+            None => self.request.push(field.clone()),
+            Some(at) => match self.request.get(at) {
+                Some(known) if known.value_type != field.value_type => {
+                    return Err(Error::Invalid(format!(
+                        "{} takes the request field {:?} as {}, and another on-demand view of this request as {}: \
+                         ask for them apart",
+                        object.id, field.name, field.value_type, known.value_type
+                    )));
+                }
+                _ => return Ok(at),
+            },
+        }
+        Ok(self.request.len() - 1)
+    }
 }
 
 fn note_deprecated(object: &Object, warnings: &mut Vec<String>) {

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod applying;
+mod computing;
 mod crashes;
 mod damage;
+mod expressions;
 mod lineage;
 mod loading;
 mod reading;
 mod switching;
+mod validating;
 
 use std::path::Path;
 
@@ -70,4 +73,25 @@ fn activity(user: i64, at: i64, clicks: i64, score: f32) -> Row {
 fn put(store: &FeatureStore<RealEnv>, view: &str, rows: &[Row]) {
     let outcomes = store.push(view, rows, &PushOptions::default()).unwrap();
     assert!(outcomes.iter().all(|one| matches!(one, Outcome::Ok { .. })), "{outcomes:?}");
+}
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Dice(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, count: u64) -> u64 {
+        self.next() % count
+    }
 }

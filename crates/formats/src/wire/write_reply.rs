@@ -12,6 +12,8 @@ const CODE_OK: u8 = 0;
 const CODE_DUPLICATE: u8 = 1;
 const CODE_IN_DOUBT: u8 = 2;
 const CODE_OVERLOADED: u8 = 35;
+const CODE_FAILS_CHECK: u8 = 37;
+const CODE_QUARANTINED: u8 = 38;
 /// Codes from here on say why a row was not applied, also those that a version does not know.
 const CODE_NOT_APPLIED: u8 = 16;
 
@@ -104,6 +106,16 @@ pub enum RowOutcome {
         /// When a repetition has a chance, in milliseconds from now; 0 where the server does not say.
         retry_after_ms: u32,
     },
+    /// Not applied, and it will not be: it fails a check of its view.
+    FailsCheck {
+        /// The number of the check, as the registry's health tells them.
+        check: u32,
+    },
+    /// Not applied to its view, and it will not be: it fails a check, and is in the view's quarantine.
+    Quarantined {
+        /// The number of the check.
+        check: u32,
+    },
     /// Unknown: repeating it with the same producer id and sequence is safe.
     InDoubt,
 }
@@ -116,6 +128,8 @@ impl RowOutcome {
             Self::InDoubt => CODE_IN_DOUBT,
             Self::NotApplied(reason) => reason.code(),
             Self::Overloaded { .. } => CODE_OVERLOADED,
+            Self::FailsCheck { .. } => CODE_FAILS_CHECK,
+            Self::Quarantined { .. } => CODE_QUARANTINED,
         }
     }
 
@@ -124,19 +138,21 @@ impl RowOutcome {
         match self {
             Self::Ok { token, .. } => token.pack(),
             Self::Overloaded { retry_after_ms } => u64::from(retry_after_ms),
+            Self::FailsCheck { check } | Self::Quarantined { check } => u64::from(check),
             Self::NotApplied(_) | Self::InDoubt => 0,
         }
     }
 
     fn from_code(code: u8, word: u64) -> Option<Self> {
         let token = Token::unpack(word);
+        let number = |word| u32::try_from(word).unwrap_or(u32::MAX);
         Some(match code {
             CODE_OK => Self::Ok { token, duplicate: false },
             CODE_DUPLICATE => Self::Ok { token, duplicate: true },
             CODE_IN_DOUBT => Self::InDoubt,
-            CODE_OVERLOADED => {
-                Self::Overloaded { retry_after_ms: u32::try_from(word).unwrap_or(u32::MAX) }
-            }
+            CODE_OVERLOADED => Self::Overloaded { retry_after_ms: number(word) },
+            CODE_FAILS_CHECK => Self::FailsCheck { check: number(word) },
+            CODE_QUARANTINED => Self::Quarantined { check: number(word) },
             _ => Self::NotApplied(NotApplied::from_code(code)?),
         })
     }

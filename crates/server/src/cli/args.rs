@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::backup::{BackupArgs, RestoreArgs};
 pub use self::bench::{BenchArgs, PlanArgs};
 pub use self::erase::EraseArgs;
-pub use self::registry::{ImpactArgs, LineageArgs, SwitchArgs};
+pub use self::registry::{ImpactArgs, LineageArgs, QuarantineArgs, SwitchArgs};
 use super::exit::EXIT_CODES;
 use super::view_ref::{JoinedViewRef, ViewFeaturesRef, ViewRef};
 use crate::ingest::Format;
@@ -81,7 +81,10 @@ pub enum Command {
     Lineage(LineageArgs),
     /// Show what a change of a feature reaches, and whom to tell
     Impact(ImpactArgs),
-    /// Show rows, bytes, rates and latencies of the server
+    /// Show rows that failed checks of a feature view and are kept aside, with the reasons
+    Quarantine(QuarantineArgs),
+    /// Show rows, bytes, rates and latencies of the server, and which views are late or had bad rows
+    #[command(visible_alias = "status")]
     Stat(StatArgs),
     /// Check every byte of a data directory that no server has open
     Verify(VerifyArgs),

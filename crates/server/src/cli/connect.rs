@@ -85,6 +85,12 @@ pub struct Described {
     /// Whether its bare name means it.
     #[serde(default)]
     pub serving: bool,
+    /// What its checks are called, by number.
+    #[serde(default)]
+    pub checks: Vec<String>,
+    /// Its features that are computed when rows are written.
+    #[serde(default)]
+    pub computed: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -166,7 +172,8 @@ mod tests {
         let feature = Feature::new("f", Scalar::Bool);
         let definition =
             FeatureView { version, ..FeatureView::new(project, name, Vec::new(), vec![feature]) };
-        Described { view_id: version, schema_id: 1, definition, serving: false }
+        let (checks, computed) = (Vec::new(), Vec::new());
+        Described { view_id: version, schema_id: 1, definition, serving: false, checks, computed }
     }
 
     fn chosen(wanted: &str) -> Result<(String, u32), String> {

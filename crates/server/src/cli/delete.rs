@@ -65,6 +65,9 @@ fn outcome_name(outcome: &RowOutcome) -> String {
         RowOutcome::Ok { .. } => "Ok".to_owned(),
         RowOutcome::NotApplied(reason) => reason.to_string(),
         RowOutcome::Overloaded { .. } => "Overloaded".to_owned(),
+        // Deletes are not checked.
+        RowOutcome::FailsCheck { .. } => "FailsCheck".to_owned(),
+        RowOutcome::Quarantined { .. } => "Quarantined".to_owned(),
         RowOutcome::InDoubt => "InDoubt".to_owned(),
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use thermae_client::{Client, ViewHandle, WriteBatch};
+use thermae_features::model::quarantine_name;
 use thermae_formats::KeyValue;
 use thermae_formats::wire::{RowOutcome, Token};
 
 use super::args::{EraseArgs, Global};
-use super::connect::{connect, connect_for_long, failed, find_view, patiently};
+use super::connect::{connect, connect_for_long, describe, failed, find_view, patiently};
 use super::erase_status::{InBackup, Status};
 use super::exit::{Done, Failure};
 use super::{erase_print, keys};
@@ -36,7 +37,14 @@ pub fn run(args: &EraseArgs, global: &Global) -> Result<Done, Failure> {
     let names = || view.join_keys.iter().map(|key| &key.name);
     let entities: Vec<Vec<KeyValue>> = rows.iter().map(|row| keys::of_view(row, names())).collect();
     let handle = client.view_version(&view.project, &view.name, view.version).map_err(failed)?;
-    let tokens = acknowledge(&client, &handle, &entities)?;
+    let mut tokens = acknowledge(&client, &handle, &entities)?;
+    // What failed checks of the view is forgotten with it. The tokens of both are of one store.
+    let quarantine = quarantine_name(&view.name);
+    let known = describe(&client, Some(&view.project), Some(&quarantine))?;
+    if known.iter().any(|other| other.definition.version == view.version) {
+        let beside = client.view_version(&view.project, &quarantine, view.version);
+        tokens.extend(acknowledge(&client, &beside.map_err(failed)?, &entities)?);
+    }
     let name = format!("{}/{}@{}", view.project, view.name, view.version);
     let status = match args.no_wait {
         true => None,
@@ -83,7 +91,9 @@ fn acknowledge(
                 }
                 // Erasing again does no harm.
                 RowOutcome::InDoubt => waiting.push(key),
-                RowOutcome::NotApplied(_) => {
+                RowOutcome::NotApplied(_)
+                | RowOutcome::FailsCheck { .. }
+                | RowOutcome::Quarantined { .. } => {
                     return Err(stopped(&tokens, entities, &written.message));
                 }
             }

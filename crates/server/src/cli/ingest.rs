@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 use thermae_client::Client;
 use thermae_formats::wire::Ack;
+use thermae_formats::{FeatureView, Value};
 
 use super::args::{AckArg, Global, IngestArgs};
 use super::connect::{Described, connect, failed, find_view};
@@ -122,7 +123,7 @@ pub fn load_file(
     source: &Source,
     options: &LoadOptions,
 ) -> Result<Report, Failure> {
-    let view = &described.definition;
+    let view = &writable(described);
     let mut reader = source.open().map_err(Failure::of)?;
     let mapping =
         Mapping::resolve(view, reader.columns(), &options.mapping).map_err(Failure::of)?;
@@ -142,12 +143,23 @@ pub fn load_file(
             view.name
         )));
     }
-    let mut writer =
-        ClientWriter::new(client.clone(), handle, options.ack, producer_id(digest, &fingerprint));
+    let (checks, producer) = (described.checks.clone(), producer_id(digest, &fingerprint));
+    let mut writer = ClientWriter::new(client.clone(), handle, options.ack, producer, checks);
     let rejects = Rejects::new(options.rejects.as_deref()).map_err(Failure::of)?;
     let bar = Progress::new(&view.name, reader.rows_total(), Unit::Rows);
     load(&mut reader, view, mapping, &mut writer, rejects, &mut |rows| bar.at(rows))
         .map_err(Failure::of)
+}
+
+/// The view as files fill it: what the server computes needs no column.
+fn writable(described: &Described) -> FeatureView {
+    let mut view = described.definition.clone();
+    for feature in &mut view.features {
+        if described.computed.contains(&feature.name) {
+            feature.default = Some(Value::Null);
+        }
+    }
+    view
 }
 
 fn to_json(name: &str, report: &Report, seconds: f64, args: &IngestArgs) -> serde_json::Value {

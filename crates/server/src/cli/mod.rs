@@ -17,11 +17,13 @@ mod exit;
 mod export;
 mod get;
 mod get_print;
+mod health;
 mod history;
 mod history_plan;
 mod ingest;
 mod keys;
 mod lineage;
+mod quarantine;
 mod quickstart;
 mod quickstart_mapped;
 mod quickstart_read;
@@ -89,6 +91,7 @@ pub fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Switch(args) => switch::run(&args, &global),
         Command::Lineage(args) => lineage::lineage(&args, &global),
         Command::Impact(args) => lineage::impact(&args, &global),
+        Command::Quarantine(args) => quarantine::run(&args, &global),
         Command::Stat(args) => stat::run(&args, &global),
         Command::Backup(args) => backup::run(&args, &global),
         Command::Restore(args) => restore::run(&args, &global),

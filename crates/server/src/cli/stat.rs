@@ -1,15 +1,19 @@
 //! `thermae stat`: what the server holds and how it does.
 
 mod archive;
+mod quality;
 mod tiers;
 
-use serde::Deserialize;
 use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::args::{Global, StatArgs};
 use super::connect::{connect, failed};
 use super::delete::now_us;
 use super::exit::{Done, Failure};
+use super::health::{self, Health};
 use crate::table::{Table, bytes, nanoseconds, thousands};
 
 /// What this command shows of the server's figures; the rest is in `--json`.
@@ -105,21 +109,33 @@ impl Served {
 pub fn run(args: &StatArgs, global: &Global) -> Result<Done, Failure> {
     let client = connect(global)?;
     let text = client.stats().map_err(failed)?;
+    let registry = client.registry(r#"{"health":true}"#).map_err(failed)?;
     if global.json {
-        println!("{text}");
+        println!("{}", with_health(&text, &registry)?);
         return Ok(Done::All);
     }
     let figures: Figures = serde_json::from_str(&text)
         .map_err(|e| Failure::Failed(format!("the server's figures cannot be read: {e}")))?;
     let text = match args.tiers {
         true => tiers::show(&figures, now_us()),
-        false => show(&figures),
+        false => show(&figures, &health::read(&registry)?, now_us()),
     };
     print!("{text}");
     Ok(Done::All)
 }
 
-fn show(figures: &Figures) -> String {
+/// One document of both answers.
+fn with_health(figures: &str, registry: &str) -> Result<Json, Failure> {
+    let read = |text: &str| {
+        serde_json::from_str::<Json>(text)
+            .map_err(|e| Failure::Failed(format!("the server's figures cannot be read: {e}")))
+    };
+    let (mut figures, mut registry) = (read(figures)?, read(registry)?);
+    figures["health"] = registry["health"].take();
+    Ok(figures)
+}
+
+fn show(figures: &Figures, health: &[Health], now_us: i64) -> String {
     let server = &figures.server;
     let mut parts = vec![format!(
         "up {:.0} s, {} connections, {} requests, {} errors\n",
@@ -131,7 +147,9 @@ fn show(figures: &Figures) -> String {
     parts.push(views(figures).for_stdout());
     parts.push(shards(&figures.engine.shards).for_stdout());
     parts.push(latencies(server).for_stdout());
-    let notes: Vec<String> = notes(figures);
+    parts.extend(quality::table(health, now_us).map(|table| table.for_stdout()));
+    let mut notes: Vec<String> = notes(figures);
+    notes.extend(quality::notes(health, now_us));
     if !notes.is_empty() {
         parts.push(notes.join("\n") + "\n");
     }
@@ -252,7 +270,7 @@ mod tests {
                 "limit_hits":{"connections":2,"malformed":0}}}"#,
         )
         .unwrap();
-        let text = show(&figures);
+        let text = show(&figures, &[], 0);
         for part in [
             "nyc/weather     3  300 B     75.0%",
             "26,115",

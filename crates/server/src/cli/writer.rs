@@ -15,12 +15,19 @@ pub struct ClientWriter {
     view: ViewHandle,
     ack: Ack,
     producer_id: u64,
+    checks: Vec<String>,
 }
 
 impl ClientWriter {
-    /// A writer of rows that are numbered by the file.
-    pub fn new(client: Client, view: ViewHandle, ack: Ack, producer_id: u64) -> Self {
-        Self { client, view, ack, producer_id }
+    /// A writer of rows that are numbered by the file, into a view with these checks.
+    pub fn new(
+        client: Client,
+        view: ViewHandle,
+        ack: Ack,
+        producer_id: u64,
+        checks: Vec<String>,
+    ) -> Self {
+        Self { client, view, ack, producer_id, checks }
     }
 }
 
@@ -46,6 +53,10 @@ impl Writer for ClientWriter {
 
     fn wait(&mut self, pending: PendingWrite) -> Result<Vec<RowOutcome>, IngestError> {
         pending.wait().map(|written| written.outcomes).map_err(failed)
+    }
+
+    fn check_name(&self, check: u32) -> Option<String> {
+        self.checks.get(check as usize).cloned()
     }
 
     fn pause(&mut self, duration: Duration) {

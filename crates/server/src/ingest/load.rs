@@ -46,6 +46,11 @@ pub trait Writer {
     /// # Errors
     /// When the connection is of no more use.
     fn wait(&mut self, pending: Self::Pending) -> Result<Vec<RowOutcome>, IngestError>;
+    /// What check `check` of the view is called, if that is known.
+    fn check_name(&self, check: u32) -> Option<String> {
+        let _ = check;
+        None
+    }
     /// Lets time pass before a retry.
     fn pause(&mut self, duration: Duration);
 }
@@ -193,20 +198,33 @@ impl<W: Writer> Loader<'_, W> {
                 self.retry_after = self.retry_after.max(hint.min(PAUSE_HINT_MAX));
                 self.retries.push(row);
             }
+            RowOutcome::FailsCheck { check } => {
+                let name = self.check_name(check);
+                self.refuse(&row, format!("it fails {name}"), name)?;
+            }
+            RowOutcome::Quarantined { check } => {
+                let name = self.check_name(check);
+                let reason = format!("it fails {name}, and is in the view's quarantine");
+                self.refuse(&row, reason, name)?;
+            }
             RowOutcome::NotApplied(reason) => match permanent(reason) {
                 Some((reason, detail)) => {
-                    let rejection = Rejection {
-                        number: row.number,
-                        reason: reason.to_owned(),
-                        detail: detail.to_owned(),
-                        row: shown(self.view, &row),
-                    };
-                    self.reject(&rejection)?;
+                    self.refuse(&row, reason.to_owned(), detail.to_owned())?
                 }
                 None => return Err(self.stopped(&row, reason)),
             },
         }
         Ok(())
+    }
+
+    fn check_name(&self, check: u32) -> String {
+        let name = self.writer.check_name(check);
+        name.unwrap_or_else(|| format!("check {check} of the view"))
+    }
+
+    fn refuse(&mut self, row: &Row, reason: String, detail: String) -> Result<(), IngestError> {
+        let row_shown = shown(self.view, row);
+        self.reject(&Rejection { number: row.number, reason, detail, row: row_shown })
     }
 
     fn stopped(&self, row: &Row, reason: NotApplied) -> IngestError {

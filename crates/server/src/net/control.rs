@@ -141,7 +141,8 @@ pub fn describe<E: Env>(
     answer_json(conn, frame.request_id, &answer)
 }
 
-/// A view as DESCRIBE tells it; its schemas only where there are several.
+/// A view as DESCRIBE tells it; its schemas only where there are several, its checks and computed features where
+/// there are any.
 fn view_json(view: &View, serving: &dyn Serving) -> serde_json::Result<Value> {
     let schema = |schema: &Schema| -> serde_json::Result<Value> {
         let definition = serde_json::to_value(&schema.definition)?;
@@ -151,6 +152,12 @@ fn view_json(view: &View, serving: &dyn Serving) -> serde_json::Result<Value> {
     described["view_id"] = view.id.0.into();
     let FeatureView { project, name, version, .. } = &view.latest.definition;
     described["serving"] = (serving.serving(project, name) == Some(*version)).into();
+    let (checks, computed) = serving.rule_names(view.id);
+    for (what, names) in [("checks", checks), ("computed", computed)] {
+        if !names.is_empty() {
+            described[what] = names.into();
+        }
+    }
     if view.schemas.len() > 1 {
         let all = view.schemas.iter().map(|one| schema(one));
         described["schemas"] = all.collect::<serde_json::Result<Vec<_>>>()?.into();

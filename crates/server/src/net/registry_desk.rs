@@ -2,7 +2,8 @@
 //! registry's file, which no shard waits for.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,8 +13,8 @@ use thermae_features::lineage::Node;
 use thermae_features::model::{About, Kind as ObjectKind, Name, Object, ObjectId};
 use thermae_features::registry::ApplyOptions;
 use thermae_features::{Change, ChangeAction, Definitions, Error, FeatureStore};
-use thermae_formats::FeatureView;
 use thermae_formats::wire::{ErrorCode, Kind, encode_json};
+use thermae_formats::{FeatureView, ViewId};
 
 use super::failure::Failure;
 use super::helper::Helper;
@@ -21,6 +22,8 @@ use super::scan_arrivals::Destination;
 
 /// Requests that wait for the helper at most.
 const WAITING_MAX: usize = 64;
+/// How often it keeps how fresh views are, when it is asked nothing.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
 
 /// APPLY: definitions, or a switch of a view.
 #[derive(Debug, Deserialize)]
@@ -65,6 +68,9 @@ pub struct RegistryRequest {
     /// So many of the newest changes.
     #[serde(default)]
     log: Option<usize>,
+    /// How feature views do: freshness, and rows that failed checks.
+    #[serde(default)]
+    health: bool,
 }
 
 /// What the helper is asked.
@@ -94,6 +100,10 @@ pub trait Serving: Send + Sync {
     fn version(&self) -> u64;
     /// The version that a view's bare name means.
     fn serving(&self, project: &str, view: &str) -> Option<u32>;
+    /// What a check of a view is called.
+    fn rule_name(&self, view: ViewId, number: u16) -> Option<String>;
+    /// What all of them are called, by number, and which of the view's features are computed.
+    fn rule_names(&self, view: ViewId) -> (Vec<String>, Vec<String>);
 }
 
 impl<E: Env> Serving for FeatureStore<E> {
@@ -105,6 +115,14 @@ impl<E: Env> Serving for FeatureStore<E> {
         let published = self.registry().published();
         let object = published.state.serving(ObjectKind::View, project, view);
         object.map(|object| object.id.version)
+    }
+
+    fn rule_name(&self, view: ViewId, number: u16) -> Option<String> {
+        FeatureStore::rule_name(self, view, number)
+    }
+
+    fn rule_names(&self, view: ViewId) -> (Vec<String>, Vec<String>) {
+        FeatureStore::rule_names(self, view)
     }
 }
 
@@ -142,7 +160,16 @@ impl<E: Env> RegistryHelper<E> {
 }
 
 fn run<E: Env>(features: &FeatureStore<E>, requests: &Receiver<Option<TaskRequest>>) {
-    while let Ok(Some(request)) = requests.recv() {
+    loop {
+        let request = match requests.recv_timeout(NOTE_EVERY) {
+            Ok(Some(request)) => request,
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                // What cannot be kept now is kept the next time.
+                let _ = features.note_freshness();
+                continue;
+            }
+        };
         let TaskRequest { task, request_id, max_frame_bytes, destination } = request;
         let told = match task {
             Task::Apply(request) => apply(features, *request),
@@ -154,6 +181,7 @@ fn run<E: Env>(features: &FeatureStore<E>, requests: &Receiver<Option<TaskReques
             Ok(frame)
         }));
     }
+    let _ = features.note_freshness();
 }
 
 fn apply<E: Env>(features: &FeatureStore<E>, request: ApplyRequest) -> Result<Value, Error> {
@@ -187,7 +215,9 @@ fn define<E: Env>(
         let id = ObjectId::new(ObjectKind::View, &view.project, &view.name, view.version);
         let known = published.state.object(&id);
         let about = known.map_or_else(About::default, |known| known.about.clone());
+        let rules = known.and_then(|known| known.rules().cloned()).unwrap_or_default();
         Object::of_view(view, known.and_then(|known| known.source().cloned()), about)
+            .with_rules(rules)
     }));
     let project = objects.first().map(|object| object.id.project.clone()).unwrap_or_default();
     let definitions = Definitions { project, objects };
@@ -265,6 +295,10 @@ fn tell<E: Env>(features: &FeatureStore<E>, request: &RegistryRequest) -> Result
         let objects: Vec<&Object> = state.objects().filter(is_wanted).map(Arc::as_ref).collect();
         told["objects"] =
             serde_json::to_value(objects).map_err(|e| Error::Invalid(e.to_string()))?;
+    }
+    if request.health {
+        told["health"] =
+            serde_json::to_value(features.health()).map_err(|e| Error::Invalid(e.to_string()))?;
     }
     if let Some(most) = request.log {
         let log = features.registry().log(most).into_iter();

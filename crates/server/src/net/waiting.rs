@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use thermae_env::ConnId;
+use thermae_formats::ViewId;
 use thermae_formats::wire::NotApplied;
 
 use super::counters::ViewCounters;
@@ -31,6 +32,8 @@ pub enum What {
     Write {
         /// Rows asked.
         rows: usize,
+        /// Of this view.
+        view: ViewId,
         /// Position and reason of the refused ones, in order.
         refused: Vec<(u32, NotApplied)>,
         /// Why the first of them was refused.

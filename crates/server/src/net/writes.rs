@@ -81,6 +81,7 @@ pub fn write<E: Env>(
         held_bytes,
         what: What::Write {
             rows: request.row_count(),
+            view: view.id,
             refused: checked.refused,
             message: checked.message,
             counters,
@@ -209,7 +210,7 @@ pub fn written<E: Env>(
     outcomes: &[Outcome],
     now_ns: u64,
 ) {
-    let What::Write { rows, refused, mut message, .. } = pending.what else { return };
+    let What::Write { rows, view, refused, mut message, .. } = pending.what else { return };
     let mut level = WireAck::Durable;
     let mut all = Vec::with_capacity(rows);
     let (mut decided, mut refused) = (outcomes.iter(), refused.into_iter().peekable());
@@ -226,6 +227,9 @@ pub fn written<E: Env>(
         {
             first_not_ok = Some(index);
             message = format!("row {index}: {text}");
+            if let Some(rule) = failed_rule(core, view, &outcome) {
+                message = format!("{message}: {rule}");
+            }
         }
         if let Outcome::Ok { level: Level::Logged, .. } = outcome {
             level = WireAck::Logged;
@@ -239,6 +243,16 @@ pub fn written<E: Env>(
         conn.error(pending.request_id, failure.code, 0, &failure.text);
     }
     core.counters.write_latency.record(now_ns.saturating_sub(pending.received_ns));
+}
+
+/// What the check is called that a row fails.
+fn failed_rule<E: Env>(core: &Core<E>, view: ViewId, outcome: &Outcome) -> Option<String> {
+    let Outcome::NotApplied(Refusal::FailsCheck { check } | Refusal::Quarantined { check }) =
+        outcome
+    else {
+        return None;
+    };
+    core.shared.serving().ok()?.rule_name(view, *check)
 }
 
 fn why(outcome: &Outcome) -> Option<String> {
@@ -262,13 +276,22 @@ fn on_wire(outcome: Outcome) -> RowOutcome {
         Outcome::NotApplied(Refusal::Overloaded { retry_ms }) => {
             RowOutcome::Overloaded { retry_after_ms: retry_ms }
         }
+        Outcome::NotApplied(Refusal::FailsCheck { check }) => {
+            RowOutcome::FailsCheck { check: check.into() }
+        }
+        Outcome::NotApplied(Refusal::Quarantined { check }) => {
+            RowOutcome::Quarantined { check: check.into() }
+        }
         Outcome::NotApplied(refusal) => RowOutcome::NotApplied(match refusal {
             Refusal::Late => NotApplied::Late,
             Refusal::FutureEventTime => NotApplied::FutureEventTime,
             Refusal::DiskFull => NotApplied::DiskFull,
             Refusal::ReadOnly => NotApplied::ReadOnly,
-            // Answered above; the compiler cannot tell.
-            Refusal::Overloaded { .. } | Refusal::BlockedBehind => NotApplied::BlockedBehind,
+            // Answered above, but the last; the compiler cannot tell.
+            Refusal::Overloaded { .. }
+            | Refusal::FailsCheck { .. }
+            | Refusal::Quarantined { .. }
+            | Refusal::BlockedBehind => NotApplied::BlockedBehind,
             Refusal::UnknownSchema => NotApplied::UnknownSchema,
             Refusal::RowTooLarge => NotApplied::RowTooLarge,
             Refusal::CorruptBase => NotApplied::CorruptBase,

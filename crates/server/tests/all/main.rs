@@ -16,6 +16,7 @@ mod hostile;
 mod life;
 mod peer;
 mod process;
+mod quality;
 mod reads;
 mod registry;
 mod scarce;

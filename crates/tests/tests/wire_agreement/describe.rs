@@ -233,6 +233,8 @@ fn written(frame: &Frame<'_>) -> Json {
         RowOutcome::InDoubt => json!([2, token(none)]),
         RowOutcome::NotApplied(reason) => json!([reason.code(), token(none)]),
         RowOutcome::Overloaded { retry_after_ms } => json!([35, retry_after_ms]),
+        RowOutcome::FailsCheck { check } => json!([37, check]),
+        RowOutcome::Quarantined { check } => json!([38, check]),
     });
     json!({"level": level(reply.level), "outcomes": outcomes.collect::<Vec<_>>(),
         "message": reply.message})

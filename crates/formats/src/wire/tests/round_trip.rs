@@ -243,6 +243,10 @@ fn outcomes_come_back() {
     assert_eq!(outcomes[4], RowOutcome::Overloaded { retry_after_ms: 250 });
     assert!(!reply.all_ok());
     assert_eq!(reply.message, "late");
+    let frame = sample("written-checked");
+    let checked: Vec<RowOutcome> = WriteReply::decode(&whole(&frame)).unwrap().outcomes().collect();
+    assert_eq!(checked[0], RowOutcome::FailsCheck { check: 3 });
+    assert_eq!(checked[2], RowOutcome::Quarantined { check: 7 });
     for reason in NotApplied::ALL {
         let mut out = Vec::new();
         let outcome = [RowOutcome::NotApplied(*reason)];

@@ -210,22 +210,12 @@ fn write() -> Vec<Sample> {
     // A row of the first and the last feature alone, the last null.
     let part = WriteRow { dense: false, value: &[0b10, 1, 2, 3, 4, 0, 0, 0, 0], ..row };
     let finish_part = |mut encoder: WriteEncoder<'_>| {
+        let whole = WriteRow { producer_sequence: 502, dense: true, value: &[7; 8], ..row };
         encoder.push(&part).unwrap();
-        encoder
-            .push(&WriteRow { producer_sequence: 502, dense: true, value: &[7; 8], ..row })
-            .unwrap();
+        encoder.push(&whole).unwrap();
         encoder.finish(MAX).unwrap();
     };
-    let ok =
-        |sequence| RowOutcome::Ok { token: Token { partition: 5, sequence }, duplicate: false };
-    let mixed = [
-        ok(9),
-        RowOutcome::Ok { token: Token { partition: 6, sequence: 8 }, duplicate: true },
-        RowOutcome::InDoubt,
-        RowOutcome::NotApplied(NotApplied::Late),
-        RowOutcome::Overloaded { retry_after_ms: 250 },
-    ];
-    vec![
+    let mut samples = vec![
         ("write", "put", made(|out| finish(WriteEncoder::put(out, 6, &head)))),
         (
             "write",
@@ -235,6 +225,24 @@ fn write() -> Vec<Sample> {
         ("write", "delete", made(|out| finish(WriteEncoder::delete(out, 8, &head)))),
         ("write", "erase", made(|out| finish(WriteEncoder::erase(out, 9, &head)))),
         ("write", "erase-status", made(|out| erase_status().encode(out, 10, MAX).unwrap())),
+    ];
+    samples.extend(written());
+    samples
+}
+
+fn written() -> Vec<Sample> {
+    let ok =
+        |sequence| RowOutcome::Ok { token: Token { partition: 5, sequence }, duplicate: false };
+    let mixed = [
+        ok(9),
+        RowOutcome::Ok { token: Token { partition: 6, sequence: 8 }, duplicate: true },
+        RowOutcome::InDoubt,
+        RowOutcome::NotApplied(NotApplied::Late),
+        RowOutcome::Overloaded { retry_after_ms: 250 },
+    ];
+    let checked =
+        [RowOutcome::FailsCheck { check: 3 }, ok(9), RowOutcome::Quarantined { check: 7 }];
+    vec![
         (
             "write",
             "written",
@@ -246,6 +254,11 @@ fn write() -> Vec<Sample> {
             "write",
             "written-mixed",
             made(|out| encode_write_reply(out, 7, Ack::Logged, &mixed, "late", MAX).unwrap()),
+        ),
+        (
+            "write",
+            "written-checked",
+            made(|out| encode_write_reply(out, 8, Ack::Durable, &checked, "age", MAX).unwrap()),
         ),
     ]
 }

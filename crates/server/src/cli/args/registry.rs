@@ -45,3 +45,25 @@ pub struct ImpactArgs {
     #[arg(value_name = "FEATURE")]
     pub what: String,
 }
+
+/// `thermae quarantine`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each line is a JSON document: key, reasons, quarantined_at, event_time, created_time, row. They stay for as long as the
+view's quarantine_for says. What is to be kept longer, or loaded again when the checks are mended, is exported:
+thermae export VIEW__quarantine --out rows.parquet.
+
+Examples:
+  thermae quarantine user_engagement
+  thermae quarantine user_engagement --key user=7 | jq .reasons")]
+pub struct QuarantineArgs {
+    /// The feature view: VIEW or PROJECT/VIEW, either with @VERSION
+    #[arg(value_name = "VIEW")]
+    pub view: ViewRef,
+    /// Only this entity: origin=JFK, or origin=JFK,dest=LAX; may be given again
+    #[arg(long = "key", value_name = "NAME=VALUE")]
+    pub key: Vec<String>,
+    /// So many rows at most
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
