@@ -29,6 +29,7 @@ pub(super) fn backup() -> Backup {
         manifest,
         files: vec![file(2, 8192), file(6, 90)],
         archive: None,
+        attachments: [("registry.redb".to_owned(), b"redb".to_vec())].into(),
     }
 }
 

@@ -237,6 +237,17 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
         Ok(writer.held.state.version)
     }
 
+    /// The registry as the bytes of a file, and what `take` takes of the store while nothing is applied: so the two are
+    /// of one version. What is loaded may be ahead of its watermark in the bytes, never behind.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn copy_with<T>(&self, take: impl FnOnce() -> T) -> Result<(Vec<u8>, T), Error> {
+        let writer = self.lock();
+        let bytes = writer.database.image(&writer.held)?;
+        Ok((bytes, take()))
+    }
+
     /// The newest changes, newest first.
     pub fn log(&self, most: usize) -> Vec<(u64, LogEntry)> {
         let writer = self.lock();

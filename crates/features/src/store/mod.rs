@@ -34,11 +34,13 @@
 //! ```
 
 mod ask;
+mod backup;
 mod historical;
 mod load;
 mod online;
 mod push;
 mod resolve;
+mod wanted;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +60,7 @@ pub use historical::{HistoricalAnswer, HistoricalOptions};
 pub use load::{LoadReport, RowSource, SourceRow};
 pub use online::{OnlineAnswer, OnlineColumn, ValueStatus};
 pub use push::PushOptions;
+pub use wanted::{Wanted, WantedKey};
 
 /// A store with its registry. Every method may be called from any thread.
 pub struct FeatureStore<E: Env = RealEnv> {
