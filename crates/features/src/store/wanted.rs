@@ -33,8 +33,7 @@ impl<E: Env> FeatureStore<E> {
     /// # Errors
     /// A name that is not there, or one column that is of two types.
     pub fn wanted(&self, ask: &Ask) -> Result<Wanted, Error> {
-        let resolved =
-            self.cache.resolve(&self.registry.published(), &ask.what, ask.full_names)?;
+        let resolved = self.cache.resolve(&self.registry.published(), &ask.what, ask.full_names)?;
         let mut wanted = Wanted::default();
         for joined in &resolved.joins {
             let view = &joined.view.latest.definition;

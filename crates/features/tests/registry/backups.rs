@@ -57,10 +57,14 @@ fn a_restored_store_has_its_entities_services_and_switches() {
 }
 
 /// Registry and engine of one simulated machine.
-fn machine(env: &SimEnv, dir: &str) -> Result<(Registry<SimEnv, Shared>, Arc<SteppedViews>), String> {
+fn machine(
+    env: &SimEnv,
+    dir: &str,
+) -> Result<(Registry<SimEnv, Shared>, Arc<SteppedViews>), String> {
     let views = Arc::new(SteppedViews::open(env, Path::new(dir)).map_err(|e| e.to_string())?);
     let shared = Shared(Arc::clone(&views));
-    let registry = Registry::open(env.clone(), Path::new(dir), shared).map_err(|e| e.to_string())?;
+    let registry =
+        Registry::open(env.clone(), Path::new(dir), shared).map_err(|e| e.to_string())?;
     Ok((registry, views))
 }
 
@@ -160,6 +164,7 @@ fn a_restore_that_fails_takes_the_registry_back() {
     std::fs::write(&table, bytes).unwrap();
     let restored = folder.path().join("restored");
     at_once(|work| backup::restore(&place, None, &restored, work)).unwrap_err();
-    let left: Vec<_> = std::fs::read_dir(&restored).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(&restored).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name == "registry.redb"), "{left:?}");
 }

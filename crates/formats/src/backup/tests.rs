@@ -42,7 +42,13 @@ fn example() -> Backup {
         BackupFile { file_id, bytes, pieces }
     };
     let files = vec![file(2, 3 << 20), file(9, 16 << 10), file(10, 1_048_577), file(11, 90)];
-    Backup { taken_us: 1_700_000_000_000_000, manifest, files, archive: None, attachments: BTreeMap::new() }
+    Backup {
+        taken_us: 1_700_000_000_000_000,
+        manifest,
+        files,
+        archive: None,
+        attachments: BTreeMap::new(),
+    }
 }
 
 /// The same of a store whose rows have left for an archive.

@@ -157,9 +157,10 @@ impl Shared {
         match tokio::time::timeout(BODY_DEADLINE, body).await {
             Ok(Ok(body)) => Ok((body.to_bytes(), permit)),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(error)) => {
-                Err(Failure::of(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))
-            }
+            Ok(Err(error)) => Err(Failure::of(
+                StatusCode::BAD_REQUEST,
+                format!("the body cannot be read: {error}"),
+            )),
             Err(_) => Err(Failure::of(
                 StatusCode::REQUEST_TIMEOUT,
                 format!("the body did not arrive within {} s", BODY_DEADLINE.as_secs()),

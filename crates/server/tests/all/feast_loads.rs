@@ -78,8 +78,16 @@ fn a_window_is_loaded_once_and_other_bytes_are_another_file() {
         (json!({ "start_ts": "2020-01-02", "end_ts": "2020-01-01" }), 422, "behind"),
         (json!({ "disable_event_timestamp": true, "end_ts": "2020-01-01" }), 422, "say nothing"),
         (json!({ "disable_event_timestamp": true, "feature_views": ["none"] }), 404, "none"),
-        (json!({ "disable_event_timestamp": true, "feature_views": ["others"] }), 422, "names no file"),
-        (json!({ "disable_event_timestamp": true, "feature_views": ["outside@1"] }), 422, "lies elsewhere"),
+        (
+            json!({ "disable_event_timestamp": true, "feature_views": ["others"] }),
+            422,
+            "names no file",
+        ),
+        (
+            json!({ "disable_event_timestamp": true, "feature_views": ["outside@1"] }),
+            422,
+            "lies elsewhere",
+        ),
     ] {
         let (found, answer) = load(&body.to_string());
         assert_eq!(found, status, "{body}: {answer}");

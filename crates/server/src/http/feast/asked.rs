@@ -36,7 +36,9 @@ impl Asked {
                 ));
             }
             (Some(_), _) => {
-                return Err(Failure::invalid("give \"features\" or a \"feature_service\", not both"));
+                return Err(Failure::invalid(
+                    "give \"features\" or a \"feature_service\", not both",
+                ));
             }
             (None, references) => {
                 let (picks, order) = picked(references, limits)?;
@@ -87,7 +89,8 @@ fn picked(references: &[String], limits: &Limits) -> Result<(Vec<Pick>, Vec<usiz
         there.features.append(&mut pick.features);
     }
     if picks.len() > limits.views_per_plan as usize {
-        let what = format!("{} views are read, the limit is {}", picks.len(), limits.views_per_plan);
+        let what =
+            format!("{} views are read, the limit is {}", picks.len(), limits.views_per_plan);
         return Err(Failure::invalid(what));
     }
     let mut first = 0;

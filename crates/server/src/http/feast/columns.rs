@@ -27,7 +27,8 @@ impl<'a> Columns<'a> {
 
     /// Their names, for messages.
     pub fn names(&self) -> String {
-        let names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).take(40).collect();
+        let names: Vec<&str> =
+            self.columns.iter().map(|(name, _)| name.as_str()).take(40).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
@@ -82,6 +83,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Columns<'a> {
 /// # Errors
 /// It is no JSON, or not what is expected: with the place in it.
 pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Failure> {
+    // What is derived would take an array of the fields, too.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Failure::invalid("the body is an array: an object is expected here"));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let what = format!("the body is not what is expected here: {error}");
         match error.classify() {
@@ -105,7 +110,8 @@ mod tests {
         for (body, status, what) in [
             (r#"{"a": [1], "a": [2]}"#, 422, "column \"a\" is there twice"),
             (r#"{"a": 1}"#, 422, "column \"a\" is no array"),
-            (r#"[1]"#, 422, "an object of columns"),
+            (r#" [1]"#, 422, "an object is expected"),
+            (r#"1"#, 422, "an object of columns"),
             (r#"{"a": [1}"#, 400, "line 1"),
             (r#"{"a": [NaN]}"#, 400, "line 1"),
             ("", 400, "EOF"),

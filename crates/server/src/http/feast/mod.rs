@@ -17,8 +17,8 @@ use thermae_features::FeatureStore;
 use super::reply::Failure;
 use crate::serve::limits::Limits;
 
-pub(super) use materialize::{materialize, materialize_incremental};
 pub(super) use asked::Asked;
+pub(super) use materialize::{materialize, materialize_incremental};
 pub(super) use online::{answer, online};
 pub(super) use push::{push, write};
 

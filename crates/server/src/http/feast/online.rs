@@ -94,7 +94,9 @@ fn check_size(features: &Features, wanted: &Wanted, rows: usize) -> Result<(), F
         (rows.saturating_mul(wanted.views.len()), features.limits().keys_per_request as usize);
     if keys > most {
         let views = wanted.views.len();
-        return limit(format!("{rows} entities in {views} views are {keys} keys, the limit is {most}"));
+        return limit(format!(
+            "{rows} entities in {views} views are {keys} keys, the limit is {most}"
+        ));
     }
     let values = rows.saturating_mul(wanted.columns);
     if values > VALUES_MAX {
@@ -110,11 +112,7 @@ fn is_key(wanted: &Wanted, name: &str) -> bool {
     wanted.keys.iter().any(|key| key.name == name)
 }
 
-fn entity_rows(
-    columns: &Columns<'_>,
-    wanted: &Wanted,
-    rows: usize,
-) -> Result<EntityRows, Failure> {
+fn entity_rows(columns: &Columns<'_>, wanted: &Wanted, rows: usize) -> Result<EntityRows, Failure> {
     let mut entities = EntityRows::new().with_rows(rows);
     for key in &wanted.keys {
         let Some(column) = columns.column(&key.name) else {

@@ -101,7 +101,11 @@ fn fed_by(features: &Features, source: &str) -> Result<Vec<Arc<Object>>, Failure
     Ok(views)
 }
 
-fn write_all(features: &Features, views: &[Arc<Object>], df: &Columns<'_>) -> Result<Reply, Failure> {
+fn write_all(
+    features: &Features,
+    views: &[Arc<Object>],
+    df: &Columns<'_>,
+) -> Result<Reply, Failure> {
     let rows = df.rows("df")?.filter(|rows| *rows > 0);
     let rows = rows.ok_or_else(|| Failure::invalid("df has no rows"))?;
     let most = features.limits().rows_per_request as usize;
@@ -200,9 +204,9 @@ fn rows_of(view: &FeatureView, df: &Columns<'_>, rows: usize) -> Result<Vec<Row>
         for (declared, from) in view.features.iter().zip(&features) {
             match from {
                 Feed::Default(default) => values.push(Value::clone(default)),
-                Feed::Column(column) => values.extend(
-                    column.value(row, |raw| values::read(raw, &declared.value_type))?,
-                ),
+                Feed::Column(column) => {
+                    values.extend(column.value(row, |raw| values::read(raw, &declared.value_type))?)
+                }
             }
         }
         let event_time = match &event_time {

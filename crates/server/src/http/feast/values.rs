@@ -112,12 +112,11 @@ pub(super) fn read(raw: &RawValue, wanted: &ValueType) -> Result<Value, String> 
         ValueType::List(scalar) => {
             let elements: Vec<&RawValue> = serde_json::from_str(text)
                 .map_err(|_| format!("expected {wanted}, found {}", shown(text)))?;
-            let element = |(index, raw): (usize, &&RawValue)| {
-                match read(raw, &ValueType::Scalar(*scalar)) {
+            let element =
+                |(index, raw): (usize, &&RawValue)| match read(raw, &ValueType::Scalar(*scalar)) {
                     Ok(Value::Null) => Err(format!("element {index} is null")),
                     read => read.map_err(|why| format!("element {index}: {why}")),
-                }
-            };
+                };
             elements.iter().enumerate().map(element).collect::<Result<_, _>>().map(Value::List)
         }
         wanted => coerce::value(&Cell::Json(raw), wanted, Allow::default()),
@@ -171,7 +170,8 @@ fn seconds_us(text: &str) -> Option<i64> {
         return None;
     }
     let digits = format!("{whole}{decimals:0<6}");
-    let size_us = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i64>().ok())??;
+    let size_us =
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i64>().ok())??;
     Some(if is_negative { -size_us } else { size_us })
 }
 
@@ -244,8 +244,16 @@ mod tests {
             assert_eq!(time_us(&raw(text)), Ok(time_us_), "{text}");
         }
         for text in [
-            "\"1652439582\"", "\"soon\"", "1e9", "1.0000001", "true", "null", "[]", "\"\"",
-            "99999999999999999999", "-9223372036854.775808",
+            "\"1652439582\"",
+            "\"soon\"",
+            "1e9",
+            "1.0000001",
+            "true",
+            "null",
+            "[]",
+            "\"\"",
+            "99999999999999999999",
+            "-9223372036854.775808",
         ] {
             assert!(time_us(&raw(text)).unwrap_err().contains("is not a time"), "{text}");
         }
@@ -259,7 +267,7 @@ mod tests {
             ("\"1\"", scalar(Scalar::Bool), "expected bool"),
             ("2147483648", scalar(Scalar::Int32), "number too large"),
             ("1e39", scalar(Scalar::Float32), "out of range"),
-            ("\"0x00\"", scalar(Scalar::Bytes), "expected bytes in base64"),
+            ("\"0x0\"", scalar(Scalar::Bytes), "expected bytes in base64"),
             ("[1,null]", ValueType::List(Scalar::Int64), "element 1 is null"),
             ("[1,\"a\"]", ValueType::List(Scalar::Int64), "element 1: "),
             ("3", ValueType::List(Scalar::Int64), "expected list<int64>, found 3"),
@@ -277,6 +285,9 @@ mod tests {
         ] {
             assert!(read_key(&raw(text), "user", key_type).is_err(), "{text}");
         }
-        assert_eq!(read_key(&raw("\"AP8=\""), "k", KeyType::Bytes), Ok(KeyValue::Bytes(vec![0, 255])));
+        assert_eq!(
+            read_key(&raw("\"AP8=\""), "k", KeyType::Bytes),
+            Ok(KeyValue::Bytes(vec![0, 255]))
+        );
     }
 }
