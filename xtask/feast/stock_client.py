@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pandas as pd
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, PushSource
 from feast.errors import FeastError, FeastObjectNotFoundException
@@ -29,6 +30,7 @@ join_keys = [{ name = "uid", type = "int64" }]
 [views.users]
 entities = ["user"]
 ttl = "0"
+source = { file = "users.parquet" }
 features = [
   { name = "score", type = "float32" }, { name = "total", type = "float64" }, { name = "visits", type = "int32" },
   { name = "clicks", type = "int64" }, { name = "city", type = "string" }, { name = "active", type = "bool" },
@@ -62,14 +64,21 @@ ROWS = {
     "active": [True, False],
     "seen": [NOW, NOW - timedelta(days=1)],
     "tags": [["a", ""], ["b"]],
-    "history": [[0.1, 0.2], [1.0]],
+    "history": [[0.5, 0.25], [1.0]],
 }
+
+
+def frame():
+    rows = pd.DataFrame(ROWS).astype({"score": "float32", "visits": "int32"})
+    rows["history"] = [np.array(values, dtype="float32") for values in ROWS["history"]]
+    return rows
 
 
 @contextlib.contextmanager
 def served(program, folder):
     """A server with the definitions applied: where its HTTP and its gRPC are."""
     command = [program, "serve", "--json", "--data", str(folder / "data"), "--memory", "128MiB", "--cores", "1"]
+    command += ["--source-dir", str(folder)]
     addresses = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
     server = subprocess.Popen(command + addresses, stdout=subprocess.PIPE, text=True)
     try:
@@ -90,7 +99,7 @@ def repository(folder, http):
         "project: shop\nprovider: local\nregistry: registry.db\nentity_key_serialization_version: 3\n"
         f"online_store:\n  type: remote\n  path: http://{http}\n"
     )
-    pd.DataFrame(ROWS).to_parquet(folder / "users.parquet")
+    frame().to_parquet(folder / "users.parquet")
     file = FileSource(
         name="users_file", path=str(folder / "users.parquet"),
         timestamp_field="event_timestamp", created_timestamp_column="created",
@@ -116,6 +125,7 @@ def read(store, features, users, **options):
 
 def test_materialised_rows_come_back(store, **_):
     store.materialize(NOW - timedelta(days=1), NOW + timedelta(seconds=1), feature_views=["users"])
+    store.materialize_incremental(NOW + timedelta(seconds=1))
     names = [name for name in TYPES if name not in ("seen",)]
     answer = read(store, [f"users:{name}" for name in names], [2, 9, 1, 2])
     for name in names:

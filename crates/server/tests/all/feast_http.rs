@@ -336,7 +336,7 @@ fn bad_requests_for_features_are_refused_with_what_is_wrong_with_them() {
         ("[]".to_owned(), 422, "an object is expected"),
         ("{}".to_owned(), 422, "missing field `entities`"),
         ("\u{0}".to_owned(), 400, "line 1"),
-        (format!("{{\"entities\":{}", "[".repeat(100_000)), 400, "line 1"),
+        (format!("{{\"entities\":{{\"uid\":{}", "[".repeat(100_000)), 400, "line 1"),
     ];
     for (body, status, what) in &bad {
         let (found, answer) = post(&server, "/get-online-features", body);

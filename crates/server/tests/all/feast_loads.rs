@@ -71,11 +71,15 @@ fn a_window_is_loaded_once_and_other_bytes_are_another_file() {
     assert_eq!(scores(&server, &[1]), json!([9.0]));
     let all = json!({ "disable_event_timestamp": true, "feature_views": ["users"] }).to_string();
     assert_eq!(told(&load(&all).1)["rows"], 1);
+    let first =
+        json!({ "disable_event_timestamp": true, "feature_views": ["users"], "version": "v1" });
+    assert_eq!(told(&load(&first.to_string()).1)["duplicate"], 1);
     for (body, status, what) in [
         (json!({}), 422, "start_ts and end_ts are missing"),
         (json!({ "start_ts": "2020-01-01" }), 422, "start_ts and end_ts are missing"),
         (json!({ "start_ts": "soon", "end_ts": "2020-01-01" }), 422, "start_ts: \"soon\" is not"),
         (json!({ "start_ts": "2020-01-02", "end_ts": "2020-01-01" }), 422, "behind"),
+        (json!({ "disable_event_timestamp": true, "version": "v1" }), 422, "goes with one"),
         (json!({ "disable_event_timestamp": true, "end_ts": "2020-01-01" }), 422, "say nothing"),
         (json!({ "disable_event_timestamp": true, "feature_views": ["none"] }), 404, "none"),
         (
@@ -124,6 +128,6 @@ fn a_server_that_was_not_told_where_files_are_loads_none() {
     apply(&server, &folder, SHOP);
     let body = json!({ "disable_event_timestamp": true }).to_string();
     let (status, answer) = post(&server, "/materialize", &body);
-    assert_eq!(status, 409);
+    assert_eq!(status, 422);
     assert!(message(&answer).contains("--source-dir"), "{answer}");
 }

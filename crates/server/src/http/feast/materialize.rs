@@ -27,6 +27,21 @@ struct MaterializeRequest<'a> {
     feature_views: Option<Vec<String>>,
     #[serde(default)]
     disable_event_timestamp: bool,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+impl MaterializeRequest<'_> {
+    /// The views that are named; none where all are meant.
+    fn names(self) -> Result<Option<Vec<String>>, Failure> {
+        match (self.version, self.feature_views) {
+            (None, names) => Ok(names),
+            (Some(version), Some(names)) if names.len() == 1 => {
+                Ok(Some(names.into_iter().map(|name| format!("{name}@{version}")).collect()))
+            }
+            (Some(_), _) => Err(Failure::invalid("a version goes with one of feature_views")),
+        }
+    }
 }
 
 /// A window of event time, both ends included, microseconds UTC.
@@ -55,7 +70,7 @@ pub(in super::super) fn materialize(features: &Features, body: &[u8]) -> Result<
     if window.0 > window.1 {
         return Err(Failure::invalid("start_ts lies behind end_ts"));
     }
-    load(features, request.feature_views.as_deref(), Some(window))
+    load(features, request.names()?.as_deref(), Some(window))
 }
 
 /// Loads the rows that have come since the last time. What has come is told by its place in the file: `end_ts`, with
@@ -70,7 +85,7 @@ pub(in super::super) fn materialize_incremental(
     let request: MaterializeRequest<'_> = read(body)?;
     let Some(end) = request.end_ts else { return Err(Failure::invalid("end_ts is missing")) };
     named("end_ts", end)?;
-    load(features, request.feature_views.as_deref(), None)
+    load(features, request.names()?.as_deref(), None)
 }
 
 fn named(name: &str, raw: &RawValue) -> Result<i64, Failure> {
@@ -84,7 +99,7 @@ fn load(
 ) -> Result<Reply, Failure> {
     let Some(source_dir) = features.source_dir() else {
         return Err(Failure::of(
-            hyper::StatusCode::CONFLICT,
+            hyper::StatusCode::UNPROCESSABLE_ENTITY,
             "the server was not told where files of sources are: start it with --source-dir DIR, or load them with \
              thermae ingest",
         ));
