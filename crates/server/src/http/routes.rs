@@ -71,7 +71,7 @@ impl Shared {
         let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
         let here = ROUTES.iter().filter(|(known, ..)| *known == path);
         match here.clone().find(|(_, known, _)| known == method) {
-            Some((_, known, route)) if *known == Method::GET => self.show(*route).await,
+            Some((_, known, route)) if *known == Method::GET => self.show(*route).into_response(),
             Some((.., route)) => {
                 let done = self.work(*route, request).await;
                 done.unwrap_or_else(Failure::into_reply).into_response()
@@ -97,18 +97,15 @@ impl Shared {
         }
     }
 
-    async fn show(self: &Arc<Self>, route: Route) -> Response<Full<Bytes>> {
-        let shared = Arc::clone(self);
-        let shown = tokio::task::spawn_blocking(move || {
-            let stage = shared.health.get();
-            match route {
-                Route::Metrics => monitor::metrics(&shared.source, stage),
-                Route::Alive => monitor::alive(&shared.source, stage),
-                Route::OpenApi => Reply::json(feast::OPENAPI),
-                _ => monitor::ready(&shared.source, stage),
-            }
-        });
-        shown.await.unwrap_or_else(|_| broken().into_reply()).into_response()
+    /// On the listener's own thread: who watches must not wait behind those who read.
+    fn show(&self, route: Route) -> Reply {
+        let stage = self.health.get();
+        match route {
+            Route::Metrics => monitor::metrics(&self.source, stage),
+            Route::Alive => monitor::alive(&self.source, stage),
+            Route::OpenApi => Reply::json(feast::OPENAPI),
+            _ => monitor::ready(&self.source, stage),
+        }
     }
 
     /// Takes the body, and lets a helper thread work on it.
@@ -135,7 +132,11 @@ impl Shared {
             drop(permit);
             reply
         });
-        worked.await.unwrap_or_else(|_| Err(broken()))
+        // A panic was printed where it happened.
+        worked.await.unwrap_or_else(|_| {
+            let what = "the request broke its helper thread";
+            Err(Failure::of(StatusCode::INTERNAL_SERVER_ERROR, what))
+        })
     }
 
     async fn body(
@@ -167,9 +168,4 @@ impl Shared {
             )),
         }
     }
-}
-
-/// What is told where a helper panicked; it printed why.
-fn broken() -> Failure {
-    Failure::of(StatusCode::INTERNAL_SERVER_ERROR, "the request broke its helper thread")
 }

@@ -1,6 +1,7 @@
 //! The calls of the service, and what becomes of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -17,8 +18,10 @@ use super::super::reply::Failure;
 use super::messages::{InfoRequest, InfoResponse, OnlineRequest, OnlineResponse};
 use super::online::online;
 
-/// Requests that are worked on at a time, or wait for that.
-const UNDER_WAY_MAX: usize = 64;
+/// Requests that are received or worked on at a time, each of at most the 4 MiB that tonic takes.
+const UNDER_WAY_MAX: usize = 32;
+/// How long one may take.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The service, for any number of connections.
 #[derive(Clone)]
@@ -35,13 +38,22 @@ impl Service {
 
     /// Answers a call, whatever it is.
     pub async fn answer(self, request: http::Request<Incoming>) -> http::Response<Body> {
-        let most_bytes = self.features.limits().frame_bytes as usize;
+        let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
+            return Status::unavailable("too many requests are under way").into_http();
+        };
+        let answer = tokio::time::timeout(REQUEST_DEADLINE, self.call(request)).await;
+        drop(permit);
+        answer.unwrap_or_else(|_| {
+            let what = format!("there is no answer within {} s", REQUEST_DEADLINE.as_secs());
+            Status::deadline_exceeded(what).into_http()
+        })
+    }
+
+    async fn call(self, request: http::Request<Incoming>) -> http::Response<Body> {
         match request.uri().path() {
             "/feast.serving.ServingService/GetOnlineFeatures" => {
                 let codec = ProstCodec::<OnlineResponse, OnlineRequest>::default();
-                let grpc = Grpc::new(codec).max_decoding_message_size(most_bytes);
-                let mut grpc = grpc.max_encoding_message_size(usize::MAX);
-                grpc.unary(OnlineCall(self), request).await
+                Grpc::new(codec).unary(OnlineCall(self), request).await
             }
             "/feast.serving.ServingService/GetFeastServingInfo" => {
                 let codec = ProstCodec::<InfoResponse, InfoRequest>::default();
@@ -55,13 +67,7 @@ impl Service {
         if self.health.get() != Stage::Ready {
             return Err(Status::unavailable("the server is starting or stopping"));
         }
-        let busy = |_| Status::unavailable("too many requests are under way");
-        let permit = Arc::clone(&self.under_way).try_acquire_owned().map_err(busy)?;
-        let worked = tokio::task::spawn_blocking(move || {
-            let answer = online(&self.features, request);
-            drop(permit);
-            answer
-        });
+        let worked = tokio::task::spawn_blocking(move || online(&self.features, request));
         let broken = |_| Status::internal("the request broke its helper thread");
         worked.await.map_err(broken)?.map_err(status)
     }
