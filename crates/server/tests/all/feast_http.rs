@@ -220,16 +220,18 @@ fn df(change: impl FnOnce(&mut Json)) -> String {
     json!({ "feature_view_name": "pairs", "df": df }).to_string()
 }
 
-#[test]
-fn bad_rows_are_refused_with_column_and_row_and_nothing_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = shop(&folder);
+/// A body whose one value is another.
+fn set(name: &str, row: usize, value: Json) -> String {
+    df(|df| df[name][row] = value)
+}
+
+const WRITE: &str = "/write-to-online-store";
+
+fn bad_rows() -> Vec<Bad<'static>> {
     let many = vec![json!(1); 65_537];
-    let far = "9999-01-01";
-    let set = |name: &'static str, row: usize, value: Json| df(|df| df[name][row] = value);
     let whole = |name: &'static str, value: Json| df(|df| df[name] = value);
-    let write = "/write-to-online-store";
-    let bad: Vec<Bad<'_>> = vec![
+    let write = WRITE;
+    vec![
         (write, set("uid", 1, json!("x")), 422, "df[\"uid\"][1]"),
         (write, set("uid", 1, json!("NaN")), 422, "df[\"uid\"][1]"),
         (write, set("uid", 0, json!(7.5)), 422, "df[\"uid\"][0]"),
@@ -242,7 +244,12 @@ fn bad_rows_are_refused_with_column_and_row_and_nothing_is_written() {
         (write, set("event_timestamp", 1, Json::Null), 422, "df[\"event_timestamp\"][1]"),
         (write, whole("weight", json!([1.0])), 422, "has 1"),
         (write, whole("weight", json!(1.0)), 422, "column \"weight\" is no array"),
-        (write, whole("uid", json!(many)), 422, "65537"),
+        (
+            write,
+            json!({ "feature_view_name": "pairs", "df": { "uid": many } }).to_string(),
+            422,
+            "limit",
+        ),
         (
             write,
             df(|df| drop(df.as_object_mut().unwrap().remove("uid"))),
@@ -285,8 +292,14 @@ fn bad_rows_are_refused_with_column_and_row_and_nothing_is_written() {
             422,
             "offline",
         ),
-    ];
-    for (path, body, status, what) in &bad {
+    ]
+}
+
+#[test]
+fn bad_rows_are_refused_with_column_and_row_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = shop(&folder);
+    for (path, body, status, what) in &bad_rows() {
         let (found, answer) = post(&server, path, body);
         assert_eq!(found, *status, "{body:.200}: {answer}");
         assert!(message(&answer).contains(what), "{what:?} is not in {answer}");
@@ -298,7 +311,7 @@ fn bad_rows_are_refused_with_column_and_row_and_nothing_is_written() {
     };
     assert_eq!(stands(), json!(["NOT_FOUND", "NOT_FOUND"]), "nothing is written in part");
     // What only the store can judge is told of each row, and the others are written.
-    let (status, answer) = post(&server, write, &set("event_timestamp", 1, json!(far)));
+    let (status, answer) = post(&server, WRITE, &set("event_timestamp", 1, json!("9999-01-01")));
     assert_eq!(status, 422, "{answer}");
     let said = message(&answer);
     assert!(said.starts_with("1 rows were written, 1 were not: row 1 of shop/pairs@1"), "{said}");
