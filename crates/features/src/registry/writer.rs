@@ -399,3 +399,38 @@ fn check_engine(catalogue: &Catalogue, views: &[FeatureView]) -> Result<(), Erro
     };
     catalogue.plan(views).map(|_| ()).map_err(refused)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::PathBuf;
+
+    use thermae_env::SimEnv;
+
+    use super::*;
+
+    /// A store without views.
+    struct None;
+
+    impl ViewStore for None {
+        fn catalogue(&self) -> Arc<Catalogue> {
+            Arc::default()
+        }
+
+        fn define(&self, _: &[FeatureView]) -> Result<(), thermae_engine::Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_applied_while_the_store_is_copied_beside_the_registry() {
+        let (env, dir) = (SimEnv::new(1), PathBuf::from("/data"));
+        env.create_dir_all(&dir).unwrap();
+        let registry = Registry::open(env.clone(), &dir, None).unwrap();
+        let (image, is_held) = registry.copy_with(|| registry.writer.try_lock().is_err()).unwrap();
+        assert!(is_held, "an apply could lie between the two");
+        // The image is a registry's file.
+        env.set_file_bytes(&PathBuf::from("/copy/registry.redb"), &image).unwrap();
+        assert_eq!(Registry::open(env, &PathBuf::from("/copy"), None).unwrap().version(), 0);
+    }
+}
