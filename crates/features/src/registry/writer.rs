@@ -424,13 +424,14 @@ mod tests {
 
     #[test]
     fn nothing_is_applied_while_the_store_is_copied_beside_the_registry() {
-        let (env, dir) = (SimEnv::new(1), PathBuf::from("/data"));
+        let (env, dir, copy) = (SimEnv::new(1), PathBuf::from("/data"), PathBuf::from("/copy"));
         env.create_dir_all(&dir).unwrap();
+        env.create_dir_all(&copy).unwrap();
         let registry = Registry::open(env.clone(), &dir, None).unwrap();
         let (image, is_held) = registry.copy_with(|| registry.writer.try_lock().is_err()).unwrap();
         assert!(is_held, "an apply could lie between the two");
         // The image is a registry's file.
-        env.set_file_bytes(&PathBuf::from("/copy/registry.redb"), &image).unwrap();
-        assert_eq!(Registry::open(env, &PathBuf::from("/copy"), None).unwrap().version(), 0);
+        env.set_file_bytes(&copy.join("registry.redb"), &image).unwrap();
+        assert_eq!(Registry::open(env, &copy, None).unwrap().version(), 0);
     }
 }
