@@ -62,7 +62,7 @@ fn a_window_is_loaded_once_and_other_bytes_are_another_file() {
     assert_eq!(
         told(&answer),
         json!({ "name": "shop/users@1", "rows": 3, "written": 2, "duplicate": 0, "outside": 1,
-            "refused": 0, "reasons": [] })
+            "rejected": 0, "reasons": [] })
     );
     assert_eq!(scores(&server, &[1, 2, 3]), json!([1.0, 2.0, null]));
     assert_eq!(told(&load(&window).1)["duplicate"], 2, "a repetition changes nothing");
@@ -97,10 +97,17 @@ fn a_window_is_loaded_once_and_other_bytes_are_another_file() {
         assert_eq!(found, status, "{body}: {answer}");
         assert!(message(&answer).contains(what), "{body}: {answer}");
     }
-    write(folder.path(), "1,2020-01-01,1\n2,2020-02-01,much\n");
-    let (status, answer) = load(&all);
-    assert_eq!(status, 422, "{answer}");
-    assert!(message(&answer).contains("row 2: feature score"), "{answer}");
+    // Rows that cannot be are told, and the others are there.
+    write(folder.path(), "5,2020-01-01,5\n6,2020-02-01,much\n,2020-02-01,1\n7,2020-02-01,7\n");
+    let answer = told(&load(&all).1);
+    assert_eq!(
+        (&answer["rows"], &answer["written"], &answer["rejected"]),
+        (&json!(4), &json!(2), &json!(2))
+    );
+    let reasons = answer["reasons"].as_array().unwrap();
+    assert!(reasons[0].as_str().unwrap().starts_with("row 2: feature score"), "{reasons:?}");
+    assert!(reasons[1].as_str().unwrap().starts_with("row 3: join key uid"), "{reasons:?}");
+    assert_eq!(scores(&server, &[5, 6, 7]), json!([5.0, null, 7.0]));
 }
 
 #[test]

@@ -37,13 +37,20 @@ pub(super) fn path_of(view: &FeatureView, source_dir: &Path) -> Result<PathBuf, 
     Ok(path)
 }
 
-/// The rows of a file, whose sequences are their numbers.
+/// Rows that cannot be written and are told of one by one.
+const TOLD_MAX: usize = 10;
+
+/// The rows of a file, whose sequences are their numbers. Those that cannot be written are passed over, and told.
 pub(super) struct FileRows<'a> {
     name: String,
     source: Source,
     view: &'a FeatureView,
-    /// The file and the number of the last row that was read of it.
+    /// The file and the number of the last row that was given of it.
     open: Option<(FileReader, RowReader<'a>, u64)>,
+    /// Rows that cannot be written.
+    pub rejected: u64,
+    /// Number and reason of the first of them.
+    pub reasons: Vec<String>,
 }
 
 impl<'a> FileRows<'a> {
@@ -55,11 +62,11 @@ impl<'a> FileRows<'a> {
     pub fn new(view: &'a FeatureView, path: &Path, grows: bool) -> Result<Self, Failure> {
         let unfit = |e: IngestError| Failure::invalid(e.to_string());
         let source = Source::new(path, None, CsvOptions::default()).map_err(unfit)?;
-        let name = match grows {
-            true => path.display().to_string(),
-            false => format!("{} {:016x}", path.display(), source.digest(|_| ()).map_err(unfit)?),
-        };
-        Ok(Self { name, source, view, open: None })
+        let mut name = SourceHint::from_source(&view.source).file.unwrap_or_default();
+        if !grows {
+            name = format!("{name} {:016x}", source.digest(|_| ()).map_err(unfit)?);
+        }
+        Ok(Self { name, source, view, open: None, rejected: 0, reasons: Vec::new() })
     }
 
     fn open(&self) -> Result<(FileReader, RowReader<'a>, u64), Box<dyn Error>> {
@@ -81,15 +88,15 @@ impl RowSource for FileRows<'_> {
             Some(open) if open.2 == after => open,
             _ => self.open()?,
         };
-        let (reader, numbered, last) = self.open.insert(open);
+        let Self { open: place, rejected, reasons, .. } = self;
+        let (reader, numbered, last) = place.insert(open);
         let mut rows = Vec::new();
         while rows.is_empty() {
             let Some(batch) = reader.next_batch()? else { break };
-            let mut wrong = None;
             numbered.read(batch.as_ref(), |read| match read {
                 Ok(row) => {
                     *last = row.number;
-                    if row.number > after && wrong.is_none() {
+                    if row.number > after {
                         let (event_time, created_time) = (row.event_time, row.created_time);
                         let (key, values) = (row.keys, row.values);
                         let sequence = row.number;
@@ -97,14 +104,14 @@ impl RowSource for FileRows<'_> {
                         rows.push(SourceRow { sequence, row });
                     }
                 }
-                Err(rejection) if rejection.number > after && wrong.is_none() => {
-                    wrong = Some(format!("row {}: {}", rejection.number, rejection.detail));
+                Err(rejection) if rejection.number > after => {
+                    *rejected += 1;
+                    if reasons.len() < TOLD_MAX {
+                        reasons.push(format!("row {}: {}", rejection.number, rejection.detail));
+                    }
                 }
-                Err(rejection) => *last = rejection.number,
+                Err(_) => {}
             });
-            if let Some(wrong) = wrong {
-                return Err(wrong.into());
-            }
         }
         Ok(rows)
     }

@@ -50,7 +50,8 @@ type Window = (i64, i64);
 /// Loads rows of a window of event time.
 ///
 /// # Errors
-/// What is wrong with the request or a file, with its row; rows before that are written, and a repetition goes on.
+/// What is wrong with the request or a file. Rows that cannot be written are no error: the others are, and the answer
+/// says which and why.
 pub(in super::super) fn materialize(features: &Features, body: &[u8]) -> Result<Reply, Failure> {
     let request: MaterializeRequest<'_> = read(body)?;
     let window = match (request.start_ts, request.end_ts, request.disable_event_timestamp) {
@@ -127,7 +128,7 @@ fn load(
             Some((from_us, to_us)) => store.materialize(&name, &mut rows, from_us, to_us)?,
             None => store.materialize_incremental(&name, &mut rows)?,
         };
-        told.push(report_json(&name, &report));
+        told.push(report_json(&name, &report, &rows));
     }
     Ok(Reply::json(json!({ "feature_views": told }).to_string()))
 }
@@ -153,16 +154,17 @@ fn with_files(features: &Features) -> Result<Vec<Arc<Object>>, Failure> {
     Ok(published.state.objects().filter(has_file).cloned().collect())
 }
 
-fn report_json(name: &str, report: &LoadReport) -> serde_json::Value {
+fn report_json(name: &str, report: &LoadReport, rows: &FileRows<'_>) -> serde_json::Value {
     let refused = report.refused.iter().take(TOLD_MAX);
-    let refused: Vec<String> = refused.map(|(row, why)| format!("row {row}: {why}")).collect();
+    let refused = refused.map(|(row, why)| format!("row {row}: {why}"));
+    let reasons: Vec<String> = rows.reasons.iter().cloned().chain(refused).collect();
     json!({
         "name": name,
-        "rows": report.rows,
+        "rows": report.rows + rows.rejected,
         "written": report.written,
         "duplicate": report.duplicate,
         "outside": report.outside,
-        "refused": report.refused.len(),
-        "reasons": refused,
+        "rejected": rows.rejected + report.refused.len() as u64,
+        "reasons": reasons,
     })
 }
