@@ -238,8 +238,10 @@ fn log_files(seeds: &mut Vec<Seed>) {
     for (name, checkpoint) in storage::checkpoints() {
         seeds.push(("checkpoint", name.into(), checkpoint.to_bytes().0));
     }
-    let backup = storage::backup();
+    let mut backup = storage::backup();
     seeds.push(("backup", "two-files".into(), backup.to_bytes()));
+    backup.attachments.insert("registry.redb".to_owned(), b"redb".to_vec());
+    seeds.push(("backup", "attached".into(), backup.to_bytes()));
     seeds.push(("backup", "name".into(), BackupName::new(7, TIME).to_string().into_bytes()));
     let names = backup.names().into_iter().map(|name| name.to_string());
     seeds.extend(names.map(|name| ("backup", name.clone(), name.into_bytes())));

@@ -3,6 +3,7 @@
 mod bench;
 mod campaigns;
 mod damage;
+mod feast;
 mod fuzz;
 mod models;
 mod objects;
@@ -45,6 +46,8 @@ enum Task {
     Loom(models::Options),
     /// Archive, back up and restore against a real store that speaks S3 (SeaweedFS; needs python3 and a registry).
     Objects(objects::Options),
+    /// Try a stock Feast client against the server, or measure beside Feast's own (needs python3 and a registry).
+    Feast(feast::Options),
     /// Measure, side by side with the peers; `cargo xtask bench --help` lists what.
     #[command(disable_help_flag = true)]
     Bench {
@@ -67,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         Task::FuzzSeeds => fuzz::seeds(),
         Task::Loom(options) => models::run(&options),
         Task::Objects(options) => objects::run_all(&options),
+        Task::Feast(options) => feast::run_all(&options),
         Task::Bench { arguments } => bench::run(&arguments),
     }
 }

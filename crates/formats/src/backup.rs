@@ -17,8 +17,11 @@ pub use name::{BackupName, FileKind, FileName};
 
 /// First bytes of every backup.
 pub const BACKUP_MAGIC: [u8; 8] = *b"THRMBKUP";
-/// Version of the backup format; a backup that says nothing of an archive is written as version 1.
-pub const BACKUP_VERSION: u16 = 2;
+/// Version of the backup format. A backup without attachments is written as version 2, and as version 1 if it says
+/// nothing of an archive either.
+pub const BACKUP_VERSION: u16 = 3;
+/// Longest name of an attachment, bytes.
+pub const ATTACHMENT_NAME_BYTES_MAX: usize = 64;
 /// Bytes of a file that one checksum is over.
 pub const PIECE_BYTES: u64 = 1 << 20;
 
@@ -33,6 +36,22 @@ pub struct Backup {
     pub files: Vec<BackupFile>,
     /// What it needs of the store's archive; none where no row has left the tables for it.
     pub archive: Option<BackupArchive>,
+    /// Files of the directory that are not the store's own, whole, by name: the registry's. See
+    /// [`is_attachment_name`].
+    pub attachments: BTreeMap<String, Vec<u8>>,
+}
+
+/// Whether a file may be attached to a backup under this name: `[a-z][a-z0-9_]*` and one or more endings, which no
+/// file of the store's own is called.
+pub fn is_attachment_name(name: &str) -> bool {
+    let is_part = |part: &str| {
+        let may_be = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        !part.is_empty() && part.bytes().all(may_be)
+    };
+    name.len() <= ATTACHMENT_NAME_BYTES_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.contains('.')
+        && name.split('.').all(is_part)
 }
 
 /// An archive as it was when a backup was taken. Its objects are not in the backup.
@@ -138,6 +157,7 @@ impl Backup {
             (!trees.is_empty() && have_checkpoints, "list of trees"),
             (is_list_sound, "list of files"),
             (self.archive.as_ref().is_none_or(|archive| !archive.tables.is_empty()), "archive"),
+            (self.attachments.keys().all(|name| is_attachment_name(name)), "list of attachments"),
         ];
         match checks.iter().find(|(is_sound, _)| !is_sound) {
             Some((_, field)) => Err(BackupError::Field(field)),

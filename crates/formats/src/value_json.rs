@@ -218,16 +218,20 @@ fn wrong_type(wanted: &dyn fmt::Display, loose: &Loose) -> ValueError {
     ValueError::WrongType { wanted: wanted.to_string(), found: loose.kind().to_owned() }
 }
 
-/// The shortest number that reads back as the same float32 through a float64; else text.
 fn json_float32(value: f32) -> serde_json::Value {
-    let text = format_float32(value);
     if !value.is_finite() || is_negative_zero(f64::from(value)) {
-        return serde_json::Value::from(text);
+        return serde_json::Value::from(format_float32(value));
     }
+    serde_json::Value::from(shortest_float64(value))
+}
+
+/// The float64 that a finite float32 is written as: its shortest decimal is the float32's, and whoever reads it
+/// as a float64 and narrows it has the float32 again.
+pub fn shortest_float64(value: f32) -> f64 {
     // The shortest decimal names the float32; read as a float64 it may lie on a midpoint between two
     // float32 and round to the other. The exact float64 never does.
-    let shortest = text.parse::<f64>().ok().filter(|v| *v as f32 == value);
-    serde_json::Value::from(shortest.unwrap_or_else(|| f64::from(value)))
+    let shortest = format_float32(value).parse::<f64>().ok().filter(|v| *v as f32 == value);
+    shortest.unwrap_or_else(|| f64::from(value))
 }
 
 fn json_float64(value: f64) -> serde_json::Value {

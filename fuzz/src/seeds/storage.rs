@@ -1,5 +1,7 @@
 //! Manifests and checkpoints to start from.
 
+use std::collections::BTreeMap;
+
 use thermae_formats::backup::{Backup, BackupFile};
 use thermae_formats::checkpoint::{
     Checkpoint, CheckpointErase, CheckpointPartition, CheckpointSchema, CheckpointView,
@@ -29,6 +31,7 @@ pub(super) fn backup() -> Backup {
         manifest,
         files: vec![file(2, 8192), file(6, 90)],
         archive: None,
+        attachments: BTreeMap::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use thermae_env::Env;
-use thermae_formats::backup::{Backup, BackupName};
+use thermae_formats::backup::{Backup, BackupName, is_attachment_name};
 
 use super::below::{Below, NoArchive};
 use super::check::check_length;
@@ -116,10 +116,11 @@ impl<E: Env> Target<E> {
             let is_empty_dir = |name: &str| -> Result<bool, Error> {
                 Ok([WARM, "log"].contains(&name) && self.names(&self.data.join(name))?.is_empty())
             };
+            let bare = name.strip_suffix(".tmp").unwrap_or(&name);
+            let may_be_left = name == WARM || bare == ARCHIVE || is_attachment_name(&name);
             let is_ours = name == LOCK
-                || name.strip_suffix(".tmp").unwrap_or(&name) == RESTORING
-                || (is_left
-                    && (name == WARM || name.strip_suffix(".tmp").unwrap_or(&name) == ARCHIVE))
+                || bare == RESTORING
+                || (is_left && may_be_left)
                 || is_empty_dir(&name)?;
             if !is_ours {
                 return Err(Error::Invalid(format!(
@@ -155,6 +156,12 @@ impl<E: Env> Target<E> {
             // What a restore of another backup left, which did not come to its end.
             None => self.remove(&[ARCHIVE])?,
         }
+        self.remove_attachments()?;
+        for (name, bytes) in &backup.attachments {
+            write_whole(&self.env, &self.data.join(name), bytes)?;
+        }
+        // Their names last before the one by which the directory opens does.
+        self.env.sync_dir(&self.data).map_err(|e| failed("syncing", &self.data, e))?;
         below.bring(&mut |bytes| meter.advance(bytes))?;
         let warm = self.data.join(WARM);
         for dir in [&warm, &self.data.join("log")] {
@@ -209,8 +216,16 @@ impl<E: Env> Target<E> {
             return Ok(());
         }
         self.clear_warm()?;
+        self.remove_attachments()?;
         self.remove(&[ARCHIVE, &format!("{ARCHIVE}.tmp"), &format!("{RESTORING}.tmp")])?;
         self.remove(&[RESTORING])
+    }
+
+    /// Removes what a restore left that did not come to its end.
+    fn remove_attachments(&self) -> Result<(), Error> {
+        let mut names = self.names(&self.data)?;
+        names.retain(|name| is_attachment_name(name));
+        self.remove(&names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Removes files of the directory that may be there, for good.

@@ -1,10 +1,11 @@
 //! What a backup is made of.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thermae_env::Env;
-use thermae_formats::backup::BackupArchive;
+use thermae_formats::backup::{BackupArchive, is_attachment_name};
 use thermae_formats::manifest::Manifest;
 
 use crate::error::Error;
@@ -47,6 +48,8 @@ pub struct Source<E: Env> {
     pub(super) taken_us: i64,
     /// What it needs of its archive.
     pub(super) archive: Option<BackupArchive>,
+    /// Files of the directory that are not the store's own.
+    pub(super) attachments: BTreeMap<String, Vec<u8>>,
 }
 
 impl<E: Env> Source<E> {
@@ -79,7 +82,21 @@ impl<E: Env> Source<E> {
         let archive = super::archive::of_snapshot(&snapshot, taken_us)?;
         #[cfg(not(feature = "cold"))]
         let archive = without_archive(handle)?;
-        Ok(Self { snapshot, about: handle.manifest(), taken_us, archive })
+        let attachments = BTreeMap::new();
+        Ok(Self { snapshot, about: handle.manifest(), taken_us, archive, attachments })
+    }
+
+    /// The same with a file of the directory that is not the store's own, whole. It must be as old as the snapshot,
+    /// or older.
+    ///
+    /// # Errors
+    /// It has a name that no such file may have ([`is_attachment_name`]).
+    pub fn attach(mut self, name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
+        if !is_attachment_name(name) {
+            return Err(Error::Invalid(format!("{name:?} cannot be attached to a backup")));
+        }
+        self.attachments.insert(name.to_owned(), bytes);
+        Ok(self)
     }
 }
 

@@ -332,8 +332,8 @@ impl<E: Env> Taking<'_, E> {
             ..Manifest::clone(about)
         };
         let files = std::mem::take(&mut self.files).into_values().collect();
-        let archive = self.source.archive.clone();
-        Backup { taken_us: self.source.taken_us, manifest, files, archive }
+        let (archive, attachments) = (self.source.archive.clone(), self.source.attachments.clone());
+        Backup { taken_us: self.source.taken_us, manifest, files, archive, attachments }
     }
 }
 

@@ -8,11 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::backends::InMemoryBackend;
 use redb::{ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
 use thermae_env::{Env, File, OpenHow};
 
-use super::door::Door;
+use super::door::{Door, Memory};
 use super::records::{FORMAT, Intent, LogEntry, decode, encode, object_key};
 use crate::error::Error;
 use crate::model::Object;
@@ -82,7 +81,9 @@ impl<E: Env> Database<E> {
         if bytes.is_empty() {
             return Err(database.failed(&"it is empty"));
         }
-        let held = in_memory(&bytes).and_then(|open| read(&open));
+        // A copy: opening repairs, and closing commits, and neither may touch a file of which nobody knows what is
+        // durable.
+        let held = opened(Memory::of(bytes)).and_then(|open| read(&open));
         let held = held.map_err(|e| database.failed(&e))?;
         database.make(&held)?;
         Ok((database, held))
@@ -104,6 +105,14 @@ impl<E: Env> Database<E> {
         }
     }
 
+    /// The bytes of a file that holds this.
+    pub fn image(&self, held: &Held) -> Result<Vec<u8>, Error> {
+        let memory = Memory::default();
+        // Closing it makes the file whole.
+        drop(filled(memory.clone(), held).map_err(|e| self.failed(&e))?);
+        Ok(memory.take())
+    }
+
     /// Makes the file anew.
     fn make(&mut self, held: &Held) -> Result<(), Error> {
         let (path, new) = (self.dir.join(FILE), self.dir.join(NEW));
@@ -120,25 +129,7 @@ impl<E: Env> Database<E> {
         if self.env.exists(path)? {
             self.env.remove(path)?;
         }
-        let open = opened(Door(self.env.open(path, OpenHow::CREATE)?))?;
-        let txn = open.begin_write()?;
-        txn.open_table(META)?.insert("format", FORMAT)?;
-        txn.open_table(META)?.insert("version", held.state.version)?;
-        let objects: Vec<&Object> = held.state.objects().map(Arc::as_ref).collect();
-        let write = Write {
-            version: None,
-            objects,
-            switches: held.state.switches.iter().collect(),
-            watermarks: held.watermarks.iter().map(|(key, at)| (key.as_str(), *at)).collect(),
-            intent: Some(held.intent.as_ref()),
-        };
-        fill(&txn, &write)?;
-        for (version, entry) in &held.log {
-            let bytes = encode(&version.to_string(), entry).map_err(other)?;
-            txn.open_table(LOG)?.insert(version, bytes.as_slice())?;
-        }
-        txn.commit()?;
-        Ok(open)
+        filled(Door(self.env.open(path, OpenHow::CREATE)?), held)
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {
@@ -151,19 +142,33 @@ impl<E: Env> Database<E> {
     }
 }
 
+/// A new database that holds this.
+fn filled(storage: impl StorageBackend, held: &Held) -> Result<redb::Database, redb::Error> {
+    let open = opened(storage)?;
+    let txn = open.begin_write()?;
+    txn.open_table(META)?.insert("format", FORMAT)?;
+    txn.open_table(META)?.insert("version", held.state.version)?;
+    let objects: Vec<&Object> = held.state.objects().map(Arc::as_ref).collect();
+    let write = Write {
+        version: None,
+        objects,
+        switches: held.state.switches.iter().collect(),
+        watermarks: held.watermarks.iter().map(|(key, at)| (key.as_str(), *at)).collect(),
+        intent: Some(held.intent.as_ref()),
+    };
+    fill(&txn, &write)?;
+    for (version, entry) in &held.log {
+        let bytes = encode(&version.to_string(), entry).map_err(other)?;
+        txn.open_table(LOG)?.insert(version, bytes.as_slice())?;
+    }
+    txn.commit()?;
+    Ok(open)
+}
+
 fn opened(storage: impl StorageBackend) -> Result<redb::Database, redb::Error> {
     let mut builder = redb::Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     Ok(builder.create_with_backend(storage)?)
-}
-
-/// A copy of a file, to be read: opening repairs, and closing commits, and neither may touch a file of which
-/// nobody knows what is durable.
-fn in_memory(bytes: &[u8]) -> Result<redb::Database, redb::Error> {
-    let memory = InMemoryBackend::new();
-    memory.set_len(bytes.len() as u64)?;
-    memory.write(0, bytes)?;
-    opened(memory)
 }
 
 fn whole<F: File>(file: &F) -> io::Result<Vec<u8>> {

@@ -253,6 +253,17 @@ impl<E: Env, V: ViewStore> Registry<E, V> {
         Ok(writer.held.state.version)
     }
 
+    /// The registry as the bytes of a file, and what `take` takes of the store while nothing is applied: so the two are
+    /// of one version. What is loaded may be ahead of its watermark in the bytes, never behind.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn copy_with<T>(&self, take: impl FnOnce() -> T) -> Result<(Vec<u8>, T), Error> {
+        let writer = self.lock();
+        let bytes = writer.database.image(&writer.held)?;
+        Ok((bytes, take()))
+    }
+
     /// The newest changes, newest first.
     pub fn log(&self, most: usize) -> Vec<(u64, LogEntry)> {
         let writer = self.lock();
@@ -417,4 +428,40 @@ fn check_engine(catalogue: &Catalogue, views: &[FeatureView]) -> Result<(), Erro
         }])
     };
     catalogue.plan(views).map(|_| ()).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::PathBuf;
+
+    use thermae_env::SimEnv;
+
+    use super::*;
+
+    /// A store without views.
+    struct None;
+
+    impl ViewStore for None {
+        fn catalogue(&self) -> Arc<Catalogue> {
+            Arc::default()
+        }
+
+        fn define(&self, _: &[FeatureView]) -> Result<(), thermae_engine::Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_applied_while_the_store_is_copied_beside_the_registry() {
+        let (env, dir, copy) = (SimEnv::new(1), PathBuf::from("/data"), PathBuf::from("/copy"));
+        env.create_dir_all(&dir).unwrap();
+        env.create_dir_all(&copy).unwrap();
+        let registry = Registry::open(env.clone(), &dir, None).unwrap();
+        let (image, is_held) = registry.copy_with(|| registry.writer.try_lock().is_err()).unwrap();
+        assert!(is_held, "an apply could lie between the two");
+        // The image is a registry's file.
+        env.set_file_bytes(&copy.join("registry.redb"), &image).unwrap();
+        assert_eq!(Registry::open(env, &copy, None).unwrap().version(), 0);
+    }
 }

@@ -35,6 +35,7 @@
 
 mod arrow_values;
 mod ask;
+mod backup;
 mod computed;
 mod erase;
 mod gate;
@@ -45,6 +46,7 @@ mod load;
 mod online;
 mod push;
 mod resolve;
+mod wanted;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -67,6 +69,7 @@ pub use historical_rows::HistoricalRows;
 pub use load::{LoadReport, RowSource, SourceRow};
 pub use online::{OnlineAnswer, OnlineColumn, ValueStatus};
 pub use push::PushOptions;
+pub use wanted::{Wanted, WantedKey};
 
 /// A store with its registry. Every method may be called from any thread.
 pub struct FeatureStore<E: Env = RealEnv> {

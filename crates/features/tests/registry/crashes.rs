@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use thermae_engine::backup::Source;
 use thermae_engine::options::HotMemory;
 use thermae_engine::runtime::Stepped;
 use thermae_engine::{Catalogue, Handle, NoService, Options, Shard, background::Background};
@@ -13,7 +14,7 @@ use thermae_features::registry::{ApplyOptions, Registry, ViewStore};
 use thermae_features::{Definitions, Error, State};
 use thermae_formats::FeatureView;
 
-const DIR: &str = "/data";
+pub const DIR: &str = "/data";
 
 /// A small generator of our own, so that a seed is a run.
 struct Dice(u64);
@@ -53,7 +54,7 @@ impl ViewStore for MemoryViews {
 }
 
 /// The `n`th change of a run: two views that grow, and a service that reads them. Every third has no view.
-fn definitions(n: u64) -> Definitions {
+pub fn definitions(n: u64) -> Definitions {
     let grown = n / 3;
     let view = |name: &str| {
         let features: Vec<String> =
@@ -76,7 +77,7 @@ struct Expected {
     doubtful: Option<Vec<Object>>,
 }
 
-fn objects(state: &State) -> Vec<Object> {
+pub fn objects(state: &State) -> Vec<Object> {
     state.objects().map(|object| Object::clone(object)).collect()
 }
 
@@ -198,7 +199,7 @@ fn an_apply_is_whole_or_not_at_all_whatever_fails_whenever() {
 }
 
 /// A real engine, turned by whoever waits for it.
-struct SteppedViews {
+pub struct SteppedViews {
     env: SimEnv,
     handle: Handle<SimEnv>,
     shards: Mutex<Vec<Shard<SimEnv, NoService>>>,
@@ -206,7 +207,7 @@ struct SteppedViews {
 }
 
 impl SteppedViews {
-    fn open(env: &SimEnv) -> Result<Self, thermae_engine::Error> {
+    pub fn open(env: &SimEnv, dir: &Path) -> Result<Self, thermae_engine::Error> {
         let options = Options {
             cores: 1,
             memory_bytes: 4 << 20,
@@ -218,9 +219,48 @@ impl SteppedViews {
             hot_memory: HotMemory::Heap,
             ..Options::default()
         };
-        let opened = thermae_engine::open(env.clone(), Path::new(DIR), options)?;
+        let opened = thermae_engine::open(env.clone(), dir, options)?;
         let Stepped { shards, handle, lock, .. } = opened.into_shards(|_| NoService)?;
         Ok(SteppedViews { env: env.clone(), handle, shards: Mutex::new(shards), _lock: lock })
+    }
+}
+
+impl SteppedViews {
+    /// What a backup is made of.
+    pub fn source(&self) -> Result<Source<SimEnv>, thermae_engine::Error> {
+        let taken_us = self.env.now_us();
+        let mut ticket = Some(self.handle.submit_backup()?);
+        let snapshot = self.turn_until(|| match ticket.take()?.poll() {
+            Ok(Ok(snapshot)) => Some(Ok(snapshot)),
+            Ok(Err(waiting)) => {
+                ticket = Some(waiting);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        })??;
+        Source::new(&self.handle, snapshot, taken_us)
+    }
+
+    /// Turns the shards until `done` gives something.
+    fn turn_until<T>(
+        &self,
+        mut done: impl FnMut() -> Option<T>,
+    ) -> Result<T, thermae_engine::Error> {
+        let mut shards = self.shards.lock().unwrap();
+        for _ in 0..100_000 {
+            for shard in shards.iter_mut() {
+                if shard.turn().is_err() {
+                    return Err(thermae_engine::Error::Stopped);
+                }
+            }
+            if let Some(answer) = done() {
+                return Ok(answer);
+            }
+            if self.env.is_frozen() {
+                return Err(thermae_engine::Error::Stopped);
+            }
+        }
+        panic!("the shards never answered");
     }
 }
 
@@ -231,21 +271,7 @@ impl ViewStore for SteppedViews {
 
     fn define(&self, views: &[FeatureView]) -> Result<(), thermae_engine::Error> {
         let waiter = self.handle.submit_apply(views)?;
-        let mut shards = self.shards.lock().unwrap();
-        for _ in 0..100_000 {
-            for shard in shards.iter_mut() {
-                if shard.turn().is_err() {
-                    return Err(thermae_engine::Error::Stopped);
-                }
-            }
-            if let Some(answer) = waiter.poll().pop() {
-                return answer.map(|_| ());
-            }
-            if self.env.is_frozen() {
-                return Err(thermae_engine::Error::Stopped);
-            }
-        }
-        panic!("the definitions were never answered");
+        self.turn_until(|| waiter.poll().pop())?.map(|_| ())
     }
 }
 
@@ -258,7 +284,7 @@ fn registry_and_engine_agree_after_every_power_cut() {
         let (mut expected, mut n) = (Expected::new(), 0);
         for _ in 0..4 {
             env.crash_after(60 + dice.below(500));
-            let opened = SteppedViews::open(&env).map_err(Error::from);
+            let opened = SteppedViews::open(&env, Path::new(DIR)).map_err(Error::from);
             let registry =
                 opened.and_then(|views| Registry::open(env.clone(), Path::new(DIR), views));
             if let Ok(registry) = registry {
@@ -286,7 +312,7 @@ fn registry_and_engine_agree_after_every_power_cut() {
             }
             env = env.crash();
         }
-        let views = SteppedViews::open(&env).unwrap();
+        let views = SteppedViews::open(&env, Path::new(DIR)).unwrap();
         let registry = Registry::open(env.clone(), Path::new(DIR), views).unwrap();
         let published = registry.published();
         expected.check(&published.state, &published.catalogue);

@@ -50,13 +50,30 @@ impl Backup {
         if manifest_read.to_bytes() != manifest {
             return Err(BackupError::Field("manifest"));
         }
-        let mut backup =
-            Self { taken_us, manifest: manifest_read, files: Vec::new(), archive: None };
+        let mut backup = Self {
+            taken_us,
+            manifest: manifest_read,
+            files: Vec::new(),
+            archive: None,
+            attachments: BTreeMap::new(),
+        };
         for _ in 0..files {
             backup.files.push(file(&mut take).ok_or(short("the files"))?);
         }
-        if version == BACKUP_VERSION {
+        let has_archive = match version {
+            1 => false,
+            2 => true,
+            _ => match take.u32().ok_or(short("the archive"))? {
+                0 => false,
+                1 => true,
+                _ => return Err(BackupError::Field("archive")),
+            },
+        };
+        if has_archive {
             backup.archive = Some(archive(&mut take).ok_or(short("the archive"))??);
+        }
+        if version == BACKUP_VERSION {
+            backup.attachments = attachments(&mut take).ok_or(short("the attachments"))??;
         }
         if take.left() > 0 {
             return Err(short("the fields"));
@@ -104,4 +121,23 @@ fn archive(take: &mut Take<'_>) -> Option<Result<BackupArchive, BackupError>> {
         tables.insert(path, ArchiveTable { commits, state });
     }
     Some(Ok(BackupArchive { id, views, tables }))
+}
+
+/// The attachments: at least one, or there is none to say so; `None` when the bytes end inside them.
+fn attachments(take: &mut Take<'_>) -> Option<Result<BTreeMap<String, Vec<u8>>, BackupError>> {
+    let impossible = Some(Err(BackupError::Field("list of attachments")));
+    let mut attachments = BTreeMap::new();
+    let count = take.u32()?;
+    for _ in 0..count {
+        let (name_bytes, bytes) = (take.u32()?, take.u64()?);
+        let name = std::str::from_utf8(take.bytes(name_bytes as usize)?).map(str::to_owned);
+        let bytes = take.bytes(usize::try_from(bytes).ok()?)?.to_vec();
+        let Ok(name) = name else { return impossible };
+        // Written in their order, each once.
+        if attachments.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            return impossible;
+        }
+        attachments.insert(name, bytes);
+    }
+    if count == 0 { impossible } else { Some(Ok(attachments)) }
 }

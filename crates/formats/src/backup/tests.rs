@@ -42,7 +42,13 @@ fn example() -> Backup {
         BackupFile { file_id, bytes, pieces }
     };
     let files = vec![file(2, 3 << 20), file(9, 16 << 10), file(10, 1_048_577), file(11, 90)];
-    Backup { taken_us: 1_700_000_000_000_000, manifest, files, archive: None }
+    Backup {
+        taken_us: 1_700_000_000_000_000,
+        manifest,
+        files,
+        archive: None,
+        attachments: BTreeMap::new(),
+    }
 }
 
 /// The same of a store whose rows have left for an archive.
@@ -55,6 +61,13 @@ fn with_archive() -> Backup {
     let views = [(ViewId(1), -5), (ViewId(9), 1_357_016_400_000_000)].into();
     let archive = BackupArchive { id: 0xABCD << 90, views, tables: tables.into() };
     Backup { archive: Some(archive), ..example() }
+}
+
+/// The same with files beside the store's own.
+fn with_attachments() -> Backup {
+    let file = |name: &str, bytes: &[u8]| (name.to_owned(), bytes.to_vec());
+    let attachments = [file("notes.txt", b""), file("registry.redb", b"redb\0 and more")];
+    Backup { attachments: attachments.into(), ..example() }
 }
 
 /// What breaks a backup.
@@ -81,6 +94,7 @@ fn a_backup_reads_back() {
 fn the_golden_file_holds() {
     golden::check("backup.txt", &example().to_bytes());
     golden::check("backup-2.txt", &with_archive().to_bytes());
+    golden::check("backup-3.txt", &with_attachments().to_bytes());
 }
 
 #[test]
@@ -89,6 +103,12 @@ fn every_changed_bit_and_every_cut_is_refused() {
     let backup = with_archive();
     assert_eq!(Backup::parse(&backup.to_bytes()), Ok(backup.clone()));
     refuse_all_but(&backup.to_bytes());
+    let attached = with_attachments();
+    let both = Backup { attachments: attached.attachments.clone(), ..with_archive() };
+    for backup in [attached, both] {
+        assert_eq!(Backup::parse(&backup.to_bytes()), Ok(backup.clone()));
+        refuse_all_but(&backup.to_bytes());
+    }
 }
 
 fn refuse_all_but(bytes: &[u8]) {
@@ -180,10 +200,38 @@ fn an_archive_that_no_writer_writes_is_refused() {
 }
 
 #[test]
+fn attachments_that_no_writer_writes_are_refused() {
+    let bytes = with_attachments().to_bytes();
+    let impossible = Err(BackupError::Field("list of attachments"));
+    let name_at = |name: &[u8]| bytes.windows(name.len()).rposition(|at| at == name).unwrap();
+    let notes_at = name_at(b"notes.txt");
+    // Out of order, upper case, no text, nothing behind the dot: another name of the same length each.
+    for name in [b"sotes.txt", b"Notes.txt", b"\xFFotes.txt", b"notes.tx.", b"../te.txt"] {
+        let mut broken = bytes.clone();
+        broken[notes_at..notes_at + 9].copy_from_slice(name);
+        sign(&mut broken);
+        assert_eq!(Backup::parse(&broken), impossible, "{name:?}");
+    }
+    // None at all, and a word on the archive that is neither.
+    for (at, byte, field) in [(16, 0, "the fields"), (20, 2, "archive")] {
+        let mut broken = bytes.clone();
+        broken[notes_at - at] = byte;
+        sign(&mut broken);
+        assert!(Backup::parse(&broken).is_err(), "{field}");
+    }
+    for name in ["registry.redb", "a.b.c", "a_1.x"] {
+        assert!(is_attachment_name(name), "{name}");
+    }
+    for name in ["", "MANIFEST", "warm", ".x", "a.", "a..b", "a/b.c", "LOCK.x", "1.x", "é.x"] {
+        assert!(!is_attachment_name(name), "{name}");
+    }
+}
+
+#[test]
 fn newer_versions_are_told_from_damage() {
     let mut bytes = example().to_bytes();
-    bytes[8] = 3;
-    assert_eq!(Backup::parse(&bytes), Err(BackupError::NewerVersion(3)));
+    bytes[8] = 4;
+    assert_eq!(Backup::parse(&bytes), Err(BackupError::NewerVersion(4)));
 }
 
 #[test]

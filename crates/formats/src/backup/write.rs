@@ -10,7 +10,11 @@ impl Backup {
         let manifest = self.manifest.to_bytes();
         let mut out = Vec::new();
         out.extend_from_slice(&BACKUP_MAGIC);
-        let version = if self.archive.is_some() { BACKUP_VERSION } else { 1 };
+        let version = match (&self.archive, self.attachments.is_empty()) {
+            (None, true) => 1,
+            (Some(_), true) => 2,
+            (_, false) => BACKUP_VERSION,
+        };
         out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&(self.files.len() as u32).to_le_bytes());
@@ -22,8 +26,20 @@ impl Backup {
                 out.extend_from_slice(&word.to_le_bytes());
             }
         }
+        if version == BACKUP_VERSION {
+            out.extend_from_slice(&u32::from(self.archive.is_some()).to_le_bytes());
+        }
         if let Some(archive) = &self.archive {
             archive.write(&mut out);
+        }
+        if version == BACKUP_VERSION {
+            out.extend_from_slice(&(self.attachments.len() as u32).to_le_bytes());
+            for (name, bytes) in &self.attachments {
+                out.extend_from_slice(&(name.len() as u32).to_le_bytes());
+                out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(bytes);
+            }
         }
         let checksum = xxh3_64(&out);
         out.extend_from_slice(&checksum.to_le_bytes());

@@ -105,7 +105,8 @@ pub enum Command {
 #[command(after_help = "\
 Examples:
   thermae serve --data /var/lib/thermae
-  thermae serve --data d --unix /run/thermae.sock --http 127.0.0.1:7401 --memory 8GiB
+  thermae serve --data d --unix /run/thermae.sock --memory 8GiB
+  thermae serve --data d --http 127.0.0.1:6566 --grpc 127.0.0.1:6567   # as Feast's feature server; docs/http.md
   thermae serve --config thermae.toml
 
 A configuration file has a key for each flag (data = \"d\", memory = \"8GiB\"); flags go before it.
@@ -131,9 +132,16 @@ pub struct ServeArgs {
     /// Unix socket of the binary protocol; same-host mapped reads need one
     #[arg(long, value_name = "PATH")]
     pub unix: Option<PathBuf>,
-    /// Address of /metrics, /healthz and /readyz
+    /// Address of HTTP: Feast's feature-server routes (/get-online-features, /push and others), /openapi.json,
+    /// /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
+    /// Address of Feast's ServingService by gRPC
+    #[arg(long, value_name = "ADDR")]
+    pub grpc: Option<String>,
+    /// Directory below which the files of sources lie that /materialize may load [default: nowhere]
+    #[arg(long, value_name = "DIR")]
+    pub source_dir: Option<PathBuf>,
     /// Directory of the archive, or its address (s3://BUCKET/PREFIX, gs://, az://), to which history is copied and views
     /// with warm_for move it; none without this
     #[arg(long, value_name = "DIR")]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use thermae_client::{Client, Error};
-use thermae_engine::backup::{self, Place, Removed, Source, Work, open_to_back_up};
+use thermae_engine::backup::{self, Place, Removed, Work, open_to_back_up};
 use thermae_engine::cold::OpenOptions;
-use thermae_env::{Env, RealEnv};
+use thermae_env::RealEnv;
+use thermae_features::FeatureStore;
 
 use super::args::{BackupArgs, Global};
 use super::backup_print;
@@ -95,7 +96,8 @@ fn take_of_directory(data: &Path, args: &BackupArgs) -> Result<Json, Failure> {
     let engine = open_to_back_up(env, data).map_err(Failure::of)?;
     let place = place_at(&args.place, &backup::scratch_dir(data))?;
     let bytes_per_s = args.rate.map_or(0, |rate| rate.bytes);
-    let taken = Source::of(&engine.handle(), env.now_us()).and_then(|source| {
+    let features = FeatureStore::over(env, data, engine.handle()).map_err(Failure::of)?;
+    let taken = features.backup_source().and_then(|source| {
         let taken = with_bar("backing up", bytes_per_s, |w| backup::take(&place, &source, w))?;
         let removed = match args.keep {
             None => Removed::default(),
@@ -103,6 +105,7 @@ fn take_of_directory(data: &Path, args: &BackupArgs) -> Result<Json, Failure> {
         };
         Ok(taken_json(&taken, &removed))
     });
+    drop(features);
     engine.stop().map_err(Failure::of)?;
     taken.map_err(Failure::of)
 }

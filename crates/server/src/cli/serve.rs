@@ -16,6 +16,8 @@ pub fn run(args: &ServeArgs, global: &Global) -> Result<Done, Failure> {
         listen: args.listen.clone(),
         unix: args.unix.clone(),
         http: args.http.clone(),
+        grpc: args.grpc.clone(),
+        source_dir: args.source_dir.clone(),
         archive: args.archive.clone(),
         cores: args.cores,
         memory: args.memory,
@@ -52,7 +54,8 @@ pub fn banner(running: &Running, data: &Path) -> String {
     lines.push(format!("  data    {}", data.display()));
     lines.extend(running.tcp_addr().map(|address| format!("  tcp     {address}")));
     lines.extend(running.unix_path().map(|path| format!("  unix    {}", path.display())));
-    lines.extend(running.http_addr().map(|address| format!("  http    http://{address}/metrics")));
+    lines.extend(running.http_addr().map(|address| format!("  http    http://{address}")));
+    lines.extend(running.grpc_addr().map(|address| format!("  grpc    {address}")));
     let report = running.recovery();
     if !report.created {
         lines.push(format!("  replay  {} records from {} batches", report.records, report.batches));
@@ -75,6 +78,7 @@ fn ready_json(running: &Running, data: &Path) -> Json {
         "tcp": running.tcp_addr().map(|address| address.to_string()),
         "unix": running.unix_path().map(|path| path.display().to_string()),
         "http": running.http_addr().map(|address| address.to_string()),
+        "grpc": running.grpc_addr().map(|address| address.to_string()),
         "records_replayed": running.recovery().records,
     })
 }

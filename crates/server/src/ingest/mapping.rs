@@ -13,7 +13,7 @@ use thermae_features::model::SourceHint;
 /// Names that the event time goes by when nothing was said.
 pub const EVENT_TIME_NAMES: [&str; 2] = ["event_time", "event_timestamp"];
 /// Names that the created time goes by when nothing was said.
-const CREATED_TIME_NAMES: [&str; 3] = ["created_time", "created_timestamp", "created"];
+pub const CREATED_TIME_NAMES: [&str; 3] = ["created_time", "created_timestamp", "created"];
 
 /// What the user said on the command line; it goes before the definition's `source`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
-use thermae_engine::backup::{self, Place, Removed, Source, Taken, Work};
+use thermae_engine::backup::{self, Place, Removed, Taken, Work};
 use thermae_engine::cold::OpenOptions;
-use thermae_engine::{Error, Handle};
 use thermae_env::{Env, lower_priority};
+use thermae_features::{Error, FeatureStore};
 use thermae_formats::time::format_timestamp_us;
 
 use super::helper::Helper;
@@ -146,14 +146,14 @@ impl Backups {
     /// No thread could be made.
     pub fn start<E: Env>(
         env: E,
-        handle: Handle<E>,
+        features: Arc<FeatureStore<E>>,
         root: Option<BackupRoot>,
     ) -> std::io::Result<Self> {
         let none = BackupStatus { state: "none", ..BackupStatus::default() };
         let (status, is_stopping) = (Arc::new(Mutex::new(none)), Arc::new(AtomicBool::new(false)));
         let at = root.as_ref().map(|root| root.at.clone());
         let (told, stop) = (Arc::clone(&status), Arc::clone(&is_stopping));
-        let taker = Taker { env, handle, root, status: told, stop };
+        let taker = Taker { env, features, root, status: told, stop };
         let helper = Helper::start("backups", 0, move |requests| {
             // At the usual priority the work is done, too.
             let _ = lower_priority(PRIORITY_STEPS);
@@ -184,7 +184,7 @@ impl Drop for Backups {
 
 struct Taker<E: Env> {
     env: E,
-    handle: Handle<E>,
+    features: Arc<FeatureStore<E>>,
     root: Option<BackupRoot>,
     status: Arc<Mutex<BackupStatus>>,
     stop: Arc<AtomicBool>,
@@ -210,7 +210,7 @@ impl<E: Env> Taker<E> {
     }
 
     fn take(&self, request: &BackupRequest) -> Result<serde_json::Value, Error> {
-        let source = Source::of(&self.handle, self.env.now_us())?;
+        let source = self.features.backup_source()?;
         let unsent = || Error::Invalid("the place cannot be named".to_owned());
         let root = self.root.as_ref().ok_or_else(unsent)?;
         let at = request.place.1.to_str().ok_or_else(unsent)?;

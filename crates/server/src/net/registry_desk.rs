@@ -152,6 +152,11 @@ impl<E: Env> RegistryHelper<E> {
         Ok(Self { helper, features })
     }
 
+    /// The feature store, for others who read and write by name.
+    pub fn features(&self) -> Arc<FeatureStore<E>> {
+        Arc::clone(&self.features)
+    }
+
     /// What shards are given.
     pub fn desk(&self) -> RegistryDesk {
         let serving: Arc<dyn Serving> = Arc::clone(&self.features) as Arc<dyn Serving>;

@@ -5,7 +5,9 @@
 //! backup_dir = "/backups"
 //! listen = "127.0.0.1:7400"
 //! unix = "/run/thermae.sock"
-//! http = "127.0.0.1:7401"
+//! http = "127.0.0.1:6566"
+//! grpc = "127.0.0.1:6567"
+//! source_dir = "/data/sources"
 //! archive = "/mnt/archive"
 //! archive_lag_s = 60
 //! archive_grace_s = 86400
@@ -41,6 +43,8 @@ struct File {
     listen: Option<String>,
     unix: Option<PathBuf>,
     http: Option<String>,
+    grpc: Option<String>,
+    source_dir: Option<PathBuf>,
     archive: Option<PathBuf>,
     archive_lag_s: Option<u32>,
     archive_grace_s: Option<u32>,
@@ -184,6 +188,10 @@ fn apply_file(options: &mut ServeOptions, file: File) -> Result<(), ConfigError>
     if let Some(http) = file.http {
         options.http = address(http);
     }
+    if let Some(grpc) = file.grpc {
+        options.grpc = address(grpc);
+    }
+    options.source_dir = file.source_dir.or(options.source_dir.take());
     options.archive = file.archive.or(options.archive.take());
     set(&mut options.archive_lag_us, file.archive_lag_s.map(|lag_s| i64::from(lag_s) * 1_000_000));
     let grace_us = file.archive_grace_s.map(|grace_s| i64::from(grace_s) * 1_000_000);
@@ -216,6 +224,12 @@ fn apply_flags(options: &mut ServeOptions, flags: &Flags) {
     }
     if let Some(http) = flags.http.clone() {
         options.http = address(http);
+    }
+    if let Some(grpc) = flags.grpc.clone() {
+        options.grpc = address(grpc);
+    }
+    if flags.source_dir.is_some() {
+        options.source_dir.clone_from(&flags.source_dir);
     }
     if flags.archive.is_some() {
         options.archive.clone_from(&flags.archive);

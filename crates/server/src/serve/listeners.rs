@@ -25,6 +25,8 @@ pub struct Listeners {
     pub unix: Option<(UnixListener, PathBuf)>,
     /// Where HTTP will listen.
     pub http: Option<SocketAddr>,
+    /// Where gRPC will listen.
+    pub grpc: Option<SocketAddr>,
 }
 
 impl Listeners {
@@ -39,9 +41,10 @@ impl Listeners {
         };
         let listen = address("--listen", &options.listen)?;
         let http = address("--http", &options.http)?;
+        let grpc = address("--grpc", &options.grpc)?;
         let tcp = listen.map(bind_tcp).transpose()?;
         let unix = options.unix.as_deref().map(bind_unix).transpose()?;
-        Ok(Self { tcp, unix, http })
+        Ok(Self { tcp, unix, http, grpc })
     }
 
     /// One set of listeners for each shard. All shards accept from the same sockets: a connection

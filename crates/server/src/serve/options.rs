@@ -23,8 +23,12 @@ pub struct ServeOptions {
     pub listen: Option<String>,
     /// Path of the unix socket; `None` for none. Mapped reads need one.
     pub unix: Option<PathBuf>,
-    /// TCP address for `/metrics`, `/healthz`, `/readyz`; `None` for none. Port 0 picks one.
+    /// TCP address for HTTP: features as JSON, metrics, health checks; `None` for none. Port 0 picks one.
     pub http: Option<String>,
+    /// TCP address for Feast's serving service by gRPC; `None` for none. Port 0 picks one.
+    pub grpc: Option<String>,
+    /// The directory below which the files of sources lie that a request may have loaded; `None` for none.
+    pub source_dir: Option<PathBuf>,
     /// Directory of the archive, created if it is missing, or its address in an object store. `None` archives nothing,
     /// and `warm_for` moves nothing.
     pub archive: Option<PathBuf>,
@@ -58,6 +62,8 @@ impl Default for ServeOptions {
             listen: Some(DEFAULT_LISTEN.to_owned()),
             unix: None,
             http: None,
+            grpc: None,
+            source_dir: None,
             archive: None,
             archive_lag_us: 60_000_000,
             archive_grace_us: 86_400_000_000,
@@ -86,6 +92,10 @@ pub struct Flags {
     pub unix: Option<PathBuf>,
     /// `--http ADDR`
     pub http: Option<String>,
+    /// `--grpc ADDR`
+    pub grpc: Option<String>,
+    /// `--source-dir DIR`
+    pub source_dir: Option<PathBuf>,
     /// `--archive DIR`
     pub archive: Option<PathBuf>,
     /// `--cores N`

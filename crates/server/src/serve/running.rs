@@ -14,7 +14,7 @@ use super::ServeError;
 use super::listeners::{Listeners, allow_connections};
 use super::options::ServeOptions;
 use super::signals::Signals;
-use crate::http::{EngineFamily, Health, HttpServer, Source, Stage};
+use crate::http::{EngineFamily, Features, GrpcServer, Health, HttpServer, Source, Stage};
 use crate::net::backup_desk::{BackupRoot, Backups};
 use crate::net::core::Shared;
 use crate::net::erase_desk::EraseDesk;
@@ -34,6 +34,7 @@ pub struct Running {
     histories: HistoryReads,
     erases: EraseDesk,
     http: Option<HttpServer>,
+    grpc: Option<GrpcServer>,
     health: Arc<Health>,
     tcp: Option<SocketAddr>,
     unix: Option<UnixPath>,
@@ -86,35 +87,40 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let shared = Arc::new(Shared::new(options.limits, options.cores, env.now_us()));
     let health = Arc::new(Health::default());
     let handle_place: Arc<Mutex<Option<Handle<RealEnv>>>> = Arc::default();
-    let http = listeners
-        .http
-        .map(|address| {
-            let source = Source {
-                counters: shared.counters.clone(),
-                limits: options.limits,
-                engine: engine_source(&handle_place),
-                failure: failure_source(&handle_place),
-            };
-            HttpServer::start(address, Arc::clone(&health), source)
-                .map_err(|source| ServeError::Listen { what: address.to_string(), source })
-        })
-        .transpose()?;
+    let features = Arc::new(Features::new(options.limits, options.source_dir.clone()));
+    let cannot = |address: SocketAddr| {
+        move |source| ServeError::Listen { what: address.to_string(), source }
+    };
+    let http = listeners.http.map(|address| {
+        let source = Source {
+            counters: shared.counters.clone(),
+            limits: options.limits,
+            engine: engine_source(&handle_place),
+            failure: failure_source(&handle_place),
+        };
+        let (health, features) = (Arc::clone(&health), Arc::clone(&features));
+        HttpServer::start(address, health, source, features).map_err(cannot(address))
+    });
+    let http = http.transpose()?;
+    let grpc = listeners.grpc.map(|address| {
+        let (health, features) = (Arc::clone(&health), Arc::clone(&features));
+        GrpcServer::start(address, health, features).map_err(cannot(address))
+    });
+    let grpc = grpc.transpose()?;
     let engine = start_engine(env, &options, &listeners, &shared)?;
     *handle_place.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.handle());
     let pages = ScanPages::start(env, engine.handle())
         .map_err(|source| ServeError::system("starting the thread of scans", source))?;
     // Nobody else sets it.
     let _ = shared.pages.set(pages.requests());
-    let root = options.backup_dir.clone();
-    let root = root.map(|at| BackupRoot::new(at, &options.data, &options.object_store));
-    let backups = Backups::start(env, engine.handle(), root)
-        .map_err(|source| ServeError::system("starting the thread of backups", source))?;
-    let _ = shared.backups.set(backups.desk());
     let histories = HistoryReads::start(engine.handle(), options.limits)
         .map_err(|source| ServeError::system("starting the thread of training reads", source))?;
     let _ = shared.histories.set(histories.begins());
     let registry = start_registry(env, &options.data, engine.handle())?;
     let _ = shared.registry.set(registry.desk());
+    features.open(registry.features());
+    let backups = start_backups(env, &options, registry.features())?;
+    let _ = shared.backups.set(backups.desk());
     let erases = EraseDesk::start(env, engine.handle(), options.backup_dir.clone())
         .map_err(|source| ServeError::system("starting the thread of erases", source))?;
     let _ = shared.erases.set(erases.questions());
@@ -128,6 +134,7 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         erases,
         registry,
         http,
+        grpc,
         health,
         tcp,
         unix,
@@ -145,6 +152,17 @@ fn start_registry(
     })?;
     RegistryHelper::start(features)
         .map_err(|source| ServeError::system("starting the thread of the registry", source))
+}
+
+fn start_backups(
+    env: RealEnv,
+    options: &ServeOptions,
+    features: Arc<FeatureStore<RealEnv>>,
+) -> Result<Backups, ServeError> {
+    let root = options.backup_dir.clone();
+    let root = root.map(|at| BackupRoot::new(at, &options.data, &options.object_store));
+    Backups::start(env, features, root)
+        .map_err(|source| ServeError::system("starting the thread of backups", source))
 }
 
 fn start_engine(
@@ -236,9 +254,14 @@ impl Running {
         self.unix.as_ref().map(|path| path.0.as_path())
     }
 
-    /// Where `/metrics` and the health checks are.
+    /// Where HTTP is served.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(HttpServer::address)
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().map(GrpcServer::address)
     }
 
     /// Connections that this process may serve: the limit, or what its descriptors allow.

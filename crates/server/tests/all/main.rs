@@ -8,6 +8,8 @@ mod command_line;
 mod control;
 mod erase;
 mod export;
+mod feast_http;
+mod feast_loads;
 mod flights;
 mod flood;
 mod history;

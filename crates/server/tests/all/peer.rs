@@ -76,7 +76,9 @@ impl Server {
 
     pub fn http(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.running.http_addr().unwrap()).unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer

@@ -18,7 +18,7 @@ pub fn thermae() -> Command {
 pub struct Server {
     child: Child,
     pub address: String,
-    http: String,
+    pub http: String,
 }
 
 impl Server {
@@ -70,7 +70,7 @@ impl Server {
     /// The sum of one metric over the shards; `name` with its labels, but without `shard`.
     pub fn metric(&self, name: &str) -> u64 {
         let mut stream = TcpStream::connect(&self.http).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let value = |line: &str| -> Option<u64> {
