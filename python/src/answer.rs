@@ -7,13 +7,14 @@ use arrow_pyarrow::PyArrowType;
 use arrow_schema::Schema;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 use thermae_client::MappedAnswer;
 use thermae_engine::training::{Column as ArrowColumn, field};
 use thermae_formats::ValueType;
 use thermae_formats::wire::{Column, RowStatus, ViewReply};
 
 use crate::errors::{Fault, Result};
+use crate::feast;
 use crate::frames::ColumnFrame;
 use crate::values;
 
@@ -178,6 +179,18 @@ impl Answer {
     /// All columns as a `pyarrow.RecordBatch`.
     fn arrow(&self) -> Result<PyArrowType<RecordBatch>> {
         self.record_batch().map(PyArrowType)
+    }
+
+    /// All columns as the results of Feast's GetOnlineFeaturesResponse; `kinds` are the numbers of their fields in
+    /// Feast's Value, 0 for a column that holds such messages.
+    fn feast<'py>(&self, py: Python<'py>, kinds: Vec<u32>) -> Result<Bound<'py, PyBytes>> {
+        let mut out = Vec::new();
+        let columns = self.columns.types.iter().zip(kinds).enumerate();
+        for (at, (value_type, kind)) in columns {
+            let (view, place) = self.place(at)?;
+            feast::result(&view, place, value_type, kind, &mut out)?;
+        }
+        Ok(PyBytes::new(py, &out))
     }
 
     /// The float32 block, entities x columns, NaN for null, if the answer was asked for as one.

@@ -25,6 +25,7 @@ use crate::frames::{self, ColumnFrame};
 use crate::history;
 use crate::resolve::{Asked, What, note_deprecated};
 use crate::rows::{ArrowRows, Layout};
+use crate::scan::EntityKeys;
 
 /// Rows pushed together, at most.
 const BATCH_ROWS_MAX: usize = 1_000;
@@ -198,6 +199,30 @@ impl Embedded {
         py.detach(|| self.with(join)).map(PyArrowType)
     }
 
+    /// The join keys of the entities that the one view of a plan has rows of.
+    fn entity_keys<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &EmbeddedPlan,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let keys = py.detach(|| {
+            self.with(|store| {
+                let published = store.registry().published();
+                let (picks, home, _) = plan.asked.picks(&published.state)?;
+                let [pick] = picks.as_slice() else {
+                    return Err(Fault::invalid("entities are those of one view"));
+                };
+                let object = published.state.find(&[Kind::View], &pick.view, home.as_deref())?;
+                let keys = object.as_view().into_iter().flat_map(|view| &view.join_keys);
+                let names = keys.map(|key| key.name.clone()).collect();
+                let id = &object.id;
+                let view = format!("{}/{}@{}", id.project, id.name, id.version);
+                EntityKeys::embedded(store, &view, names)
+            })
+        })?;
+        keys.to_dict(py)
+    }
+
     /// Applies definitions as a file holds them; the outcome is JSON.
     fn apply(&self, py: Python<'_>, name: &str, text: &str, dry_run: bool) -> Result<String> {
         py.detach(|| {
@@ -310,7 +335,7 @@ fn find(asked: &Asked, published: &Published, warnings: &mut Vec<String>) -> Res
             columns.names.push(pick.column(name, asked.full_names));
             columns.types.push(value_type);
         }
-        for key in found.object.as_view().iter().flat_map(|view| &view.join_keys) {
+        for key in found.object.as_view().into_iter().flat_map(|view| &view.join_keys) {
             let name = pick.request_key(&key.name);
             if !keys.iter().any(|(known, _)| known == name) {
                 keys.push((name.to_owned(), key.key_type));

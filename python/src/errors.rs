@@ -66,6 +66,12 @@ impl Fault {
     }
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         let message = error.to_string();

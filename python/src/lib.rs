@@ -8,6 +8,7 @@ mod answer;
 mod embedded;
 mod entities;
 mod errors;
+mod feast;
 mod frames;
 mod history;
 mod mapped;
@@ -15,6 +16,7 @@ mod pending;
 mod remote;
 mod resolve;
 mod rows;
+mod scan;
 mod values;
 
 use pyo3::prelude::*;

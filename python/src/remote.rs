@@ -28,6 +28,7 @@ use crate::mapped::MappedReaders;
 use crate::pending::Pending;
 use crate::resolve::{Asked, Resolved, resolve};
 use crate::rows::{ArrowRows, Layout};
+use crate::scan::EntityKeys;
 
 /// A store over the wire.
 #[pyclass(frozen, module = "thermae._thermae")]
@@ -133,8 +134,6 @@ impl Remote {
         let read = || -> Result<(Held, i64)> {
             let keys = keys(resolved, &entities)?;
             if let Some(mapped) = &self.mapped {
-                // One time judges all views.
-                let options = ReadOptions { read_time: judged_at(read_time), ..options };
                 let answers = mapped.read(&plan.name, &resolved.plan, &keys, &options)?;
                 return Ok((Held::Mapped(answers), options.read_time));
             }
@@ -209,6 +208,11 @@ impl Remote {
         table.map(PyArrowType)
     }
 
+    /// The join keys of the entities that the one view of a plan has rows of.
+    fn entity_keys<'py>(&self, py: Python<'py>, plan: &RemotePlan) -> PyResult<Bound<'py, PyDict>> {
+        py.detach(|| EntityKeys::remote(&self.client, &plan.resolved.plan))?.to_dict(py)
+    }
+
     /// Applies definitions as a file holds them; the outcome is JSON.
     fn apply(&self, py: Python<'_>, name: &str, text: &str, dry_run: bool) -> Result<String> {
         py.detach(|| {
@@ -218,19 +222,9 @@ impl Remote {
         })
     }
 
-    /// APPLY as the protocol has it, for plug-ins that make definitions themselves.
-    fn apply_json(&self, py: Python<'_>, request: &str) -> Result<String> {
-        Ok(py.detach(|| self.client.apply(request))?)
-    }
-
     /// The feature views, as JSON.
     fn describe(&self, py: Python<'_>) -> Result<String> {
         Ok(py.detach(|| self.client.describe(self.project.as_deref(), None))?)
-    }
-
-    /// Asks the registry; both are JSON, as the protocol has them.
-    fn registry(&self, py: Python<'_>, request: &str) -> Result<String> {
-        Ok(py.detach(|| self.client.registry(request))?)
     }
 }
 
@@ -388,13 +382,6 @@ fn options(read_time: Option<i64>, matrix: bool) -> ReadOptions {
         read_time: read_time.unwrap_or(NO_TIME),
         ..ReadOptions::default()
     }
-}
-
-fn judged_at(read_time: Option<i64>) -> i64 {
-    read_time.unwrap_or_else(|| {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-    })
 }
 
 fn seconds(seconds: f64) -> Result<Duration> {

@@ -50,7 +50,7 @@ impl Asked {
             }
             (Some(features), None) if !features.is_empty() => {
                 let picks = features.iter().map(|text| {
-                    let pick = text.parse::<Pick>().map_err(Fault::invalid)?;
+                    let pick = pick(text)?;
                     Ok(Pick { view: home(pick.view.clone()), ..pick })
                 });
                 What::Features(joined(picks.collect::<Result<Vec<_>>>()?))
@@ -81,6 +81,14 @@ impl Asked {
     }
 }
 
+/// A pick by its short form, or by the long one of definitions as JSON.
+fn pick(text: &str) -> Result<Pick> {
+    if !text.starts_with('{') {
+        return text.parse().map_err(Fault::invalid);
+    }
+    serde_json::from_str(text).map_err(|error| Fault::invalid(format!("{text}: {error}")))
+}
+
 /// Picks of one view that follow each other as one: `["v:a", "v:b"]` is `["v:a,b"]`, read at once.
 fn joined(picks: Vec<Pick>) -> Vec<Pick> {
     let mut joined: Vec<Pick> = Vec::with_capacity(picks.len());
@@ -89,6 +97,8 @@ fn joined(picks: Vec<Pick>) -> Vec<Pick> {
             Some(last)
                 if last.view == pick.view
                     && last.alias == pick.alias
+                    && last.join_keys == pick.join_keys
+                    && last.rename == pick.rename
                     && !last.features.is_empty()
                     && !pick.features.is_empty()
                     && !pick.features.iter().any(|name| last.features.contains(name)) =>

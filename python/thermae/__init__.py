@@ -82,7 +82,7 @@ def connect(
         connect_timeout_s=connect_timeout_s,
         mapped=mapped,
     )
-    return FeatureStore(core, address)
+    return FeatureStore(core, address, reads_here=mapped)
 
 
 def open(  # noqa: A001 - a store is opened
@@ -97,4 +97,4 @@ def open(  # noqa: A001 - a store is opened
     ``memory_bytes`` for all that it holds (1 GiB by default), ``cores`` its threads (1 by default).
     """
     core = _thermae.Embedded(directory, project=project, memory_bytes=memory_bytes, cores=cores)
-    return FeatureStore(core, os.fspath(directory))
+    return FeatureStore(core, os.fspath(directory), reads_here=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import polars
 
 T = TypeVar("T")
-Features = str | Sequence[str]
+Features = str | Sequence[str | Mapping[str, Any]]
 
 _EVENT_TIME_NAMES = ("event_timestamp", "event_time")
 _CREATED_TIME_NAMES = ("created_timestamp", "created_time", "created")
@@ -98,9 +98,11 @@ class FeatureStore:
     Every method may be called from any thread; the GIL is released while the store works.
     """
 
-    def __init__(self, core: _thermae.Remote | _thermae.Embedded, place: str) -> None:
+    def __init__(self, core: _thermae.Remote | _thermae.Embedded, place: str, reads_here: bool) -> None:
         self._core = core
         self._place = place
+        #: Rows are judged in this process: one time for all views is given.
+        self._reads_here = reads_here
         self._plans: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
@@ -136,6 +138,11 @@ class FeatureStore:
 
     # Online reads
 
+    def entities(self, view: str) -> dict[str, list[Any]]:
+        """Join keys of all entities that a view has a row of: columns, as online reads take them."""
+        core: Any = self._core
+        return core.entity_keys(self._plan([view], False))
+
     def get_online_features(
         self,
         features: Features,
@@ -147,7 +154,8 @@ class FeatureStore:
         """The newest features of entities.
 
         ``features`` is a service's name, or a list of ``"view:f1,f2"``, each with an alias or version where one is
-        meant (``"there=weather@2:temp"``). ``entities`` has a column for each join key: a dictionary of columns, a
+        meant (``"there=weather@2:temp"``); the long form of definitions is a dictionary, ``{"view": "weather", "as":
+        "there", "join_keys": {"origin": "dest"}}``. ``entities`` has a column for each join key: a dictionary of columns, a
         list of rows, or a data frame. ``read_time`` judges TTL by another time than now.
         """
         return self._read(features, entities, full_names, read_time, False)
@@ -183,7 +191,7 @@ class FeatureStore:
         self, features: Features, entities: Any, full_names: bool, read_time: Any, matrix: bool
     ) -> OnlineAnswer:
         judged_at = _time_or_none(read_time)
-        if judged_at is None and isinstance(self._core, _thermae.Embedded):
+        if judged_at is None and self._reads_here:
             judged_at = time.time_ns() // 1_000
         for attempt in range(2):
             plan = self._plan(features, full_names)
@@ -198,10 +206,11 @@ class FeatureStore:
         raise AssertionError("unreachable")
 
     def _plan(self, features: Features, full_names: bool) -> Any:
-        key = (features if isinstance(features, str) else tuple(features), full_names)
+        asked = _asked(features)
+        key = (asked, full_names)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._core.prepare(*_asked(features), full_names)
+            plan = self._core.prepare(*asked, full_names)
             for warning in plan.warnings:
                 python_warnings.warn(warning, DeprecationWarning, stacklevel=4)
             if len(self._plans) >= _PLANS_MAX:
@@ -345,11 +354,11 @@ def _settle(arrived: asyncio.Future[None]) -> None:
         arrived.set_result(None)
 
 
-def _asked(features: Features) -> tuple[list[str] | None, str | None]:
+def _asked(features: Features) -> tuple[tuple[str, ...] | None, str | None]:
     """Features, or a service."""
     if not isinstance(features, str):
-        return list(features), None
-    return ([features], None) if ":" in features else (None, features)
+        return tuple(pick if isinstance(pick, str) else json.dumps(pick) for pick in features), None
+    return ((features,), None) if ":" in features else (None, features)
 
 
 def _time_or_none(when: Any) -> int | None:

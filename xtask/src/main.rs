@@ -9,6 +9,7 @@ mod objects;
 mod peers;
 mod powercut;
 mod process;
+mod python;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +46,8 @@ enum Task {
     Loom(models::Options),
     /// Archive, back up and restore against a real store that speaks S3 (SeaweedFS; needs python3 and a registry).
     Objects(objects::Options),
+    /// Build the Python package into an environment below the target directory and run its tests (needs python3).
+    Python,
     /// Measure, side by side with the peers; `cargo xtask bench --help` lists what.
     #[command(disable_help_flag = true)]
     Bench {
@@ -67,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         Task::FuzzSeeds => fuzz::seeds(),
         Task::Loom(options) => models::run(&options),
         Task::Objects(options) => objects::run_all(&options),
+        Task::Python => python::run_all(),
         Task::Bench { arguments } => bench::run(&arguments),
     }
 }
