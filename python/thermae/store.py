@@ -52,7 +52,20 @@ class WriteReport:
 
 
 @dataclass(frozen=True)
+class _LayoutOptions:
+    """What the caller says of a table."""
+
+    event_time: str | None = None
+    created_time: str | None = None
+    at: Any = None
+    partial: bool = False
+    narrow_floats: bool = False
+
+
+@dataclass(frozen=True)
 class _Layout:
+    """The same, found."""
+
     event_time: str | None
     created_time: str | None
     at_us: int | None
@@ -104,6 +117,7 @@ class FeatureStore:
         #: Rows are judged in this process: one time for all views is given.
         self._reads_here = reads_here
         self._plans: dict[Any, Any] = {}
+        self._sources: dict[str, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
         return f"<FeatureStore {self._place}>"
@@ -130,6 +144,7 @@ class FeatureStore:
             text = Path(definitions).read_text(encoding="utf-8")
         applied = json.loads(self._core.apply(name, str(text), dry_run))
         self._plans.clear()
+        self._sources.clear()
         return applied
 
     def views(self) -> list[dict[str, Any]]:
@@ -236,13 +251,13 @@ class FeatureStore:
         """Writes rows into a feature view, online and history at once.
 
         ``rows`` is a table of any kind with a column for each join key and feature. ``event_time`` names the column
-        with the time of each row (``event_timestamp`` or ``event_time`` by itself); ``at`` is one time for all of
-        them. A feature without a column takes its default; without one it is an error, or null with ``partial``.
+        with the time of each row, ``at`` is one time for all of them; without either it is as the view's ``source``
+        says, or the column ``event_timestamp`` or ``event_time``. A feature without a column takes its default; without one it is an error, or null with ``partial``.
         Every row is judged before the first is written. ``producer`` names the load: pushing the same rows under the
         same name again changes nothing.
         """
-        table = to_arrow(rows)
-        layout, table = _layout(table, event_time, created_time, at, partial, narrow_floats)
+        options = _LayoutOptions(event_time, created_time, at, partial, narrow_floats)
+        layout, table = self._layout(view, to_arrow(rows), options)
         report = json.loads(self._core.push(view, table, layout, durable, _producer_id(producer)))
         return _report(report)
 
@@ -266,7 +281,7 @@ class FeatureStore:
         file is recognised by its bytes, a table by ``source_name``. Options are those of :meth:`push`.
         """
         table, name = _source(source, source_name)
-        found, table = _layout(table, *_layout_options(layout))
+        found, table = self._layout(view, table, _LayoutOptions(**layout))
         window = (
             -(2**62) if start is None else time_us(start),
             2**62 if end is None else time_us(end),
@@ -289,12 +304,51 @@ class FeatureStore:
         A source only grows at its end. The mark is a row's place in it, not its event time: a late row is not missed.
         """
         table, _ = _source(source, source_name)
-        found, table = _layout(table, *_layout_options(layout))
+        found, table = self._layout(view, table, _LayoutOptions(**layout))
         if isinstance(self._core, _thermae.Embedded):
             return _report(json.loads(self._core.materialize(view, source_name, table, found, None)))
         # The server recognises what it has taken of this producer.
         producer = _producer_id(f"arrival\0{view}\0{source_name}")
         return _report(json.loads(self._core.push(view, table, found, True, producer)))
+
+    def _layout(self, view: str, table: pa.Table, said: _LayoutOptions) -> tuple[_Layout, pa.Table]:
+        """Which columns are times, and the table with them as UTC microseconds; names as the view's source maps them."""
+        source = self._source_of(view)
+        renamed = source.get("map") or {}
+        table = table.rename_columns([renamed.get(name, name) for name in table.column_names])
+        if said.event_time is not None and said.at is not None:
+            raise InvalidRequestError("give event_time or at, not both")
+        event_time, at = said.event_time, said.at
+        if event_time is None and at is None:
+            hinted = source.get("event_time")
+            hinted = renamed.get(hinted, hinted)
+            event_time = hinted if hinted in table.column_names else None
+            at = source.get("at") if event_time is None else None
+        if at is None:
+            event_time = _event_time(table, event_time)
+            table = times_in_utc(table, event_time)
+        names = [said.created_time] if said.created_time else [source.get("created_time"), *_CREATED_TIME_NAMES]
+        created_time = said.created_time or next((name for name in names if name in table.column_names), None)
+        if created_time is not None:
+            table = times_in_utc(table, created_time)
+        at_us = None if at is None else time_us(at)
+        return _Layout(event_time, created_time, at_us, said.partial, said.narrow_floats), table
+
+    def _source_of(self, view: str) -> dict[str, Any]:
+        """What the view's definition says of the files that feed it."""
+        if view not in self._sources:
+            path, _, version = view.partition("@")
+            project, _, name = path.rpartition("/")
+            found = [
+                one
+                for one in self.views()
+                if one["name"] == name
+                and project in ("", one["project"])
+                and version.lstrip("v") in ("", str(one.get("version", 1)))
+            ]
+            hint = (found[-1].get("source") if found else None) or "{}"
+            self._sources[view] = json.loads(hint) if hint.startswith("{") else {}
+        return self._sources[view]
 
     # Training reads
 
@@ -375,38 +429,6 @@ def _event_time(table: pa.Table, named: str | None) -> str:
             f"no column is called event_timestamp: say which one is the time by event_time=; there are: {there}"
         )
     return found[0]
-
-
-_LAYOUT_OPTIONS = ("event_time", "created_time", "at", "partial", "narrow_floats")
-
-
-def _layout_options(given: Mapping[str, Any]) -> list[Any]:
-    unknown = sorted(set(given) - set(_LAYOUT_OPTIONS))
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}; there are: {', '.join(_LAYOUT_OPTIONS)}")
-    return [given.get(name, name in ("partial", "narrow_floats") and False or None) for name in _LAYOUT_OPTIONS]
-
-
-def _layout(
-    table: pa.Table,
-    event_time: str | None,
-    created_time: str | None,
-    at: Any,
-    partial: bool | None,
-    narrow_floats: bool | None,
-) -> tuple[_Layout, pa.Table]:
-    """Which columns are times, and the table with them as UTC microseconds."""
-    if at is None:
-        event_time = _event_time(table, event_time)
-        table = times_in_utc(table, event_time)
-    elif event_time is not None:
-        raise InvalidRequestError("give event_time or at, not both")
-    if created_time is None:
-        created_time = next((name for name in _CREATED_TIME_NAMES if name in table.column_names), None)
-    if created_time is not None:
-        table = times_in_utc(table, created_time)
-    at_us = None if at is None else time_us(at)
-    return _Layout(event_time, created_time, at_us, bool(partial), bool(narrow_floats)), table
 
 
 def _within(table: pa.Table, column: str | None, window: tuple[int, int]) -> pa.Table:
