@@ -26,40 +26,14 @@ import numpy as np
 import pandas as pd
 import thermae
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource
-from feast.infra.online_stores.online_store import OnlineStore
-from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from feast.repo_config import RepoConfig
 from feast.types import Float32, Int64
 from feast.value_type import ValueType
+from null_store import NullOnlineStore
 
 ROWS = 10_000
 SHAPES = [(100, 50), (1_000, 10)]
 VIEW = "bench"
-
-
-class NullOnlineStoreConfig(FeastConfigBaseModel):
-    type: str = "online.NullOnlineStore"
-
-
-class NullOnlineStore(OnlineStore):
-    """Answers what it was asked before: the work that is left is Feast's."""
-
-    def __init__(self) -> None:
-        self.source: OnlineStore | None = None
-        self.config: RepoConfig | None = None
-        self._kept: dict[int, Any] = {}
-
-    def online_write_batch(self, *_: Any) -> None: ...
-
-    def update(self, *_: Any, **__: Any) -> None: ...
-
-    def teardown(self, *_: Any) -> None: ...
-
-    def online_read(self, config: Any, table: Any, entity_keys: list[Any], requested_features: Any = None) -> Any:
-        kept = self._kept.get(len(entity_keys) * 1_000 + len(requested_features))
-        if kept is None:
-            kept = self.source.online_read(self.config, table, entity_keys, requested_features)
-            self._kept[len(entity_keys) * 1_000 + len(requested_features)] = kept
-        return kept
 
 
 def feast_store(folder: Path, name: str, online: dict[str, Any], rows: pd.DataFrame, columns: int) -> FeatureStore:
@@ -161,7 +135,7 @@ def main() -> None:
                 stores["Feast + Redis"] = feast_store(folder, "redis", online, rows, columns)
             online = {"type": "thermae.feast.ThermaeOnlineStore", "address": address}
             plug_in = stores["Feast + Thermae"] = feast_store(folder, "plug_in", online, rows, columns)
-            null = stores["Feast + null"] = feast_store(folder, "null", {"type": "online.NullOnlineStore"}, rows, columns)
+            null = stores["Feast + null"] = feast_store(folder, "null", {"type": "null_store.NullOnlineStore"}, rows, columns)
             answers = null._get_provider().online_store
             answers.source, answers.config = plug_in._get_provider().online_store, plug_in.config
             report(run(stores, address, values, arguments), arguments.out)
