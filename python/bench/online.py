@@ -2,15 +2,17 @@
 
     python bench/online.py --thermae target/release/thermae
 
-Needs ``pip install './python[feast]'`` (built for release), for Redis also ``redis-server`` and ``pip install redis hiredis``; what is missing is
-left out and said so. Every store holds the same rows, and the answers of all are compared first. Rounds go over the stores in turn, so that
-the machine's slower times hit all of them. The null store answers what it built before: what is left is Feast's own work.
+Needs ``pip install './python[feast]'`` (built for release), for Redis also ``redis-server`` and ``pip install redis
+hiredis``; what is missing is left out and said so. Every store holds the same rows, and the answers of all are compared
+first. Rounds go over the stores in turn, so that the machine's slower times hit all of them. The null store answers
+what it built before: what is left is Feast's own work.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import functools
 import json
 import os
 import shutil
@@ -24,12 +26,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import thermae
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource
 from feast.repo_config import RepoConfig
 from feast.types import Float32, Int64
 from feast.value_type import ValueType
 from null_store import NullOnlineStore
+
+import thermae
 
 ROWS = 10_000
 SHAPES = [(100, 50), (1_000, 10)]
@@ -126,7 +129,9 @@ def main() -> None:
             server, address = serve(arguments.thermae, folder)
             processes.append(server)
             stores = {
-                "Feast + SQLite": feast_store(folder, "sqlite", {"type": "sqlite", "path": str(folder / "o.db")}, rows, columns)
+                "Feast + SQLite": feast_store(
+                    folder, "sqlite", {"type": "sqlite", "path": str(folder / "o.db")}, rows, columns
+                )
             }
             started = redis(folder)
             if started is not None:
@@ -135,7 +140,9 @@ def main() -> None:
                 stores["Feast + Redis"] = feast_store(folder, "redis", online, rows, columns)
             online = {"type": "thermae.feast.ThermaeOnlineStore", "address": address}
             plug_in = stores["Feast + Thermae"] = feast_store(folder, "plug_in", online, rows, columns)
-            null = stores["Feast + null"] = feast_store(folder, "null", {"type": "null_store.NullOnlineStore"}, rows, columns)
+            null = stores["Feast + null"] = feast_store(
+                folder, "null", {"type": "null_store.NullOnlineStore"}, rows, columns
+            )
             answers = null._get_provider().online_store
             answers.source, answers.config = plug_in._get_provider().online_store, plug_in.config
             report(run(stores, address, values, arguments), arguments.out)
@@ -160,10 +167,10 @@ def run(stores: dict[str, FeatureStore], address: str, values: dict[str, Any], a
         pick = [f"{VIEW}:{','.join(names)}"]
         calls: dict[str, Callable[[], Any]] = {}
         for name, store in stores.items():
-            calls[name] = lambda store=store: store.get_online_features(refs, rows)
+            calls[name] = functools.partial(store.get_online_features, refs, rows)
         for name, client in clients.items():
-            calls[f"{name}, matrix"] = lambda client=client: client.get_online_matrix(pick, {"user_id": keys})
-            calls[f"{name}, numpy"] = lambda client=client: client.get_online_features(pick, {"user_id": keys}).to_numpy()
+            calls[f"{name}, matrix"] = functools.partial(client.get_online_matrix, pick, {"user_id": keys})
+            calls[f"{name}, numpy"] = functools.partial(arrays, client, pick, {"user_id": keys})
         check(calls, {name: values[name][keys] for name in names})
         for name, taken in measure(calls, arguments.rounds, arguments.seconds).items():
             taken.sort()
@@ -178,6 +185,10 @@ def run(stores: dict[str, FeatureStore], address: str, values: dict[str, Any], a
                 }
             )
     return figures
+
+
+def arrays(client: thermae.FeatureStore, features: list[str], entities: dict[str, Any]) -> dict[str, np.ndarray]:
+    return client.get_online_features(features, entities).to_numpy()
 
 
 def check(calls: dict[str, Callable[[], Any]], expected: dict[str, Any]) -> None:

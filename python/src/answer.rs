@@ -171,7 +171,7 @@ impl Answer {
     }
 
     /// A column as a list; a timestamp is microseconds UTC, a uuid 16 bytes.
-    fn list<'py>(&self, py: Python<'py>, column: usize) -> PyResult<Bound<'py, PyList>> {
+    fn values<'py>(&self, py: Python<'py>, column: usize) -> PyResult<Bound<'py, PyList>> {
         let (column, value_type) = self.column(column)?;
         values::list(py, &column, value_type)
     }

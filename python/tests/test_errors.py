@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import thermae
 from conftest import NOW_US, SHOP, Server, times
+
+import thermae
 
 
 def rows(**changed: object) -> dict[str, object]:

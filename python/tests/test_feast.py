@@ -39,6 +39,7 @@ from feast.types import (  # noqa: E402
     Uuid,
 )
 from feast.value_type import ValueType  # noqa: E402
+
 from thermae.feast import _views  # noqa: E402
 
 NOW = dt.datetime.now(dt.timezone.utc).replace(microsecond=0)
@@ -318,9 +319,9 @@ KINDS = {
 def test_every_kind_comes_back_bit_for_bit(make_store: Callable[[], FeatureStore], tmp_path: Path) -> None:
     store = make_store()
     source = FileSource(path=str(tmp_path / "none.parquet"), timestamp_field="event_timestamp")
-    pd.DataFrame({"key": pd.Series(dtype="int64"), "event_timestamp": pd.Series(dtype="datetime64[ns, UTC]")}).to_parquet(
-        tmp_path / "none.parquet"
-    )
+    pd.DataFrame(
+        {"key": pd.Series(dtype="int64"), "event_timestamp": pd.Series(dtype="datetime64[ns, UTC]")}
+    ).to_parquet(tmp_path / "none.parquet")
     key = Entity(name="key", join_keys=["key"], value_type=ValueType.INT64)
     fields = [Field(name=name, dtype=kind) for name, (kind, _) in KINDS.items()]
     view = FeatureView(name="kinds", entities=[key], schema=[Field(name="key", dtype=Int64), *fields], source=source)

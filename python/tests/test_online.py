@@ -11,8 +11,9 @@ import uuid
 import numpy as np
 import pyarrow as pa
 import pytest
+from conftest import NOW_US, SHOP, Server, times
+
 import thermae
-from conftest import NOW_US, Server, times
 from thermae import Status
 
 VALUES = ["activity:clicks,score,city"]

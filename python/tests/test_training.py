@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import thermae
 from conftest import NOW_US, SHOP, times
+
+import thermae
 
 HOUR_US = 3_600_000_000
 BASE_US = NOW_US - 100 * HOUR_US
@@ -33,7 +34,9 @@ def test_each_row_gets_what_was_true_at_its_time(store: thermae.FeatureStore) ->
     """The naive model is the specification: the newest row at or before, not older than the TTL (an hour)."""
     store.apply(SHOP)
     dice = random.Random(7)
-    rows = {(user, BASE_US + dice.randrange(0, 20 * HOUR_US)): dice.randrange(100) for user in range(5) for _ in range(30)}
+    rows = {
+        (user, BASE_US + dice.randrange(0, 20 * HOUR_US)): dice.randrange(100) for user in range(5) for _ in range(30)
+    }
     push_history(store, [(user, at, clicks) for (user, at), clicks in rows.items()])
     ends = [at + shift for _, at in rows for shift in (0, HOUR_US, HOUR_US + 1, -1)]
     spine = [(dice.randrange(6), dice.choice(ends)) for _ in range(500)]
@@ -87,9 +90,7 @@ BAD_SPINES = [
 
 
 @pytest.mark.parametrize(("spine", "words"), BAD_SPINES, ids=[str(list(bad[0])) for bad in BAD_SPINES])
-def test_a_bad_spine_is_refused(
-    shop: thermae.FeatureStore, spine: dict[str, object], words: tuple[str, ...]
-) -> None:
+def test_a_bad_spine_is_refused(shop: thermae.FeatureStore, spine: dict[str, object], words: tuple[str, ...]) -> None:
     with pytest.raises(thermae.InvalidRequestError) as caught:
         shop.get_historical_features(spine, ["activity:clicks"])
     for word in words:

@@ -105,7 +105,7 @@ class OnlineAnswer:
         return {name: self._core.event_times(at).view("datetime64[us]") for at, name in times}
 
     def _list(self, at: int) -> list[Any]:
-        values = self._core.list(at)
+        values = self._core.values(at)
         kind = self._types[at]
         if kind == "timestamp":
             return [None if value is None else _datetime(value) for value in values]

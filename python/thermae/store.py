@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import functools
 import hashlib
 import json
 import os
 import time
 import warnings as python_warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-T = TypeVar("T")
 Features = str | Sequence[str | Mapping[str, Any]]
 
 _EVENT_TIME_NAMES = ("event_timestamp", "event_time")
@@ -170,14 +168,12 @@ class FeatureStore:
 
         ``features`` is a service's name, or a list of ``"view:f1,f2"``, each with an alias or version where one is
         meant (``"there=weather@2:temp"``); the long form of definitions is a dictionary, ``{"view": "weather", "as":
-        "there", "join_keys": {"origin": "dest"}}``. ``entities`` has a column for each join key: a dictionary of columns, a
-        list of rows, or a data frame. ``read_time`` judges TTL by another time than now.
+        "there", "join_keys": {"origin": "dest"}}``. ``entities`` has a column for each join key: a dictionary of
+        columns, a list of rows, or a data frame. ``read_time`` judges TTL by another time than now.
         """
         return self._read(features, entities, full_names, read_time, False)
 
-    def get_online_matrix(
-        self, features: Features, entities: Any = None, *, read_time: Any = None
-    ) -> np.ndarray:
+    def get_online_matrix(self, features: Features, entities: Any = None, *, read_time: Any = None) -> np.ndarray:
         """The same as one float32 matrix, entities x features, NaN for null: it is copied as a block."""
         return self._read(features, entities, True, read_time, True)._core.matrix()
 
@@ -193,7 +189,9 @@ class FeatureStore:
         read = functools.partial(self._read, features, entities, full_names, read_time, False)
         if isinstance(self._core, _thermae.Embedded):
             return await asyncio.to_thread(read)
-        plan = await asyncio.to_thread(self._plan, features, full_names)
+        plan: Any = self._plans.get((_asked(features), full_names))
+        if plan is None:
+            plan = await asyncio.to_thread(self._plan, features, full_names)
         columns = columns_of(entities, plan.join_keys)
         pending = self._core.send_read(plan, columns, _time_or_none(read_time), False)
         try:
@@ -202,9 +200,7 @@ class FeatureStore:
             # What was prepared has changed: the blocking way prepares again.
             return await asyncio.to_thread(read)
 
-    def _read(
-        self, features: Features, entities: Any, full_names: bool, read_time: Any, matrix: bool
-    ) -> OnlineAnswer:
+    def _read(self, features: Features, entities: Any, full_names: bool, read_time: Any, matrix: bool) -> OnlineAnswer:
         judged_at = _time_or_none(read_time)
         if judged_at is None and self._reads_here:
             judged_at = time.time_ns() // 1_000
@@ -252,9 +248,9 @@ class FeatureStore:
 
         ``rows`` is a table of any kind with a column for each join key and feature. ``event_time`` names the column
         with the time of each row, ``at`` is one time for all of them; without either it is as the view's ``source``
-        says, or the column ``event_timestamp`` or ``event_time``. A feature without a column takes its default; without one it is an error, or null with ``partial``.
-        Every row is judged before the first is written. ``producer`` names the load: pushing the same rows under the
-        same name again changes nothing.
+        says, or the column ``event_timestamp`` or ``event_time``. A feature without a column takes its default;
+        without one it is an error, or null with ``partial``. Every row is judged before the first is written.
+        ``producer`` names the load: pushing the same rows under the same name again changes nothing.
         """
         options = _LayoutOptions(event_time, created_time, at, partial, narrow_floats)
         layout, table = self._layout(view, to_arrow(rows), options)
@@ -296,9 +292,7 @@ class FeatureStore:
         report = json.loads(self._core.push(view, table, found, True, producer))
         return _report({**report, "rows": rows, "outside": rows - table.num_rows})
 
-    def materialize_incremental(
-        self, view: str, source: Any, *, source_name: str, **layout: Any
-    ) -> WriteReport:
+    def materialize_incremental(self, view: str, source: Any, *, source_name: str, **layout: Any) -> WriteReport:
         """Loads what a source has received since the last time: rows behind those that were loaded under its name.
 
         A source only grows at its end. The mark is a row's place in it, not its event time: a late row is not missed.
@@ -312,7 +306,7 @@ class FeatureStore:
         return _report(json.loads(self._core.push(view, table, found, True, producer)))
 
     def _layout(self, view: str, table: pa.Table, said: _LayoutOptions) -> tuple[_Layout, pa.Table]:
-        """Which columns are times, and the table with them as UTC microseconds; names as the view's source maps them."""
+        """Which columns are times; and the table with them as UTC microseconds, and names as the view's source maps."""
         source = self._source_of(view)
         renamed = source.get("map") or {}
         table = table.rename_columns([renamed.get(name, name) for name in table.column_names])
@@ -453,10 +447,11 @@ def _source(source: Any, name: str | None) -> tuple[pa.Table, str | None]:
 
 
 def _digest(path: Path) -> str:
+    digest = hashlib.blake2b()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest() if hasattr(hashlib, "file_digest") else (
-            hashlib.blake2b(file.read()).hexdigest()
-        )
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _producer_id(name: str | int | None) -> int:

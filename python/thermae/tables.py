@@ -109,13 +109,12 @@ def _from_rows(rows: Sequence[Any]) -> pa.Table:
 
 def _refuse_mixed_zones(name: str, values: Any) -> None:
     """A column where some times have a zone and some have none means nothing."""
-    if isinstance(values, (pa.Array, np.ndarray)) and getattr(values, "dtype", None) != object:
-        return
     dtype = getattr(values, "dtype", None)
-    if dtype is not None and dtype != object:
+    if isinstance(values, pa.Array) or (dtype is not None and str(dtype) != "object"):
         return
     first: tuple[int, bool] | None = None
     for row, value in enumerate(values):
+        # NaT is a datetime, too, and unequal to itself.
         if not isinstance(value, dt.datetime) or value != value:
             continue
         is_naive = value.tzinfo is None

@@ -54,8 +54,8 @@ def nearest(
     types = {column.name: column.dtype.to_value_type() for column in table.entity_columns}
     protos = []
     for _, row in found:
-        values = [key_proto(values[row], types[key]) for key, values in keys.items()]
-        protos.append(EntityKeyProto(join_keys=list(keys), entity_values=values))
+        key_values = [key_proto(column[row], types[key]) for key, column in keys.items()]
+        protos.append(EntityKeyProto(join_keys=list(keys), entity_values=key_values))
     documents: list[Document] = []
     for (distance, _), proto, (time, values) in zip(found, protos, read_rows(protos, features)):
         documents.append((time, proto, {**(values or {}), "distance": ValueProto(float_val=distance)}))
@@ -74,7 +74,9 @@ def _matrix(vectors: np.ndarray, length: int, name: str) -> np.ndarray:
     """Vectors as rows, NaN where there is none or one of another length."""
     if vectors.ndim == 2:
         if vectors.shape[1] != length:
-            raise InvalidRequestError(f"the embedding has {length} numbers, vectors of {name!r} have {vectors.shape[1]}")
+            raise InvalidRequestError(
+                f"the embedding has {length} numbers, vectors of {name!r} have {vectors.shape[1]}"
+            )
         return vectors
     rows = np.full((len(vectors), length), np.nan, dtype=np.float32)
     for row, vector in enumerate(vectors):

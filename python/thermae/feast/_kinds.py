@@ -164,7 +164,9 @@ def key_value(value: ValueProto) -> Any:
 def key_proto(value: Any, kind: ValueType) -> ValueProto:
     """The same, back."""
     field = "string_val" if kind is ValueType.UNKNOWN else kind.name.lower() + "_val"
-    return ValueProto(**{field: str(value) if isinstance(value, uuid.UUID) else value})
+    made = ValueProto()
+    setattr(made, field, str(value) if isinstance(value, uuid.UUID) else value)
+    return made
 
 
 def utc_us(time: dt.datetime) -> int:

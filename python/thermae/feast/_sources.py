@@ -57,9 +57,7 @@ def latest(table: pa.Table, keys: list[str], time: str, created: str | None) -> 
     order = [(time, "ascending")] + ([(created, "ascending")] if created else [])
     table = table.append_column(_ROW, pa.array(range(table.num_rows), pa.int64()))
     indices = pc.sort_indices(table, sort_keys=[*order, (_ROW, "ascending")], null_placement="at_start")
-    table = table.take(indices).set_column(
-        table.num_columns - 1, _ROW, pa.array(range(table.num_rows), pa.int64())
-    )
+    table = table.take(indices).set_column(table.num_columns - 1, _ROW, pa.array(range(table.num_rows), pa.int64()))
     if keys:
         groups = pa.TableGroupBy(table.select([*keys, _ROW]), keys, use_threads=False).aggregate([(_ROW, "max")])
         newest = groups[f"{_ROW}_max"]

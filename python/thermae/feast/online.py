@@ -207,7 +207,7 @@ class ThermaeOnlineStore(OnlineStore):
 
     def _table(self, table: FeatureView, rows: list[Row], has_created: bool) -> pa.Table:
         columns: dict[str, pa.Array] = {}
-        for at, column in enumerate(_keys(table)):
+        for column in _keys(table):
             values = [key_value(_key_proto(row[0], column.name)) for row in rows]
             columns[column.name] = pa.array(values, key_arrow(column.name, column.dtype.to_value_type()))
         for name, kind in self.kinds(table).items():
@@ -259,8 +259,7 @@ class _Request:
                 given = values.get(name)
                 if given is None:
                     raise KeyError(
-                        f"Missing join key values for keys: ['{name}']. "
-                        f"Provided join_key_values: {list(values.keys())}"
+                        f"Missing join key values for keys: ['{name}']. Provided join_key_values: {list(values.keys())}"
                     )
                 columns[_request_key(at, column.name)] = [key_value(value) for value in given]
         if not columns:
