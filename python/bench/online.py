@@ -76,7 +76,7 @@ def serve(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         try:
             thermae.connect(f"unix:{socket}").close()
             return process, f"unix:{socket}"
-        except thermae.ConnectionFailedError:
+        except (thermae.ConnectionFailedError, thermae.OverloadedError):
             time.sleep(0.1)
     raise SystemExit("the server did not start")
 

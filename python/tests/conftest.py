@@ -69,7 +69,7 @@ def start_server() -> Iterator[Callable[[], Server]]:
                 try:
                     thermae.connect(server.address).close()
                     return server
-                except thermae.ConnectionFailedError:
+                except (thermae.ConnectionFailedError, thermae.OverloadedError):
                     if process.poll() is not None or time.monotonic() > deadline:
                         pytest.fail(f"the server did not start: {(place / 'log').read_text()}")
 
