@@ -146,7 +146,11 @@ impl Answer {
     }
 
     /// Event times behind a column, microseconds UTC; the smallest number where there is none.
-    fn event_times<'py>(&self, py: Python<'py>, column: usize) -> Result<Bound<'py, PyArray1<i64>>> {
+    fn event_times<'py>(
+        &self,
+        py: Python<'py>,
+        column: usize,
+    ) -> Result<Bound<'py, PyArray1<i64>>> {
         let (view, _) = self.place(column)?;
         let time = |row| match view.status(row) {
             RowStatus::Present | RowStatus::OutsideMaxAge => {
@@ -164,7 +168,11 @@ impl Answer {
     }
 
     /// Where a column is null, or `None` if it is nowhere.
-    fn nulls<'py>(&self, py: Python<'py>, column: usize) -> Result<Option<Bound<'py, PyArray1<bool>>>> {
+    fn nulls<'py>(
+        &self,
+        py: Python<'py>,
+        column: usize,
+    ) -> Result<Option<Bound<'py, PyArray1<bool>>>> {
         let (column, _) = self.column(column)?;
         let nulls: Vec<bool> = (0..column.rows()).map(|row| !column.is_valid(row)).collect();
         Ok(nulls.contains(&true).then(|| PyArray1::from_vec(py, nulls)))

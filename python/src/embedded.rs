@@ -9,14 +9,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use thermae_engine::store::Row as StoreRow;
 use thermae_engine::{Ack, Options, Outcome};
+use thermae_features::FeatureStore;
 use thermae_features::definitions;
 use thermae_features::model::{Body, Kind, Name};
 use thermae_features::registry::{ApplyOptions, Published};
 use thermae_features::store::{Ask, LoadReport, PushOptions, RowSource, SourceRow};
-use thermae_features::FeatureStore;
 use thermae_formats::{FeatureView, KeyType, ValueType};
-use thermae_server::ingest::load::Report;
 use thermae_server::ingest::Row;
+use thermae_server::ingest::load::Report;
 
 use crate::answer::{Answer, Columns, Held};
 use crate::entities::Entities;
@@ -400,8 +400,7 @@ fn push(
     let mut rows = rows.into_iter().map(|row| (row.number, store_row(row))).peekable();
     while let Some((first, _)) = rows.peek() {
         let options = PushOptions { ack, producer: (producer, *first) };
-        let batch: Vec<StoreRow> =
-            rows.by_ref().take(BATCH_ROWS_MAX).map(|(_, row)| row).collect();
+        let batch: Vec<StoreRow> = rows.by_ref().take(BATCH_ROWS_MAX).map(|(_, row)| row).collect();
         let at = options.producer.1 - 1;
         for (row, outcome) in (at..).zip(store.push(view, &batch, &options)?) {
             match outcome {

@@ -131,8 +131,9 @@ fn at(row: usize, error: &dyn std::fmt::Display) -> Fault {
 /// A uuid may be given as text.
 fn coerced(value: KeyValue, name: &str, wanted: KeyType) -> Result<KeyValue> {
     match (wanted, value) {
-        (KeyType::Uuid, KeyValue::String(text)) => KeyValue::parse(name, wanted, &text)
-            .map_err(|error| Fault::invalid(error.to_string())),
+        (KeyType::Uuid, KeyValue::String(text)) => {
+            KeyValue::parse(name, wanted, &text).map_err(|error| Fault::invalid(error.to_string()))
+        }
         (_, value) => Ok(value),
     }
 }
@@ -163,7 +164,11 @@ fn key_value(name: &str, row: usize, item: &Bound<'_, PyAny>) -> PyResult<KeyVal
         return Err(unfit("a bool is no join key"));
     }
     if let Ok(float) = item.cast::<PyFloat>() {
-        let what = if float.extract::<f64>()?.is_nan() { "a join key is NaN" } else { "a float is no join key" };
+        let what = if float.extract::<f64>()?.is_nan() {
+            "a join key is NaN"
+        } else {
+            "a float is no join key"
+        };
         return Err(unfit(what));
     }
     if let Ok(value) = item.extract::<i64>() {

@@ -149,8 +149,7 @@ fn scalar_bytes(scalar: Scalar, field: &[u8], out: &mut Vec<u8>) -> Option<u32> 
         Scalar::Timestamp => {
             let time_us = i64::from_le_bytes(*field.first_chunk()?);
             // The smallest number is Feast's NaT, in any unit.
-            let seconds =
-                if time_us == i64::MIN { time_us } else { time_us.div_euclid(SECOND_US) };
+            let seconds = if time_us == i64::MIN { time_us } else { time_us.div_euclid(SECOND_US) };
             varint(seconds as u64, out);
             VARINT
         }

@@ -44,8 +44,8 @@ impl MappedReaders {
         options: &ReadOptions,
     ) -> Result<Vec<MappedAnswer>> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut reader = free
-            .unwrap_or_else(|| Reader { mapped: self.first.clone(), plans: HashMap::new() });
+        let mut reader =
+            free.unwrap_or_else(|| Reader { mapped: self.first.clone(), plans: HashMap::new() });
         let answers = reader.read(name, plan, keys, options);
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
         answers

@@ -74,7 +74,10 @@ impl Remote {
     /// Connects. Times are seconds.
     #[new]
     #[pyo3(signature = (address, *, project, pool_size, spin, timeout_s, connect_timeout_s, mapped))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments, which Python's side fills in")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments, which Python's side fills in"
+    )]
     fn new(
         py: Python<'_>,
         address: &str,
@@ -204,7 +207,8 @@ impl Remote {
     ) -> Result<PyArrowType<Table>> {
         let asked = self.asked(features.as_deref(), service, full_names)?;
         let client = &self.client;
-        let table = py.detach(|| history::remote(client, &asked, time_column, as_of_known, spine.0));
+        let table =
+            py.detach(|| history::remote(client, &asked, time_column, as_of_known, spine.0));
         table.map(PyArrowType)
     }
 
@@ -333,7 +337,10 @@ struct ClientWriter<'c> {
 }
 
 impl ClientWriter<'_> {
-    fn keep<T>(&mut self, done: std::result::Result<T, ClientError>) -> std::result::Result<T, IngestError> {
+    fn keep<T>(
+        &mut self,
+        done: std::result::Result<T, ClientError>,
+    ) -> std::result::Result<T, IngestError> {
         done.map_err(|error| {
             let told = IngestError::Server(error.to_string());
             self.lost = Some(error);

@@ -45,9 +45,7 @@ impl Asked {
             name
         };
         let what = match (features, service) {
-            (None, Some(service)) => {
-                What::Service(home(service.parse().map_err(Fault::invalid)?))
-            }
+            (None, Some(service)) => What::Service(home(service.parse().map_err(Fault::invalid)?)),
             (Some(features), None) if !features.is_empty() => {
                 let picks = features.iter().map(|text| {
                     let pick = pick(text)?;
@@ -55,7 +53,11 @@ impl Asked {
                 });
                 What::Features(joined(picks.collect::<Result<Vec<_>>>()?))
             }
-            _ => return Err(Fault::invalid("ask for features or for a service, and for one of them")),
+            _ => {
+                return Err(Fault::invalid(
+                    "ask for features or for a service, and for one of them",
+                ));
+            }
         };
         Ok(Asked { what, full_names })
     }

@@ -55,9 +55,10 @@ impl ArrowRows {
     pub fn mapping(&self, view: &FeatureView, layout: &Layout) -> Result<Mapping> {
         let finder = Finder { view, columns: &self.columns };
         finder.check_names()?;
-        let keys = view.join_keys.iter().map(|key| {
-            finder.need(&key.name, &format!("the join key {:?}", key.name))
-        });
+        let keys = view
+            .join_keys
+            .iter()
+            .map(|key| finder.need(&key.name, &format!("the join key {:?}", key.name)));
         let features = view.features.iter().map(|feature| {
             match (finder.find(&feature.name), &feature.default) {
                 (Some(column), _) => Ok(FeatureFrom::Column(column)),

@@ -34,7 +34,11 @@ def nearest(
     metric: str | None,
     read_rows: ReadRows,
 ) -> list[Document]:
-    """The ``top_k`` entities whose vectors are nearest, nearest first, with their ``distance``."""
+    """The ``top_k`` entities whose vectors are nearest, with their ``distance``, in the order of their keys.
+
+    Feast 0.67 pairs the rows that it is given with the entities in the order of their keys: in any other order it
+    would show features beside another entity's key.
+    """
     vector = _vector_field(table, features)
     name = f"{config.project}/{table.name}"
     keys = store.entities(name)
@@ -51,6 +55,7 @@ def nearest(
         found = sorted(found)[:top_k]
     if not found:
         return []
+    found.sort(key=lambda one: tuple(column[one[1]] for column in keys.values()))
     types = {column.name: column.dtype.to_value_type() for column in table.entity_columns}
     protos = []
     for _, row in found:

@@ -183,7 +183,7 @@ class ThermaeOnlineStore(OnlineStore):
         filters: Any = None,
         include_feature_view_version_metadata: bool = False,
     ) -> list[tuple[datetime | None, EntityKeyProto | None, dict[str, ValueProto] | None]]:
-        """The nearest vectors, exactly: every newest row of the view is looked at."""
+        """The nearest vectors, exactly: every newest row of the view is looked at. They come in the order of keys."""
         if embedding is None or query_string is not None or filters is not None:
             raise NotImplementedError(
                 "ThermaeOnlineStore finds documents by embedding alone: give one, and no query_string or filters"
