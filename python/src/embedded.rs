@@ -181,7 +181,6 @@ impl Embedded {
 
     /// Joins features onto a spine as of each row's time.
     #[pyo3(signature = (features, service, full_names, time_column, as_of_known, spine))]
-    #[expect(clippy::too_many_arguments, reason = "what a training read is asked")]
     fn history(
         &self,
         py: Python<'_>,

@@ -74,10 +74,6 @@ impl Remote {
     /// Connects. Times are seconds.
     #[new]
     #[pyo3(signature = (address, *, project, pool_size, spin, timeout_s, connect_timeout_s, mapped))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "keyword arguments, which Python's side fills in"
-    )]
     fn new(
         py: Python<'_>,
         address: &str,
@@ -194,7 +190,6 @@ impl Remote {
 
     /// Joins features onto a spine as of each row's time.
     #[pyo3(signature = (features, service, full_names, time_column, as_of_known, spine))]
-    #[expect(clippy::too_many_arguments, reason = "what a training read is asked")]
     fn history(
         &self,
         py: Python<'_>,
