@@ -1,34 +1,29 @@
 //! A store in this process: the feature store over a directory.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use arrow_array::ffi_stream::RecordBatchStreamReader;
 use arrow_pyarrow::{PyArrowType, Table};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use thermae_engine::store::Row as StoreRow;
-use thermae_engine::{Ack, Options, Outcome};
+use thermae_engine::{Ack, Options};
 use thermae_features::FeatureStore;
 use thermae_features::definitions;
-use thermae_features::model::{Body, Kind, Name};
-use thermae_features::registry::{ApplyOptions, Published};
-use thermae_features::store::{Ask, LoadReport, PushOptions, RowSource, SourceRow};
-use thermae_formats::{FeatureView, KeyType, ValueType};
-use thermae_server::ingest::Row;
-use thermae_server::ingest::load::Report;
+use thermae_features::model::{Kind, Name};
+use thermae_features::registry::ApplyOptions;
+use thermae_features::store::Ask;
+use thermae_formats::FeatureView;
 
-use crate::answer::{Answer, Columns, Held};
+use crate::answer::{Answer, Held};
 use crate::entities::Entities;
 use crate::errors::{Fault, Result};
+use crate::found::{Found, find};
 use crate::frames::{self, ColumnFrame};
 use crate::history;
-use crate::resolve::{Asked, What, note_deprecated};
-use crate::rows::{ArrowRows, Layout};
+use crate::loads::{TableSource, loaded, push};
+use crate::resolve::{Asked, What};
+use crate::rows::{Layout, streams};
 use crate::scan::EntityKeys;
-
-/// Rows pushed together, at most.
-const BATCH_ROWS_MAX: usize = 1_000;
 
 /// A store in this process.
 #[pyclass(frozen, module = "thermae._thermae")]
@@ -43,15 +38,6 @@ pub struct EmbeddedPlan {
     asked: Asked,
     found: Mutex<Found>,
     warnings: Vec<String>,
-}
-
-/// What names mean in one version of the registry.
-#[derive(Clone)]
-struct Found {
-    version: u64,
-    columns: Arc<Columns>,
-    /// What requests call the join keys, and their types.
-    keys: Arc<Vec<(String, KeyType)>>,
 }
 
 #[pymethods]
@@ -144,9 +130,12 @@ impl Embedded {
         durable: bool,
         producer: u64,
     ) -> PyResult<String> {
-        let rows = self.rows(py, view, table, &layout)?;
+        let (check, write) = streams(table)?;
         let report = py.detach(|| {
             let ack = if durable { Ack::Durable } else { Ack::Logged };
+            let definition = self.view(view)?;
+            check.check(&definition, &layout)?;
+            let rows = write.stream(&definition, &layout)?;
             self.with(|store| push(store, &self.named(view), rows, ack, producer))
         })?;
         Ok(serde_json::to_string(&report).map_err(|e| Fault::store(e.to_string()))?)
@@ -164,11 +153,14 @@ impl Embedded {
         layout: Layout,
         window: Option<(i64, i64)>,
     ) -> PyResult<String> {
-        let rows = self.rows(py, view, table, &layout)?;
+        let (check, write) = streams(table)?;
         let report = py.detach(|| {
+            let definition = self.view(view)?;
+            check.check(&definition, &layout)?;
+            let rows = write.stream(&definition, &layout)?;
+            let mut source = TableSource { name: source.to_owned(), rows };
+            let view = self.named(view);
             self.with(|store| {
-                let mut source = TableSource { name: source.to_owned(), rows };
-                let view = self.named(view);
                 let report = match window {
                     Some((from, to)) => store.materialize(&view, &mut source, from, to),
                     None => store.materialize_incremental(&view, &mut source),
@@ -289,23 +281,6 @@ impl Embedded {
             view.ok_or_else(|| Fault::not_found(format!("{} is no feature view", object.id)))
         })
     }
-
-    /// The rows of a table, all of them judged.
-    fn rows(
-        &self,
-        py: Python<'_>,
-        view: &str,
-        table: &Bound<'_, PyAny>,
-        layout: &Layout,
-    ) -> PyResult<Vec<Row>> {
-        let check: PyArrowType<RecordBatchStreamReader> = table.extract()?;
-        let write: PyArrowType<RecordBatchStreamReader> = table.extract()?;
-        Ok(py.detach(|| {
-            let view = self.view(view)?;
-            ArrowRows::new(check.0).check(&view, layout)?;
-            ArrowRows::new(write.0).rows(&view, layout)
-        })?)
-    }
 }
 
 fn ask(asked: &Asked) -> Ask {
@@ -314,51 +289,6 @@ fn ask(asked: &Asked) -> Ask {
         What::Service(name) => Ask::service(&name.to_string()),
     };
     if asked.full_names { ask.with_full_names() } else { ask }
-}
-
-/// What names mean now: the types of columns and join keys.
-fn find(asked: &Asked, published: &Published, warnings: &mut Vec<String>) -> Result<Found> {
-    let state = &published.state;
-    let (picks, home, noted) = asked.picks(state)?;
-    warnings.extend(noted);
-    let mut columns = Columns { names: Vec::new(), types: Vec::new(), places: Vec::new() };
-    let mut keys: Vec<(String, KeyType)> = Vec::new();
-    for pick in &picks {
-        let found = state.pick(pick, home.as_deref())?;
-        note_deprecated(found.object, warnings);
-        for name in &found.features {
-            let value_type = type_of(&found.object.body, name).ok_or_else(|| {
-                Fault::not_found(format!("{} has no feature {name:?}", found.object.id))
-            })?;
-            columns.places.push((columns.names.len(), 0));
-            columns.names.push(pick.column(name, asked.full_names));
-            columns.types.push(value_type);
-        }
-        for key in found.object.as_view().into_iter().flat_map(|view| &view.join_keys) {
-            let name = pick.request_key(&key.name);
-            if !keys.iter().any(|(known, _)| known == name) {
-                keys.push((name.to_owned(), key.key_type));
-            }
-        }
-    }
-    let mut seen = HashSet::new();
-    if let Some(name) = columns.names.iter().find(|name| !seen.insert(name.as_str())) {
-        return Err(Fault::invalid(format!(
-            "the answer would have two columns {name:?}: ask for full names, or give a view an alias"
-        )));
-    }
-    Ok(Found { version: state.version(), columns: Arc::new(columns), keys: Arc::new(keys) })
-}
-
-fn type_of(body: &Body, feature: &str) -> Option<ValueType> {
-    match body {
-        Body::View(view) => Some(view.definition.feature(feature)?.value_type.clone()),
-        Body::OnDemand(view) => {
-            let mut features = view.features.iter();
-            Some(features.find(|known| known.name == feature)?.value_type.clone())
-        }
-        _ => None,
-    }
 }
 
 fn read(
@@ -385,82 +315,4 @@ fn read(
         Held::Embedded(frames.collect::<Result<_>>()?, None)
     };
     Ok(Answer::new(held, found.columns, entities.rows(), read_time))
-}
-
-fn push(
-    store: &FeatureStore,
-    view: &str,
-    rows: Vec<Row>,
-    ack: Ack,
-    producer: u64,
-) -> Result<Report> {
-    let mut report = Report { rows: rows.len() as u64, ..Report::default() };
-    let mut refused = Vec::new();
-    let mut rows = rows.into_iter().map(|row| (row.number, store_row(row))).peekable();
-    while let Some((first, _)) = rows.peek() {
-        let options = PushOptions { ack, producer: (producer, *first) };
-        let batch: Vec<StoreRow> = rows.by_ref().take(BATCH_ROWS_MAX).map(|(_, row)| row).collect();
-        let at = options.producer.1 - 1;
-        for (row, outcome) in (at..).zip(store.push(view, &batch, &options)?) {
-            match outcome {
-                Outcome::Ok { duplicate: false, .. } => report.accepted += 1,
-                Outcome::Ok { duplicate: true, .. } => report.duplicate += 1,
-                Outcome::NotApplied(reason) => refused.push((row, reason.to_string())),
-                Outcome::InDoubt => {
-                    let what = "it is in doubt whether it was written, and rows behind it were not";
-                    return Err(Fault::in_doubt(format!("row {row}: {what}")));
-                }
-            }
-        }
-    }
-    match refused.first() {
-        None => Ok(report),
-        Some((row, reason)) => {
-            let (count, all) = (refused.len(), report.rows);
-            let what = format!("{count} of {all} rows were refused, the others are written");
-            Err(Fault::not_applied(format!("{what}: row {row}: {reason}"), refused))
-        }
-    }
-}
-
-fn store_row(row: Row) -> StoreRow {
-    let Row { keys, values, event_time, created_time, .. } = row;
-    StoreRow { key: keys, event_time, created_time, values }
-}
-
-/// A table as a source: a row's place in the order of arrival is its place in the table.
-struct TableSource {
-    name: String,
-    rows: Vec<Row>,
-}
-
-impl RowSource for TableSource {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn read(
-        &mut self,
-        after: u64,
-    ) -> std::result::Result<Vec<SourceRow>, Box<dyn std::error::Error>> {
-        let behind = self.rows.iter().skip_while(|row| row.number <= after);
-        let source = |row: &Row| SourceRow { sequence: row.number, row: store_row(row.clone()) };
-        Ok(behind.take(BATCH_ROWS_MAX).map(source).collect())
-    }
-}
-
-fn loaded(report: LoadReport) -> Result<serde_json::Value> {
-    if let Some((row, reason)) = report.refused.first() {
-        let rows = report.refused.iter().map(|(row, why)| (row - 1, why.to_string())).collect();
-        let what = format!("{} of {} rows were refused", report.refused.len(), report.rows);
-        let what = format!("{what}, the others are written: row {}: {reason}", row - 1);
-        return Err(Fault::not_applied(what, rows));
-    }
-    Ok(serde_json::json!({
-        "rows": report.rows,
-        "accepted": report.written,
-        "duplicate": report.duplicate,
-        "outside": report.outside,
-        "reached": report.reached,
-    }))
 }

@@ -56,8 +56,13 @@ impl Fault {
         Self::new("InDoubtError", message)
     }
 
-    fn overloaded(message: impl Into<String>, retry_after_ms: u32) -> Self {
-        Fault { retry_after_ms: Some(retry_after_ms), ..Self::new("OverloadedError", message) }
+    /// The store takes no more now.
+    pub fn overloaded(message: impl Into<String>) -> Self {
+        Self::new("OverloadedError", message)
+    }
+
+    fn after(self, retry_after_ms: u32) -> Self {
+        Fault { retry_after_ms: Some(retry_after_ms), ..self }
     }
 
     /// Names and columns behind a plan have changed: the caller prepares again.
@@ -109,7 +114,7 @@ fn refused(error: &ClientError, message: &str, retry_after_ms: u32) -> Fault {
     match error.category() {
         Some(ErrorCategory::FixRequest) => Fault::invalid(message),
         Some(ErrorCategory::Reprepare) => Fault::new("ConflictError", message),
-        Some(ErrorCategory::RetryLater) => Fault::overloaded(message, retry_after_ms),
+        Some(ErrorCategory::RetryLater) => Fault::overloaded(message).after(retry_after_ms),
         Some(ErrorCategory::Deadline) => Fault::new("RequestTimeoutError", message),
         Some(ErrorCategory::Credentials) => Fault::new("AccessError", message),
         _ => Fault::store(message),
@@ -124,7 +129,7 @@ impl From<EngineError> for Fault {
             EngineError::NotFound(_) => Self::not_found(message),
             EngineError::Incompatible { .. } => Self::new("RefusedError", message),
             EngineError::InDoubt(_) => Self::in_doubt(message),
-            EngineError::Overloaded(_, after_ms) => Self::overloaded(message, after_ms),
+            EngineError::Overloaded(_, after_ms) => Self::overloaded(message).after(after_ms),
             _ => Self::store(message),
         }
     }

@@ -27,7 +27,7 @@ use crate::history;
 use crate::mapped::MappedReaders;
 use crate::pending::Pending;
 use crate::resolve::{Asked, Resolved, resolve};
-use crate::rows::{ArrowRows, Layout};
+use crate::rows::{ArrowRows, Layout, streams};
 use crate::scan::EntityKeys;
 
 /// A store over the wire.
@@ -175,15 +175,14 @@ impl Remote {
         durable: bool,
         producer: u64,
     ) -> PyResult<String> {
-        let check: PyArrowType<RecordBatchStreamReader> = table.extract()?;
-        let write: PyArrowType<RecordBatchStreamReader> = table.extract()?;
+        let (check, write) = streams(table)?;
         let report = py.detach(|| -> Result<Report> {
             let described = self.described(view)?;
-            if ArrowRows::new(check.0).check(&described.definition, &layout)? == 0 {
+            if check.check(&described.definition, &layout)? == 0 {
                 return Ok(Report::default());
             }
             let ack = if durable { Ack::Durable } else { Ack::Logged };
-            self.write(&described, ArrowRows::new(write.0), &layout, ack, producer)
+            self.write(&described, write, &layout, ack, producer)
         })?;
         Ok(serde_json::to_string(&report).map_err(|e| Fault::store(e.to_string()))?)
     }

@@ -2,6 +2,7 @@
 
 use arrow_array::RecordBatch;
 use arrow_array::ffi_stream::RecordBatchStreamReader;
+use arrow_pyarrow::PyArrowType;
 use arrow_schema::{DataType, Schema, SchemaRef};
 use pyo3::prelude::*;
 use thermae_formats::FeatureView;
@@ -14,6 +15,8 @@ use crate::errors::{Fault, Result};
 
 /// Rows that are wrong and told one by one; the others are counted.
 const TOLD_MAX: usize = 20;
+/// Rows taken out of a batch at a time: a table of many rows may be one.
+const SLICE_ROWS: usize = 8_192;
 
 /// Which columns hold what. A feature without a column takes its default; one without a default is null.
 #[derive(Clone, Debug, FromPyObject)]
@@ -35,17 +38,29 @@ pub struct Layout {
     narrow_floats: bool,
 }
 
+/// A table twice: to be judged, and to be written.
+///
+/// # Errors
+/// It is no stream of Arrow's.
+pub fn streams(table: &Bound<'_, PyAny>) -> PyResult<(ArrowRows, ArrowRows)> {
+    let check: PyArrowType<RecordBatchStreamReader> = table.extract()?;
+    let write: PyArrowType<RecordBatchStreamReader> = table.extract()?;
+    Ok((ArrowRows::new(check.0), ArrowRows::new(write.0)))
+}
+
 /// An Arrow stream, read as a file is that is loaded.
 pub struct ArrowRows {
     stream: RecordBatchStreamReader,
     columns: Vec<Column>,
+    /// What is left of the present batch.
+    rest: Option<RecordBatch>,
 }
 
 impl ArrowRows {
     /// Over a stream.
-    pub fn new(stream: RecordBatchStreamReader) -> Self {
+    fn new(stream: RecordBatchStreamReader) -> Self {
         let columns = columns(&schema(&stream));
-        ArrowRows { stream, columns }
+        ArrowRows { stream, columns, rest: None }
     }
 
     /// Which of its columns feeds what.
@@ -127,34 +142,59 @@ impl ArrowRows {
         Err(Fault::rows(message, told))
     }
 
-    /// All rows, which were checked before.
+    /// The rows, which were checked before, some at a time.
+    ///
+    /// # Errors
+    /// A column that is missing.
+    pub fn stream<'v>(self, view: &'v FeatureView, layout: &Layout) -> Result<RowStream<'v>> {
+        let mapping = self.mapping(view, layout)?;
+        let reader = RowReader::new(view, &self.columns, mapping).map_err(IngestError::from)?;
+        Ok(RowStream { rows: self, reader })
+    }
+
+    fn next(&mut self) -> std::result::Result<Option<ArrowBatch>, IngestError> {
+        let batch = match self.rest.take() {
+            Some(rest) => Some(rest),
+            None => self.stream.next().transpose().map_err(|error| {
+                IngestError::Server(format!("the table cannot be read: {error}"))
+            })?,
+        };
+        let Some(batch) = batch else { return Ok(None) };
+        let rows = batch.num_rows();
+        if rows <= SLICE_ROWS {
+            return Ok(Some(ArrowBatch(batch)));
+        }
+        self.rest = Some(batch.slice(SLICE_ROWS, rows - SLICE_ROWS));
+        Ok(Some(ArrowBatch(batch.slice(0, SLICE_ROWS))))
+    }
+}
+
+/// Rows of a table, some at a time.
+pub struct RowStream<'v> {
+    rows: ArrowRows,
+    reader: RowReader<'v>,
+}
+
+impl RowStream<'_> {
+    /// The next rows; `None` after the last.
     ///
     /// # Errors
     /// The stream ends with an error, or a row is wrong now.
-    pub fn rows(mut self, view: &FeatureView, layout: &Layout) -> Result<Vec<Row>> {
-        let mapping = self.mapping(view, layout)?;
-        let mut reader = RowReader::new(view, &self.columns, mapping).map_err(IngestError::from)?;
-        let (mut rows, mut changed) = (Vec::new(), None);
-        while let Some(batch) = self.next()? {
-            reader.read(&batch, |row| match row {
-                Ok(row) => rows.push(row),
-                Err(rejection) => changed = Some(rejection),
-            });
-        }
+    pub fn next(&mut self) -> Result<Option<Vec<Row>>> {
+        let Some(batch) = self.rows.next()? else { return Ok(None) };
+        let (mut rows, mut changed) = (Vec::with_capacity(batch.rows()), None);
+        self.reader.read(&batch, |row| match row {
+            Ok(row) => rows.push(row),
+            Err(rejection) => changed = Some(rejection),
+        });
         match changed {
-            None => Ok(rows),
+            None => Ok(Some(rows)),
             Some(rejection) => Err(Fault::invalid(format!(
                 "row {} changed while it was written: {}",
                 rejection.number - 1,
                 rejection.detail
             ))),
         }
-    }
-
-    fn next(&mut self) -> Result<Option<ArrowBatch>> {
-        let batch = self.stream.next().transpose();
-        let batch = batch.map_err(|error| Fault::invalid(format!("the table: {error}")))?;
-        Ok(batch.map(ArrowBatch))
     }
 }
 
@@ -164,9 +204,7 @@ impl Reader for ArrowRows {
     }
 
     fn next_batch(&mut self) -> std::result::Result<Option<Box<dyn Batch + '_>>, IngestError> {
-        let batch = self.stream.next().transpose();
-        let batch = batch.map_err(|error| IngestError::Server(format!("the table: {error}")))?;
-        Ok(batch.map(|batch| Box::new(ArrowBatch(batch)) as Box<dyn Batch>))
+        Ok(self.next()?.map(|batch| Box::new(batch) as Box<dyn Batch>))
     }
 
     fn rows_total(&self) -> Option<u64> {

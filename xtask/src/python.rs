@@ -33,7 +33,7 @@ fn has_python() -> bool {
 
 /// The environment, made if it is not there.
 fn environment() -> anyhow::Result<PathBuf> {
-    let environment = target().join("python");
+    let environment = target().join("python-venv");
     if !environment.join("bin/maturin").exists() {
         let mut make = Command::new("python3");
         make.args(["-m", "venv"]).arg(&environment);
