@@ -128,10 +128,10 @@ fn at(row: usize, error: &dyn std::fmt::Display) -> Fault {
     Fault::invalid(format!("entity row {row}: {error}"))
 }
 
-/// A uuid may be given as text.
+/// A uuid or an integer may be given as text.
 fn coerced(value: KeyValue, name: &str, wanted: KeyType) -> Result<KeyValue> {
     match (wanted, value) {
-        (KeyType::Uuid, KeyValue::String(text)) => {
+        (KeyType::Uuid | KeyType::Int32 | KeyType::Int64, KeyValue::String(text)) => {
             KeyValue::parse(name, wanted, &text).map_err(|error| Fault::invalid(error.to_string()))
         }
         (_, value) => Ok(value),

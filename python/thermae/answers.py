@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import functools
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,8 @@ class OnlineAnswer:
     Nothing is converted before it is asked for, and each form is made of the received blocks at once.
     """
 
-    __slots__ = ("_core", "_names", "_types", "warnings")
-
     def __init__(self, core: _thermae.Answer, warnings: list[str] | None = None) -> None:
         self._core = core
-        self._names: list[str] = core.names
-        self._types: list[str] = core.types
         #: What the reader should know: that something read is deprecated.
         self.warnings = warnings or []
 
@@ -51,6 +48,14 @@ class OnlineAnswer:
 
     def __repr__(self) -> str:
         return f"<OnlineAnswer of {len(self)} rows x {len(self._names)} columns: {', '.join(self._names)}>"
+
+    @functools.cached_property
+    def _names(self) -> list[str]:
+        return self._core.names
+
+    @functools.cached_property
+    def _types(self) -> list[str]:
+        return self._core.types
 
     @property
     def names(self) -> list[str]:
