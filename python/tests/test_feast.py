@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -369,3 +372,25 @@ def test_vectors_are_found_exactly(make_store: Callable[[], FeatureStore], tmp_p
     nearest = sorted(zip(found["distance"], found["title"], found["doc"]))
     assert [one[1:] for one in nearest] == [("title 17", "d17"), ("title 18", "d18"), ("title 16", "d16")]
     assert [one[0] for one in nearest] == pytest.approx([0.2, 0.8, 1.2], abs=1e-5)
+
+
+def test_the_template_of_feast_runs_as_it_is(server: Server, tmp_path: Path) -> None:
+    """``feast init``, another ``feature_store.yaml``, and its own ``test_workflow.py``: apply to teardown."""
+    scripts = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PYTHONWARNINGS": "ignore"}
+    options = {"env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    subprocess.run([scripts / "feast", "init", "shop"], cwd=tmp_path, check=True, **options)
+    repository = tmp_path / "shop" / "feature_repo"
+    (repository / "feature_store.yaml").write_text(
+        f"""
+project: shop
+registry: data/registry.db
+provider: local
+online_store: {{ type: thermae.feast.ThermaeOnlineStore, address: "{server.address}" }}
+offline_store: {{ type: thermae.feast.ThermaeOfflineStore, address: "{server.address}" }}
+entity_key_serialization_version: 3
+"""
+    )
+    ran = subprocess.run([sys.executable, "test_workflow.py"], cwd=repository, check=False, **options)
+    assert ran.returncode == 0, ran.stdout
+    assert "driver_1001_updated" in ran.stdout.split("updated values from a stream push")[1], ran.stdout
