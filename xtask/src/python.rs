@@ -14,7 +14,7 @@ pub fn run_all() -> anyhow::Result<()> {
         println!("== python: SKIPPED, python3 is not installed");
         return Ok(());
     }
-    step("server", &["build", "-p", "thermae-server"])?;
+    server()?;
     let environment = environment()?;
     let mut build = inside(&environment, "maturin");
     build.args(["develop", "--quiet", "--profile", "dev", "--extras", "test"]);
@@ -23,6 +23,13 @@ pub fn run_all() -> anyhow::Result<()> {
     tests.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]);
     tests.env("THERMAE_BIN", target().join("debug/thermae"));
     run("python tests", tests)
+}
+
+/// Builds the server, where tests look for it, with the features of dependencies that the package needs, so that
+/// these are compiled once.
+pub fn server() -> anyhow::Result<()> {
+    let packages = ["-p", "thermae-server", "-p", "thermae-python"];
+    step("server", &[&["build", "--bin", "thermae"][..], &packages].concat())
 }
 
 fn has_python() -> bool {

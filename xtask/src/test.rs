@@ -19,7 +19,7 @@ pub fn run() -> anyhow::Result<()> {
         );
     }
     // The tests start the real binary: it is built first, where they look for it.
-    step("server", &["build", "-p", "thermae-server"])?;
+    python::server()?;
     step("tests", &["test", "--workspace", "--no-fail-fast"])?;
     // Only this step builds what reaches buckets.
     let buckets = ["--features", "s3,gcs,azure", "--lib", "remote"];
