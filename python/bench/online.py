@@ -45,7 +45,7 @@ def feast_store(folder: Path, name: str, online: dict[str, Any], rows: pd.DataFr
     place.mkdir()
     rows.to_parquet(place / "rows.parquet")
     config = RepoConfig(
-        project=name,
+        project=f"bench_{name}",
         registry=str(place / "registry.db"),
         provider="local",
         online_store=online,
@@ -155,9 +155,9 @@ def main() -> None:
 def run(stores: dict[str, FeatureStore], address: str, values: dict[str, Any], arguments: Any) -> list[dict[str, Any]]:
     figures: list[dict[str, Any]] = []
     clients = {
-        "Thermae client": thermae.connect(address, project="plug_in"),
-        "Thermae client, spinning": thermae.connect(address, project="plug_in", spin=True),
-        "Thermae client, mapped": thermae.connect(address, project="plug_in", mapped=True),
+        "Thermae client": thermae.connect(address, project="bench_plug_in"),
+        "Thermae client, spinning": thermae.connect(address, project="bench_plug_in", spin=True),
+        "Thermae client, mapped": thermae.connect(address, project="bench_plug_in", mapped=True),
     }
     for entities, columns in SHAPES:
         keys = np.random.default_rng(entities).permutation(ROWS)[:entities]
