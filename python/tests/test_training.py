@@ -126,6 +126,16 @@ def test_a_file_loads_once_however_often_it_is_loaded(store: thermae.FeatureStor
     }
 
 
+def test_tables_without_a_name_are_not_taken_for_each_other(store: thermae.FeatureStore) -> None:
+    store.apply(SHOP)
+    for item in ("x", "y"):
+        table = {"item": [item], "price": [1.0], "event_timestamp": times(BASE_US)}
+        assert store.materialize("items", table, *times(BASE_US, NOW_US)).accepted == 1
+        outside = {"item": [item], "price": [2.0]}
+        assert store.materialize("items", outside, *times(BASE_US, NOW_US), at=BASE_US - 1).outside == 1
+    assert store.get_online_features(["items:price"], {"item": ["x", "y"]}).to_dict() == {"price": [1.0, 1.0]}
+
+
 def test_incremental_loads_go_on_where_they_stopped_and_miss_no_late_row(
     store: thermae.FeatureStore, tmp_path: Path
 ) -> None:

@@ -274,7 +274,8 @@ class FeatureStore:
         """Loads the rows of a source whose event time lies between two times, both included.
 
         ``source`` is a Parquet, CSV, NDJSON or Arrow file, or a table of any kind. Doing it again changes nothing: a
-        file is recognised by its bytes, a table by ``source_name``. Options are those of :meth:`push`.
+        file is recognised by its bytes, a table by its ``source_name``; one without a name is written again. Options
+        are those of :meth:`push`.
         """
         table, name = _source(source, source_name)
         found, table = self._layout(view, table, _LayoutOptions(**layout))
@@ -282,11 +283,13 @@ class FeatureStore:
             -(2**62) if start is None else time_us(start),
             2**62 if end is None else time_us(end),
         )
-        if isinstance(self._core, _thermae.Embedded):
-            named = name or f"table of {table.num_rows} rows"
-            return _report(json.loads(self._core.materialize(view, named, table, found, window)))
+        if source_name is None and name is not None:
+            # A file that is loaded by other columns is another load.
+            name = f"{name} {found}"
+        if isinstance(self._core, _thermae.Embedded) and name is not None:
+            return _report(json.loads(self._core.materialize(view, name, table, found, window)))
         rows = table.num_rows
-        table = _within(table, found.event_time, window)
+        table = _within(table, found, window)
         # Another window is another load: its rows are numbered from 1.
         producer = _producer_id(None if name is None else f"window\0{view}\0{name}\0{window}")
         report = json.loads(self._core.push(view, table, found, True, producer))
@@ -425,13 +428,17 @@ def _event_time(table: pa.Table, named: str | None) -> str:
     return found[0]
 
 
-def _within(table: pa.Table, column: str | None, window: tuple[int, int]) -> pa.Table:
-    if column is None:
-        return table
+def _within(table: pa.Table, layout: _Layout, window: tuple[int, int]) -> pa.Table:
+    first, last = window
+    if layout.event_time is None:
+        is_within = layout.at_us is not None and first <= layout.at_us <= last
+        return table if is_within else table.slice(0, 0)
     import pyarrow.compute as pc
 
-    times = table.column(column).cast(pa.int64())
-    return table.filter(pc.and_(pc.greater_equal(times, window[0]), pc.less_equal(times, window[1])))
+    times = table.column(layout.event_time).cast(pa.int64())
+    # A row without a time is kept: it is refused by name.
+    outside = pc.or_(pc.less(times, first), pc.greater(times, last))
+    return table.filter(pc.invert(pc.fill_null(outside, False)))
 
 
 def _source(source: Any, name: str | None) -> tuple[pa.Table, str | None]:
