@@ -10,6 +10,7 @@ mod objects;
 mod peers;
 mod powercut;
 mod process;
+mod python;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +49,8 @@ enum Task {
     Objects(objects::Options),
     /// Try a stock Feast client against the server, or measure beside Feast's own (needs python3 and a registry).
     Feast(feast::Options),
+    /// Build the Python package into an environment below the target directory and run its tests (needs python3).
+    Python,
     /// Measure, side by side with the peers; `cargo xtask bench --help` lists what.
     #[command(disable_help_flag = true)]
     Bench {
@@ -71,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         Task::Loom(options) => models::run(&options),
         Task::Objects(options) => objects::run_all(&options),
         Task::Feast(options) => feast::run_all(&options),
+        Task::Python => python::run_all(),
         Task::Bench { arguments } => bench::run(&arguments),
     }
 }

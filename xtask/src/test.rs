@@ -1,9 +1,9 @@
 //! `cargo xtask test`: everything that must hold, cheapest first, with nothing to install by hand.
 
 use crate::process::{has_subcommand, step};
-use crate::{models, powercut};
+use crate::{models, powercut, python};
 
-/// Format, lints, licences and sources, all tests, a few power cuts, the models of the lock-free protocols. Stops at the first step that fails.
+/// Format, lints, licences and sources, all tests, those of the Python package, a few power cuts, the models of the lock-free protocols. Stops at the first step that fails.
 pub fn run() -> anyhow::Result<()> {
     step("format", &["fmt", "--all", "--", "--check"])?;
     let peers = ["fmt", "--manifest-path", "crates/peers/Cargo.toml", "--", "--check"];
@@ -19,11 +19,12 @@ pub fn run() -> anyhow::Result<()> {
         );
     }
     // The tests start the real binary: it is built first, where they look for it.
-    step("server", &["build", "-p", "thermae-server"])?;
+    python::server()?;
     step("tests", &["test", "--workspace", "--no-fail-fast"])?;
     // Only this step builds what reaches buckets.
     let buckets = ["--features", "s3,gcs,azure", "--lib", "remote"];
     step("buckets", &[&["test", "-p", "thermae-tiering"][..], &buckets].concat())?;
+    python::run_all()?;
     powercut::slice()?;
     models::run(&models::Options::default())
 }

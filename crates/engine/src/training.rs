@@ -44,7 +44,7 @@ pub use thermae_tiering::spill::{SpillBytes, SpillError};
 
 pub use answer::{Answer, BATCH_BYTES, BATCH_ROWS};
 pub use budget::least_budget_bytes;
-pub use column::{data_type, field};
+pub use column::{Column, Unreadable, data_type, field};
 pub use error::{Cause, TrainingError};
 pub use progress::{Progress, Steps};
 pub use request::{Request, ViewJoin};

@@ -37,6 +37,12 @@ pub struct Found<'a> {
 }
 
 impl State {
+    /// Objects at a version, as a registry told them. What bare names were switched to is not among them.
+    pub fn of(version: u64, objects: impl IntoIterator<Item = Object>) -> Self {
+        let objects = objects.into_iter().map(|object| (object.id.clone(), Arc::new(object)));
+        State { version, objects: objects.collect(), ..State::default() }
+    }
+
     /// Counts the changes: equal versions of one registry are equal.
     pub fn version(&self) -> u64 {
         self.version

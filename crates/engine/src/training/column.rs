@@ -44,8 +44,8 @@ pub fn field(name: &str, value_type: &ValueType) -> Field {
     field.with_metadata(HashMap::from(entries.map(|(k, v)| (k.to_owned(), v.to_owned()))))
 }
 
-/// A column being built.
-pub(super) struct Column {
+/// A column being built, from values by the bytes of their fields.
+pub struct Column {
     value_type: ValueType,
     builder: Box<dyn ArrayBuilder>,
 }
@@ -53,12 +53,16 @@ pub(super) struct Column {
 type Items = Box<dyn ArrayBuilder>;
 
 impl Column {
+    /// An empty column of a type.
     pub fn new(value_type: &ValueType) -> Self {
         let builder = make_builder(&data_type(value_type), 0);
         Self { value_type: value_type.clone(), builder }
     }
 
     /// Appends values by the bytes of their fields, `None` for null.
+    ///
+    /// # Errors
+    /// What an item of the iterator says, or a value that is none of the type.
     pub fn extend<'b>(
         &mut self,
         values: impl Iterator<Item = Result<Option<&'b [u8]>, Unreadable>>,
@@ -129,11 +133,17 @@ impl Column {
 }
 
 /// Why a column's values are not to be had.
-pub(super) enum Unreadable {
+#[derive(Debug)]
+pub enum Unreadable {
     /// The record is not what was put in.
     Record,
-    /// A value is no value of the column: the which, and why.
-    Value { at: usize, reason: &'static str },
+    /// A value is no value of the column.
+    Value {
+        /// Which of those that were appended together.
+        at: usize,
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 /// Appends numbers, of which every pattern of bits is one.

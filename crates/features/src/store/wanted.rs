@@ -34,11 +34,10 @@ impl<E: Env> FeatureStore<E> {
     /// A name that is not there, or one column that is of two types.
     pub fn wanted(&self, ask: &Ask) -> Result<Wanted, Error> {
         let resolved = self.cache.resolve(&self.registry.published(), &ask.what, ask.full_names)?;
-        let mut wanted = Wanted::default();
+        let mut wanted = Wanted { columns: resolved.columns.len(), ..Wanted::default() };
         for joined in &resolved.joins {
             let view = &joined.view.latest.definition;
             wanted.views.push((view.name.clone(), view.version));
-            wanted.columns += joined.columns.len();
             for (key, name) in view.join_keys.iter().zip(&joined.keys) {
                 wanted.need(name, key.key_type, &view.name)?;
             }

@@ -14,8 +14,8 @@ pub struct Ban {
     pub instead: &'static str,
 }
 
-/// Rooms for people at a keyboard and for measuring, and the client's pause before it connects again:
-/// its caller waits there in any case.
+/// Rooms for people at a keyboard and for measuring, and the pauses of the client before it connects again and of
+/// a load before it repeats rows: their callers wait there in any case.
 const SLEEP: &[&str] = &[
     "crates/client/src/lane.rs",
     "crates/load/src/clock.rs",
@@ -23,6 +23,7 @@ const SLEEP: &[&str] = &[
     "crates/benches/",
     "crates/peers/",
     "crates/tests/",
+    "python/src/remote.rs",
     "xtask/",
 ];
 

@@ -14,6 +14,7 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     ("load", &["formats", "engine", "client"]),
     ("features", &["formats", "env", "hot", "tiering", "engine"]),
     ("server", &["formats", "env", "hot", "tiering", "engine", "features", "client", "load"]),
+    ("python", &["formats", "engine", "features", "client", "server"]),
 ];
 
 /// Rooms that see every room and that only they themselves may see.

@@ -1,0 +1,61 @@
+//! The Python package, built into an environment of its own below the target directory, and its tests.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::process::{root, run, step, target};
+
+/// What builds the package: as `python/pyproject.toml` asks.
+const MATURIN: &str = "maturin>=1.9,<2";
+
+/// Builds and tests it. It shares the target directory, and its profile is that of the other tests.
+pub fn run_all() -> anyhow::Result<()> {
+    if !has_python() {
+        println!("== python: SKIPPED, python3 is not installed");
+        return Ok(());
+    }
+    server()?;
+    let environment = environment()?;
+    let mut build = inside(&environment, "maturin");
+    build.args(["develop", "--quiet", "--profile", "dev", "--extras", "test"]);
+    run("python package", build)?;
+    let mut tests = inside(&environment, "python");
+    tests.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]);
+    tests.env("THERMAE_BIN", target().join("debug/thermae"));
+    run("python tests", tests)
+}
+
+/// Builds the server, where tests look for it, with the features of dependencies that the package needs, so that
+/// these are compiled once.
+pub fn server() -> anyhow::Result<()> {
+    let packages = ["-p", "thermae-server", "-p", "thermae-python"];
+    step("server", &[&["build", "--bin", "thermae"][..], &packages].concat())
+}
+
+fn has_python() -> bool {
+    let mut python = Command::new("python3");
+    python.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    python.status().is_ok_and(|status| status.success())
+}
+
+/// The environment, made if it is not there.
+fn environment() -> anyhow::Result<PathBuf> {
+    let environment = target().join("python-venv");
+    if !environment.join("bin/maturin").exists() {
+        let mut make = Command::new("python3");
+        make.args(["-m", "venv"]).arg(&environment);
+        run("python environment", make)?;
+        let mut install = inside(&environment, "pip");
+        install.args(["install", "--quiet", "--disable-pip-version-check", MATURIN]);
+        run("maturin", install)?;
+    }
+    Ok(environment)
+}
+
+/// A program of the environment, started in the package's folder.
+fn inside(environment: &Path, program: &str) -> Command {
+    let mut command = Command::new(environment.join("bin").join(program));
+    command.current_dir(root().join("python")).env("VIRTUAL_ENV", environment);
+    command.env_remove("CONDA_PREFIX");
+    command
+}
