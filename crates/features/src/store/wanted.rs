@@ -6,6 +6,7 @@ use thermae_formats::KeyType;
 use super::FeatureStore;
 use super::ask::Ask;
 use crate::error::Error;
+use crate::model::RequestField;
 
 /// A column of join keys that a request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Wanted {
     pub keys: Vec<WantedKey>,
     /// Name and version of each view that is read, in the order of the answer.
     pub views: Vec<(String, u32)>,
+    /// What the request must bring for on-demand views, each once.
+    pub request: Vec<RequestField>,
     /// Columns of the answer.
     pub columns: usize,
 }
@@ -34,7 +37,8 @@ impl<E: Env> FeatureStore<E> {
     /// A name that is not there, or one column that is of two types.
     pub fn wanted(&self, ask: &Ask) -> Result<Wanted, Error> {
         let resolved = self.cache.resolve(&self.registry.published(), &ask.what, ask.full_names)?;
-        let mut wanted = Wanted { columns: resolved.columns.len(), ..Wanted::default() };
+        let (columns, request) = (resolved.columns.len(), resolved.request.clone());
+        let mut wanted = Wanted { columns, request, ..Wanted::default() };
         for joined in &resolved.joins {
             let view = &joined.view.latest.definition;
             wanted.views.push((view.name.clone(), view.version));

@@ -90,6 +90,34 @@ fn online(server: &Server, body: Json) -> Json {
 }
 
 #[test]
+fn on_demand_features_are_computed_from_rows_and_what_the_request_brings() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let on_demand = r#"
+[on_demand.now]
+inputs = ["users:score"]
+request = [{ name = "boost", type = "float64" }]
+features = [{ name = "boosted", type = "float64", expression = "score * boost" }]
+"#;
+    apply(&server, &folder, &format!("{SHOP}{on_demand}"));
+    let df = json!({ "uid": [7], "event_timestamp": ["2022-05-13 10:59:42"], "score": [0.5], "city": ["Rome"], "seen": [1] });
+    write(&server, "users", df);
+    let ask =
+        |entities: Json| json!({ "features": ["now:boosted", "users:city"], "entities": entities });
+    let answer = online(&server, ask(json!({ "uid": [7, 7, 8], "boost": [2.0, -1, 3.0] })));
+    assert_eq!(answer["metadata"]["feature_names"], json!(["uid", "boosted", "city"]));
+    assert_eq!(answer["results"][1]["values"], json!([1.0, -0.5, null]));
+    for (entities, what) in [
+        (json!({ "uid": [7] }), "boost"),
+        (json!({ "uid": [7], "boost": ["much"] }), "entities[\"boost\"][0]"),
+    ] {
+        let (status, answer) = post(&server, "/get-online-features", &ask(entities).to_string());
+        assert_eq!(status, 422, "{answer}");
+        assert!(message(&answer).contains(what), "{answer}");
+    }
+}
+
+#[test]
 fn what_is_pushed_is_read_in_the_order_asked_with_how_each_value_stands() {
     let folder = tempfile::tempdir().unwrap();
     let server = shop(&folder);

@@ -7,7 +7,9 @@ use super::super::reply::{Failure, Reply};
 use super::Features;
 use super::asked::Asked;
 use super::columns::{Columns, read};
-use super::values::{read_key, write, write_array, write_event_time, write_text};
+use super::values::{
+    read as read_value, read_key, write, write_array, write_event_time, write_text,
+};
 
 /// Values in one answer, entities times features: some 50 MB of JSON.
 const VALUES_MAX: usize = 1 << 20;
@@ -26,7 +28,8 @@ struct OnlineRequest<'a> {
     include_feature_view_version_metadata: bool,
 }
 
-/// Reads features of entities. Columns that are no join key of what is asked for are left alone, as Feast does.
+/// Reads features of entities. Columns that are neither a join key nor request data of what is asked for are left
+/// alone, as Feast does.
 ///
 /// # Errors
 /// What is wrong with the request, or why the store does not answer.
@@ -128,6 +131,17 @@ fn entity_rows(columns: &Columns<'_>, wanted: &Wanted, rows: usize) -> Result<En
         };
         let values = column.iter().enumerate().map(value).collect::<Result<_, _>>()?;
         entities = entities.with(key.name.clone(), values);
+    }
+    // One that is missing is named by the store, with the view that it is for.
+    for field in &wanted.request {
+        let Some(column) = columns.column(&field.name) else { continue };
+        let value = |(row, raw): (usize, &&serde_json::value::RawValue)| {
+            read_value(raw, &field.value_type).map_err(|why| {
+                Failure::invalid(format!("entities[{:?}][{row}]: {why}", field.name))
+            })
+        };
+        let values = column.iter().enumerate().map(value).collect::<Result<_, _>>()?;
+        entities = entities.with_request(field.name.clone(), values);
     }
     Ok(entities)
 }
