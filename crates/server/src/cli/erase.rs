@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use thermae_client::{Client, ViewHandle, WriteBatch};
 use thermae_features::model::quarantine_name;
-use thermae_formats::KeyValue;
 use thermae_formats::wire::{RowOutcome, Token};
+use thermae_formats::{FeatureView, KeyValue};
 
 use super::args::{EraseArgs, Global};
 use super::connect::{connect, connect_for_long, describe, failed, find_view, patiently};
@@ -40,8 +40,10 @@ pub fn run(args: &EraseArgs, global: &Global) -> Result<Done, Failure> {
     let mut tokens = acknowledge(&client, &handle, &entities)?;
     // What failed checks of the view is forgotten with it. The tokens of both are of one store.
     let quarantine = quarantine_name(&view.name);
-    let known = describe(&client, Some(&view.project), Some(&quarantine))?;
-    if known.iter().any(|other| other.definition.version == view.version) {
+    // Asked of the project: a view without checks has none, which is no error.
+    let known = describe(&client, Some(&view.project), None)?;
+    let is_it = |other: &FeatureView| other.name == quarantine && other.version == view.version;
+    if known.iter().any(|other| is_it(&other.definition)) {
         let beside = client.view_version(&view.project, &quarantine, view.version);
         tokens.extend(acknowledge(&client, &beside.map_err(failed)?, &entities)?);
     }
