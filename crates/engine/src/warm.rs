@@ -127,7 +127,7 @@ impl<E: Env> LookUps<E> {
         self.figures = TreeFigures::of(&tree);
         let is_there = |id| tree.runs().any(|run| run.table_ref.file_id == id);
         self.damaged.retain(|damage| is_there(damage.file_id));
-        let gone = self.tree.runs().filter(|run| !is_there(run.table_ref.file_id));
+        let gone = self.tree.gone_in(&tree);
         let gone = gone.map(|run| (Arc::downgrade(&run.table), run.table_ref.bytes));
         self.replaced.retain(|(table, _)| table.strong_count() > 0);
         self.replaced.extend(gone);

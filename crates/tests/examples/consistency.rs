@@ -37,14 +37,14 @@ fn lives(seconds: u64, rate: u64, entities: u64) -> Result<(), String> {
         if life == 0 {
             store.apply(&[view(true)]).map_err(|e| e.to_string())?;
         }
-        let (begun, before) = (Instant::now(), writer.rows);
+        let (begun, before) = (Instant::now(), writer.rows());
         while begun.elapsed() < Duration::from_secs(seconds) {
             writer.write(&store)?;
             writer.serve(&store)?;
-            let due = Duration::from_secs_f64((writer.rows - before) as f64 / rate as f64);
+            let due = Duration::from_secs_f64((writer.rows() - before) as f64 / rate as f64);
             std::thread::sleep(due.saturating_sub(begun.elapsed()));
         }
-        let written = writer.rows - before;
+        let written = writer.rows() - before;
         let rows_a_s = written as f64 / begun.elapsed().as_secs_f64();
         let stats = store.handle().stats();
         let from_cold: u64 = stats.shards.iter().map(|s| s.tiers.reads.archive_hits).sum();

@@ -80,13 +80,6 @@ pub struct Served {
     pub values: Vec<Value>,
 }
 
-impl Written {
-    fn describe(&self) -> String {
-        let what = if self.is_delete { "delete" } else { "put" };
-        format!("{what} of {} created at {}", self.event_time, self.created_time)
-    }
-}
-
 /// Writes and serves by a clock of its own.
 pub struct Writer {
     rng: Rng,
@@ -97,9 +90,7 @@ pub struct Writer {
     rows_max: u64,
     /// What was served.
     pub log: Vec<Served>,
-    /// Rows written.
-    pub rows: u64,
-    /// Each of them.
+    /// Each row that was written.
     written: Vec<Written>,
 }
 
@@ -111,11 +102,23 @@ struct Written {
     is_delete: bool,
 }
 
+impl Written {
+    fn describe(&self) -> String {
+        let what = if self.is_delete { "delete" } else { "put" };
+        format!("{what} of {} created at {}", self.event_time, self.created_time)
+    }
+}
+
 impl Writer {
     /// One that has written nothing.
     pub fn new(seed: u64, entities: u64, rows_max: u64) -> Self {
         let (rng, now_us) = (Rng::new(seed), 1_600_000_000_000_000);
-        Self { rng, now_us, entities, rows_max, log: Vec::new(), rows: 0, written: Vec::new() }
+        Self { rng, now_us, entities, rows_max, log: Vec::new(), written: Vec::new() }
+    }
+
+    /// Rows written.
+    pub fn rows(&self) -> u64 {
+        self.written.len() as u64
     }
 
     /// Checks that a training read says the same as what was served.
@@ -185,7 +188,6 @@ impl Writer {
                 ..RowWrite::delete(&schema, event_time, key)
             });
         }
-        self.rows += batch.rows.len() as u64;
         let outcomes = store.handle().write(batch).map_err(|e| e.to_string())?;
         let refused = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Ok { .. }));
         refused.map_or(Ok(()), |refused| Err(format!("{refused:?}")))

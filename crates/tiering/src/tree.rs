@@ -1,5 +1,6 @@
 //! The trees of one shard, and how they change: through one commit of a manifest.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,6 +92,12 @@ impl<E: Env> Tree<E> {
     /// All runs and tables of history.
     pub fn runs(&self) -> impl Iterator<Item = &Run<E>> {
         self.latest.iter().chain(&self.history)
+    }
+
+    /// Its runs and tables that `next`, which replaces it, does not have.
+    pub fn gone_in<'a>(&'a self, next: &Self) -> impl Iterator<Item = &'a Run<E>> {
+        let kept: BTreeSet<u64> = next.runs().map(|run| run.table_ref.file_id).collect();
+        self.runs().filter(move |run| !kept.contains(&run.table_ref.file_id))
     }
 
     /// The one whose file is at `path`.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use thermae_client::{Address, Client, Config, Error, ErrorCategory};
+use thermae_features::model::quarantine_name;
 use thermae_formats::FeatureView;
 
 use super::args::Global;
@@ -111,6 +112,15 @@ pub fn describe(
     let reply: DescribeReply = serde_json::from_str(&text)
         .map_err(|e| Failure::Failed(format!("the server's description cannot be read: {e}")))?;
     Ok(reply.views)
+}
+
+/// The view of `views` that keeps the quarantine of `of`, if it has one.
+pub fn quarantine_of<'a>(views: &'a [Described], of: &FeatureView) -> Option<&'a FeatureView> {
+    let name = quarantine_name(&of.name);
+    let is_it = |other: &&FeatureView| {
+        (&other.project, &other.name, other.version) == (&of.project, &name, of.version)
+    };
+    views.iter().map(|view| &view.definition).find(is_it)
 }
 
 /// The one view that is meant.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use thermae_client::{Client, ViewHandle, WriteBatch};
-use thermae_features::model::quarantine_name;
+use thermae_formats::KeyValue;
 use thermae_formats::wire::{RowOutcome, Token};
-use thermae_formats::{FeatureView, KeyValue};
 
 use super::args::{EraseArgs, Global};
-use super::connect::{connect, connect_for_long, describe, failed, find_view, patiently};
+use super::connect::{
+    choose, connect, connect_for_long, describe, failed, patiently, quarantine_of,
+};
 use super::erase_status::{InBackup, Status};
 use super::exit::{Done, Failure};
 use super::{erase_print, keys};
@@ -29,7 +30,8 @@ const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 /// Runs the command.
 pub fn run(args: &EraseArgs, global: &Global) -> Result<Done, Failure> {
     let client = connect(global)?;
-    let view = find_view(&client, &args.view)?.definition;
+    let views = describe(&client, None, None)?;
+    let view = choose(views.clone(), &args.view)?.definition;
     let mut rows = keys::from_arguments(&args.key, &view.join_keys)?;
     if let Some(path) = &args.keys {
         rows.extend(keys::from_file(path, &view.join_keys)?);
@@ -39,12 +41,8 @@ pub fn run(args: &EraseArgs, global: &Global) -> Result<Done, Failure> {
     let handle = client.view_version(&view.project, &view.name, view.version).map_err(failed)?;
     let mut tokens = acknowledge(&client, &handle, &entities)?;
     // What failed checks of the view is forgotten with it. The tokens of both are of one store.
-    let quarantine = quarantine_name(&view.name);
-    // Asked of the project: a view without checks has none, which is no error.
-    let known = describe(&client, Some(&view.project), None)?;
-    let is_it = |other: &FeatureView| other.name == quarantine && other.version == view.version;
-    if known.iter().any(|other| is_it(&other.definition)) {
-        let beside = client.view_version(&view.project, &quarantine, view.version);
+    if let Some(beside) = quarantine_of(&views, &view) {
+        let beside = client.view_version(&beside.project, &beside.name, beside.version);
         tokens.extend(acknowledge(&client, &beside.map_err(failed)?, &entities)?);
     }
     let name = format!("{}/{}@{}", view.project, view.name, view.version);

@@ -4,12 +4,12 @@ use std::io::{BufWriter, Write, stdout};
 
 use serde_json::{Map, Value as Json, json};
 use thermae_client::{ScanOptions, ScannedRow};
-use thermae_features::model::{QUARANTINE_FEATURES, quarantine_name};
+use thermae_features::model::QUARANTINE_FEATURES;
 use thermae_formats::time::format_timestamp_us;
 use thermae_formats::{FeatureView, KeyValue, Value};
 
 use super::args::{Global, QuarantineArgs};
-use super::connect::{choose, connect, describe, failed, patiently};
+use super::connect::{choose, connect, describe, failed, patiently, quarantine_of};
 use super::exit::{Done, Failure};
 use super::view_ref::{ViewFeaturesRef, ViewRef};
 use super::{get, keys};
@@ -19,17 +19,14 @@ pub fn run(args: &QuarantineArgs, global: &Global) -> Result<Done, Failure> {
     let client = connect(global)?;
     let views = describe(&client, None, None)?;
     let of = choose(views.clone(), &args.view)?.definition;
-    let name = quarantine_name(&of.name);
-    let view = ViewRef { project: Some(of.project.clone()), name, version: Some(of.version) };
-    let is_there = |other: &FeatureView| {
-        other.project == of.project && other.name == view.name && other.version == of.version
-    };
-    if !views.iter().any(|view| is_there(&view.definition)) {
+    let Some(view) = quarantine_of(&views, &of) else {
         return Err(Failure::Failed(format!(
             "{}@{} has no quarantine: none of its checks says on_failure = \"quarantine\"",
             of.name, of.version
         )));
-    }
+    };
+    let (project, name) = (Some(view.project.clone()), view.name.clone());
+    let view = ViewRef { project, name, version: Some(view.version) };
     let asked = get::resolve(views, &[ViewFeaturesRef { view, features: Vec::new() }])?;
     let Some(one) = asked.first() else { return Err(Failure::Failed("no view".to_owned())) };
     let rows = keys::from_arguments(&args.key, &one.view.join_keys)?;

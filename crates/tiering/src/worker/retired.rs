@@ -4,7 +4,6 @@
 //! kernel some: a shard that did it would not serve meanwhile. So the worker holds whatever it has replaced until
 //! it holds it alone.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use thermae_env::Env;
@@ -28,9 +27,7 @@ impl<E: Env> Default for Retired<E> {
 impl<E: Env> Retired<E> {
     /// Takes the tables of `old` that `new` does not have.
     pub fn take_replaced(&mut self, old: &Tree<E>, new: &Tree<E>) {
-        let kept: BTreeSet<u64> = new.runs().map(|run| run.table_ref.file_id).collect();
-        let gone = old.runs().filter(|run| !kept.contains(&run.table_ref.file_id));
-        self.tables.extend(gone.map(|run| Arc::clone(&run.table)));
+        self.tables.extend(old.gone_in(new).map(|run| Arc::clone(&run.table)));
     }
 
     /// Takes a memtable that is in tables.

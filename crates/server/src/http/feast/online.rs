@@ -1,6 +1,7 @@
 //! `/get-online-features`.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use thermae_features::store::{EntityRows, OnlineColumn, ValueStatus, Wanted};
 
 use super::super::reply::{Failure, Reply};
@@ -125,25 +126,28 @@ fn entity_rows(columns: &Columns<'_>, wanted: &Wanted, rows: usize) -> Result<En
                 columns.names()
             )));
         };
-        let value = |(row, raw): (usize, &&serde_json::value::RawValue)| {
-            read_key(raw, &key.name, key.key_type)
-                .map_err(|why| Failure::invalid(format!("entities[{:?}][{row}]: {why}", key.name)))
-        };
-        let values = column.iter().enumerate().map(value).collect::<Result<_, _>>()?;
-        entities = entities.with(key.name.clone(), values);
+        let read = |raw: &RawValue| read_key(raw, &key.name, key.key_type);
+        entities = entities.with(key.name.clone(), values_of(&key.name, column, read)?);
     }
     // One that is missing is named by the store, with the view that it is for.
     for field in &wanted.request {
         let Some(column) = columns.column(&field.name) else { continue };
-        let value = |(row, raw): (usize, &&serde_json::value::RawValue)| {
-            read_value(raw, &field.value_type).map_err(|why| {
-                Failure::invalid(format!("entities[{:?}][{row}]: {why}", field.name))
-            })
-        };
-        let values = column.iter().enumerate().map(value).collect::<Result<_, _>>()?;
-        entities = entities.with_request(field.name.clone(), values);
+        let read = |raw: &RawValue| read_value(raw, &field.value_type);
+        entities = entities.with_request(field.name.clone(), values_of(&field.name, column, read)?);
     }
     Ok(entities)
+}
+
+/// A column of the entities as values; an error says which does not read.
+fn values_of<T>(
+    name: &str,
+    column: &[&RawValue],
+    read: impl Fn(&RawValue) -> Result<T, String>,
+) -> Result<Vec<T>, Failure> {
+    let value = |(row, raw): (usize, &&RawValue)| {
+        read(raw).map_err(|why| Failure::invalid(format!("entities[{name:?}][{row}]: {why}")))
+    };
+    column.iter().enumerate().map(value).collect()
 }
 
 fn separate(out: &mut Vec<u8>, at: usize) {
