@@ -89,6 +89,13 @@ pub enum Event {
         /// A failure is final for the file: never sync again over the same data.
         result: io::Result<()>,
     },
+    /// A `Ring::rename`, `Ring::remove` or `Ring::sync_dir` ended.
+    Named {
+        /// As given to the ring.
+        token: u64,
+        /// After a failure the names may be either way.
+        result: io::Result<()>,
+    },
     /// A read: the first `n` bytes of `buf` were filled; `n < buf.len()` only at the end of file.
     Read {
         /// As given to `Ring::read`.

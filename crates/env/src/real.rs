@@ -107,9 +107,7 @@ impl Env for RealEnv {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = retry_on_intr(|| rustix::fs::open(path, flags, Permissions::empty()))?;
-        Ok(rustix::fs::fsync(dir)?)
+        Ok(rustix::fs::fsync(open_dir(path)?)?)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -132,6 +130,12 @@ impl Env for RealEnv {
     fn ring(&self) -> io::Result<UringRing> {
         UringRing::new()
     }
+}
+
+/// A directory, to be synced.
+pub(crate) fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Permissions::empty()))?)
 }
 
 fn parent_of(path: &Path) -> &Path {

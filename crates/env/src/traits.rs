@@ -11,7 +11,7 @@ use crate::{AlignedBuf, ConnId, Event, Received, Wait};
 /// Clock, randomness and the blocking file system; and the maker of rings.
 ///
 /// The blocking calls are for opening, recovery, verification and the manifest; a shard that serves
-/// uses its [`Ring`]. Errors are plain `io::Error`s; the caller knows the path and the purpose and
+/// uses its [`Ring`], for names too: a rename waits for the journal of the file system. Errors are plain `io::Error`s; the caller knows the path and the purpose and
 /// adds them.
 pub trait Env: Clone + Send + Sync + 'static {
     /// An open file.
@@ -172,6 +172,14 @@ pub trait Ring: Sized + 'static {
     fn sync(&mut self, token: u64, file: &Self::File);
     /// Reads `buf.len()` bytes; ends with `Event::Read`.
     fn read(&mut self, token: u64, file: &Self::File, offset_bytes: u64, buf: AlignedBuf);
+    /// As [`Env::rename`], without waiting; ends with `Event::Named`. Changes of names that are in
+    /// flight together are unordered.
+    fn rename(&mut self, token: u64, from: &Path, to: &Path);
+    /// As [`Env::remove`], without waiting; ends with `Event::Named`.
+    fn remove(&mut self, token: u64, path: &Path);
+    /// As [`Env::sync_dir`] of the changes that have completed, without waiting; ends with
+    /// `Event::Named`.
+    fn sync_dir(&mut self, token: u64, dir: &Path);
 
     /// Accepts connections from `listener` from now on; returns its number for `Event::Accepted`.
     fn listen(&mut self, listener: Listener) -> usize;

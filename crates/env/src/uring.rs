@@ -1,13 +1,17 @@
 //! The production ring: disk and network of one thread on one io_uring.
 
+use std::ffi::CString;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use io_uring::{opcode, types};
 
 use crate::clock::monotonic_ns;
-use crate::uring_disk::DiskOps;
+use crate::real::open_dir;
+use crate::uring_disk::{DiskOps, Naming};
 use crate::uring_net::{Net, owned};
 use crate::uring_queue::{ACCEPT, CANCEL, Completion, DISK, KINDS, Queue, RECV, SEND, Sleep, WAKE};
 use crate::wake::RingWaker;
@@ -86,6 +90,14 @@ impl UringRing {
         self.skipped_enter
     }
 
+    /// Starts a change of names; one that cannot even be said ends with the next turn.
+    fn name(&mut self, token: u64, naming: io::Result<Naming>) {
+        match naming {
+            Ok(naming) => self.disk.name(&mut self.queue, token, naming),
+            Err(error) => self.ready.push(Event::Named { token, result: Err(error) }),
+        }
+    }
+
     /// Lets the eventfd end a sleep.
     fn arm_wake(&mut self) {
         if !std::mem::replace(&mut self.wake_armed, true) {
@@ -147,6 +159,10 @@ impl UringRing {
     }
 }
 
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
 impl Drop for UringRing {
     fn drop(&mut self) {
         if !self.drain() {
@@ -176,6 +192,19 @@ impl Ring for UringRing {
 
     fn read(&mut self, token: u64, file: &RealFile, offset: u64, buf: AlignedBuf) {
         self.disk.read(&mut self.queue, token, file, offset, buf);
+    }
+
+    fn rename(&mut self, token: u64, from: &Path, to: &Path) {
+        let both = c_path(from).and_then(|from| Ok((from, c_path(to)?)));
+        self.name(token, both.map(|(from, to)| Naming::Rename { from, to }));
+    }
+
+    fn remove(&mut self, token: u64, path: &Path) {
+        self.name(token, c_path(path).map(|path| Naming::Remove { path }));
+    }
+
+    fn sync_dir(&mut self, token: u64, dir: &Path) {
+        self.name(token, open_dir(dir).map(|dir| Naming::SyncDir { dir }));
     }
 
     fn listen(&mut self, listener: Listener) -> usize {

@@ -207,3 +207,39 @@ fn a_ring_dropped_with_operations_in_flight_finishes_them() {
         }
     }
 }
+
+#[test]
+fn names_change_on_the_ring() {
+    let env = RealEnv::new();
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name);
+    std::fs::write(path("a"), b"a").unwrap();
+    std::fs::write(path("b"), b"b").unwrap();
+    let mut ring = env.ring().unwrap();
+    ring.rename(1, &path("a"), &path("c"));
+    ring.remove(2, &path("b"));
+    let mut events = finish(&mut ring, 2);
+    ring.sync_dir(3, temp.path());
+    events.extend(finish(&mut ring, 1));
+    let mut tokens: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::Named { token, result: Ok(()) } => *token,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    tokens[..2].sort_unstable();
+    assert_eq!(tokens, [1, 2, 3]);
+    assert_eq!(std::fs::read(path("c")).unwrap(), b"a");
+    assert_eq!(env.list(temp.path()).unwrap().len(), 1);
+
+    ring.rename(4, &path("missing"), &path("d"));
+    ring.remove(5, &path("missing"));
+    ring.sync_dir(6, &path("missing"));
+    ring.remove(7, Path::new("no\0name"));
+    for event in finish(&mut ring, 4) {
+        let Event::Named { token, result: Err(error) } = event else { panic!("{event:?}") };
+        let expected = if token == 7 { ErrorKind::InvalidInput } else { ErrorKind::NotFound };
+        assert_eq!(error.kind(), expected, "{token}");
+    }
+}

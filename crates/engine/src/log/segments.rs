@@ -73,7 +73,9 @@ fn fill<E: Env>(env: &E, making: &Path, header: &SegmentHeader) -> io::Result<E:
     Ok(file)
 }
 
-/// The segment after the present one, made through the ring in slices while the shard serves.
+/// The segment after the present one, made through the ring while the shard serves. Its names change
+/// there, too: a file system may keep a rename or the sync of a directory waiting for many
+/// milliseconds.
 #[derive(Debug)]
 pub(super) struct NextSegment<F> {
     state: State<F>,
@@ -82,12 +84,16 @@ pub(super) struct NextSegment<F> {
 #[derive(Debug)]
 enum State<F> {
     Idle,
+    /// A spare file gets the temporary name, durably: or a power cut might leave the new header under
+    /// the old name.
+    Taking {
+        header: SegmentHeader,
+        path: PathBuf,
+        is_renamed: bool,
+    },
     Making {
         segment: Segment<F>,
-        filled: u64,
-        /// Bytes to fill: all of a new file, the header of one that is used again.
-        needed: u64,
-        is_syncing: bool,
+        step: Step,
     },
     Ready(Segment<F>),
     /// Could not be made; tried again at `retry_at_ns`.
@@ -100,6 +106,19 @@ enum State<F> {
     },
 }
 
+/// What is under way for an open file, in this order.
+#[derive(Debug)]
+enum Step {
+    /// Bytes to fill: all of a new file, the header of one that is used again.
+    Filling {
+        filled: u64,
+        needed: u64,
+    },
+    Syncing,
+    Renaming,
+    SyncingName,
+}
+
 /// Which segment to make, and of what.
 #[derive(Debug)]
 pub(super) struct Order {
@@ -109,11 +128,22 @@ pub(super) struct Order {
     pub(super) spare: Option<PathBuf>,
 }
 
-/// Ring tokens for the two kinds of operation.
+/// Ring tokens for the three kinds of operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tokens {
     pub(super) write: u64,
     pub(super) sync: u64,
+    pub(super) name: u64,
+}
+
+/// What a segment is made with.
+pub(super) struct Tools<'a, E: Env> {
+    pub(super) env: &'a E,
+    pub(super) log_dir: &'a Path,
+    pub(super) ring: &'a mut E::Ring,
+    pub(super) tokens: Tokens,
+    /// When to try again what fails now.
+    pub(super) retry_at_ns: u64,
 }
 
 impl<F: File> NextSegment<F> {
@@ -126,7 +156,7 @@ impl<F: File> NextSegment<F> {
     }
 
     pub(super) const fn is_making(&self) -> bool {
-        matches!(self.state, State::Making { .. })
+        matches!(self.state, State::Taking { .. } | State::Making { .. })
     }
 
     /// Whether making should be started (or started again).
@@ -134,7 +164,7 @@ impl<F: File> NextSegment<F> {
         match &self.state {
             State::Idle => true,
             State::Blocked { retry_at_ns, .. } => now_ns >= *retry_at_ns,
-            State::Making { .. } | State::Ready(_) => false,
+            State::Taking { .. } | State::Making { .. } | State::Ready(_) => false,
         }
     }
 
@@ -182,59 +212,60 @@ impl<F: File> NextSegment<F> {
     }
 
     /// Starts making a segment.
-    pub(super) fn start<E: Env<File = F>>(
-        &mut self,
-        env: &E,
-        log_dir: &Path,
-        Order { header, spare }: Order,
-        ring: &mut E::Ring,
-        tokens: Tokens,
-        retry_at_ns: u64,
-    ) {
-        let path = path_of(log_dir, &header);
+    pub(super) fn start<E: Env<File = F>>(&mut self, order: Order, mut tools: Tools<'_, E>) {
+        let Order { header, spare } = order;
+        let path = path_of(tools.log_dir, &header);
         let making = temporary(&path);
-        let created = (|| {
-            // Left over from an attempt that failed: neither was ever written to by the log.
-            for stale in [&making, &path] {
-                if env.exists(stale)? {
-                    env.remove(stale)?;
-                }
+        // Left over from an attempt that failed: neither was ever written to by the log.
+        let cleared =
+            [&making, &path].into_iter().try_for_each(|stale| match tools.env.exists(stale)? {
+                true => tools.env.remove(stale),
+                false => Ok(()),
+            });
+        match (cleared, spare) {
+            (Err(error), _) => self.block(&path, header.segment_bytes, &error, tools.retry_at_ns),
+            (Ok(()), Some(spare)) => {
+                tools.ring.rename(tools.tokens.name, &spare, &making);
+                self.state = State::Taking { header, path, is_renamed: false };
             }
-            let Some(spare) = &spare else { return env.open(&making, OpenHow::CREATE.direct()) };
-            env.rename(spare, &making)?;
-            // Or a power cut might leave the new header under the old name.
-            env.sync_dir(log_dir)?;
-            env.open(&making, OpenHow::WRITE.direct())
-        })();
-        let needed = match spare {
-            Some(_) => SEGMENT_HEADER_BYTES as u64,
-            None => header.segment_bytes,
-        };
-        match created {
+            (Ok(()), None) => {
+                self.fill(header, path, OpenHow::CREATE, header.segment_bytes, &mut tools);
+            }
+        }
+    }
+
+    /// Opens the file and writes its first slice.
+    fn fill<E: Env<File = F>>(
+        &mut self,
+        header: SegmentHeader,
+        path: PathBuf,
+        how: OpenHow,
+        needed: u64,
+        tools: &mut Tools<'_, E>,
+    ) {
+        match tools.env.open(&temporary(&path), how.direct()) {
             Ok(file) => {
                 let segment = Segment::new(header, file, path);
                 let mut buf = AlignedBuf::zeroed(SLICE_BYTES.min(needed) as usize);
                 buf[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.to_bytes());
-                ring.write(tokens.write, &segment.file, 0, buf, false);
-                self.state = State::Making { segment, filled: 0, needed, is_syncing: false };
+                tools.ring.write(tools.tokens.write, &segment.file, 0, buf, false);
+                self.state = State::Making { segment, step: Step::Filling { filled: 0, needed } };
             }
-            Err(error) => self.block(&path, header.segment_bytes, &error, retry_at_ns),
+            Err(error) => self.block(&path, header.segment_bytes, &error, tools.retry_at_ns),
         }
     }
 
     /// A slice was written: writes the next one, or syncs the whole file.
     pub(super) fn on_written<E: Env<File = F>>(
         &mut self,
-        env: &E,
         mut buf: AlignedBuf,
         result: io::Result<()>,
-        ring: &mut E::Ring,
-        tokens: Tokens,
-        retry_at_ns: u64,
+        tools: Tools<'_, E>,
     ) {
-        let State::Making { segment, filled, needed, is_syncing } = &mut self.state else { return };
+        let State::Making { segment, step } = &mut self.state else { return };
+        let Step::Filling { filled, needed } = step else { return };
         if let Err(error) = result {
-            return self.give_up(env, &error, retry_at_ns);
+            return self.give_up(&error, &tools);
         }
         if *filled == 0 {
             buf[..SEGMENT_HEADER_BYTES].fill(0);
@@ -242,39 +273,70 @@ impl<F: File> NextSegment<F> {
         *filled += buf.len() as u64;
         let left = *needed - *filled;
         if left == 0 {
-            *is_syncing = true;
-            ring.sync(tokens.sync, &segment.file);
+            *step = Step::Syncing;
+            tools.ring.sync(tools.tokens.sync, &segment.file);
         } else {
             buf.truncate(left.min(SLICE_BYTES) as usize);
-            ring.write(tokens.write, &segment.file, *filled, buf, false);
+            tools.ring.write(tools.tokens.write, &segment.file, *filled, buf, false);
         }
     }
 
     /// The file was synced: gives it its name.
     pub(super) fn on_synced<E: Env<File = F>>(
         &mut self,
-        env: &E,
-        log_dir: &Path,
         result: io::Result<()>,
-        retry_at_ns: u64,
+        tools: Tools<'_, E>,
     ) {
-        let State::Making { segment, is_syncing: true, .. } = &self.state else { return };
-        let named = result
-            .and_then(|()| env.rename(&temporary(&segment.path), &segment.path))
-            .and_then(|()| env.sync_dir(log_dir));
-        match named {
-            Ok(()) => self.state = State::Ready(segment.clone()),
-            Err(error) => self.give_up(env, &error, retry_at_ns),
+        let State::Making { segment, step: step @ Step::Syncing } = &mut self.state else { return };
+        match result {
+            Ok(()) => {
+                *step = Step::Renaming;
+                tools.ring.rename(tools.tokens.name, &temporary(&segment.path), &segment.path);
+            }
+            Err(error) => self.give_up(&error, &tools),
+        }
+    }
+
+    /// A name was changed, or is durable.
+    pub(super) fn on_named<E: Env<File = F>>(
+        &mut self,
+        result: io::Result<()>,
+        mut tools: Tools<'_, E>,
+    ) {
+        if let Err(error) = result {
+            return self.give_up(&error, &tools);
+        }
+        match &mut self.state {
+            State::Taking { is_renamed: is_done @ false, .. } => {
+                *is_done = true;
+                tools.ring.sync_dir(tools.tokens.name, tools.log_dir);
+            }
+            State::Taking { header, path, is_renamed: true } => {
+                let (header, path) = (*header, std::mem::take(path));
+                self.fill(header, path, OpenHow::WRITE, SEGMENT_HEADER_BYTES as u64, &mut tools);
+            }
+            State::Making { step: step @ Step::Renaming, .. } => {
+                *step = Step::SyncingName;
+                tools.ring.sync_dir(tools.tokens.name, tools.log_dir);
+            }
+            State::Making { segment, step: Step::SyncingName } => {
+                self.state = State::Ready(segment.clone());
+            }
+            _ => {}
         }
     }
 
     /// Nothing of the file was used: another one is made later.
-    fn give_up<E: Env<File = F>>(&mut self, env: &E, error: &io::Error, retry_at_ns: u64) {
-        let State::Making { segment, .. } = &self.state else { return };
-        let (path, bytes) = (segment.path.clone(), segment.header.segment_bytes);
+    fn give_up<E: Env<File = F>>(&mut self, error: &io::Error, tools: &Tools<'_, E>) {
+        let (header, path) = match &self.state {
+            State::Taking { header, path, .. } => (header, path),
+            State::Making { segment, .. } => (&segment.header, &segment.path),
+            _ => return,
+        };
+        let (path, bytes) = (path.clone(), header.segment_bytes);
         // Best effort, so that the half-made file does not keep the disk full.
-        let _ = env.remove(&temporary(&path));
-        self.block(&path, bytes, error, retry_at_ns);
+        let _ = tools.env.remove(&temporary(&path));
+        self.block(&path, bytes, error, tools.retry_at_ns);
     }
 
     fn block(&mut self, path: &Path, needed_bytes: u64, error: &io::Error, retry_at_ns: u64) {

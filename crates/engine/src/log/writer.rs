@@ -29,6 +29,10 @@ const SYNC_TOKEN: u64 = TOKEN_SPACE | 2 << 48;
 const SLICE_TOKEN: u64 = TOKEN_SPACE | 3 << 48;
 /// The sync of the next segment.
 const NEXT_SYNC_TOKEN: u64 = TOKEN_SPACE | 4 << 48;
+/// A change of the next segment's name.
+const NEXT_NAME_TOKEN: u64 = TOKEN_SPACE | 5 << 48;
+/// The removal of a segment that was given back: its number is in the low bits.
+const REMOVE_TOKEN: u64 = TOKEN_SPACE | 6 << 48;
 /// The part of a token that says which kind it is.
 const KIND_MASK: u64 = TOKEN_MASK | 0xFF << 48;
 
@@ -89,6 +93,13 @@ pub enum LogEvent {
         /// How.
         result: io::Result<()>,
     },
+    /// A change of names ended.
+    Named {
+        /// As given to the ring.
+        token: u64,
+        /// How.
+        result: io::Result<()>,
+    },
 }
 
 impl LogEvent {
@@ -102,6 +113,9 @@ impl LogEvent {
             }
             Event::Synced { token, result } if token & TOKEN_MASK == TOKEN_SPACE => {
                 Ok(Self::Synced { token, result })
+            }
+            Event::Named { token, result } if token & TOKEN_MASK == TOKEN_SPACE => {
+                Ok(Self::Named { token, result })
             }
             other => Err(other),
         }
@@ -154,7 +168,9 @@ pub struct LogWriter<E: Env> {
     unsynced_since_ns: Option<u64>,
     /// Files of this log that hold what was erased are removed; see [`LogWriter::purge`].
     purge: Option<Purge>,
-    /// Files of older logs that the open could not remove.
+    /// Removals under way of segments that were given back.
+    removing: usize,
+    /// Files that could not be removed.
     strays: Vec<PathBuf>,
     stopping: Stopping,
     failed: Option<Arc<LogFailure>>,
@@ -191,6 +207,7 @@ impl<E: Env> LogWriter<E> {
             last_issue_ns: 0,
             unsynced_since_ns: None,
             purge: None,
+            removing: 0,
             strays,
             stopping: Stopping::No,
             failed: None,

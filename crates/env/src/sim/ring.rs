@@ -3,11 +3,13 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::disk::Disk;
 use super::file::SimFile;
-use super::{SimEnv, State, crashed};
+use super::{SimEnv, SimOp, State, crashed};
 use crate::{AlignedBuf, ConnId, Event, Listener, Ring, Stream, Wait, Wake};
 
 /// Virtual time that a turn costs, so that polling makes progress.
@@ -15,9 +17,18 @@ const TURN_NS: u64 = 1_000;
 
 #[derive(Debug)]
 enum Action {
-    Write { offset: u64, buf: AlignedBuf, sync: bool },
-    Read { offset: u64, buf: AlignedBuf },
-    Sync { mark: u64 },
+    Write { file: SimFile, offset: u64, buf: AlignedBuf, sync: bool },
+    Read { file: SimFile, offset: u64, buf: AlignedBuf },
+    Sync { file: SimFile, mark: u64 },
+    Name(Naming),
+}
+
+/// A change of names, or what makes those of a directory durable.
+#[derive(Debug)]
+enum Naming {
+    Rename { from: PathBuf, to: PathBuf },
+    Remove { path: PathBuf },
+    SyncDir { dir: PathBuf },
 }
 
 /// A submitted disk operation.
@@ -28,7 +39,6 @@ pub(super) struct InFlight {
     due_ns: u64,
     /// Breaks ties between equal times.
     order: u64,
-    file: SimFile,
     action: Action,
 }
 
@@ -59,15 +69,14 @@ impl SimRing {
         Self { env, id, woken, listeners: 0, connections: 0, closed: Vec::new() }
     }
 
-    fn submit(&self, token: u64, file: &SimFile, action: Action) {
+    fn submit(&self, token: u64, action: Action) {
         let mut state = self.env.state();
         let (least, most) = state.delay_us;
         let delay_us = least + state.rng.below(most - least + 1);
         let due_ns = state.clock_ns + delay_us * 1000 + state.rng.below(1000);
         state.next_submission += 1;
         let order = state.next_submission;
-        let file = file.clone();
-        state.in_flight.push(InFlight { ring: self.id, token, due_ns, order, file, action });
+        state.in_flight.push(InFlight { ring: self.id, token, due_ns, order, action });
     }
 }
 
@@ -95,25 +104,34 @@ impl State {
 
     /// Gives the operation back when the machine stopped in the middle of it.
     fn complete(&mut self, op: InFlight) -> Result<Event, InFlight> {
-        let InFlight { ring, token, due_ns, order, file, action } = op;
-        let keep = |file, action| InFlight { ring, token, due_ns, order, file, action };
+        let InFlight { ring, token, due_ns, order, action } = op;
+        let keep = |action| InFlight { ring, token, due_ns, order, action };
         match action {
-            Action::Write { offset, buf, sync } => {
+            Action::Write { file, offset, buf, sync } => {
                 match self.write(&file, &buf, offset, sync || file.how.dsync) {
                     Some(result) => Ok(Event::Written { token, buf, result }),
-                    None => Err(keep(file, Action::Write { offset, buf, sync })),
+                    None => Err(keep(Action::Write { file, offset, buf, sync })),
                 }
             }
-            Action::Read { offset, mut buf } => {
+            Action::Read { file, offset, mut buf } => {
                 let result = self.read(&file, &mut buf, offset);
                 if self.faults.frozen {
-                    return Err(keep(file, Action::Read { offset, buf }));
+                    return Err(keep(Action::Read { file, offset, buf }));
                 }
                 Ok(Event::Read { token, buf, result })
             }
-            Action::Sync { mark } => match self.sync(file.id, mark) {
+            Action::Sync { file, mark } => match self.sync(file.id, mark) {
                 Some(result) => Ok(Event::Synced { token, result }),
-                None => Err(keep(file, Action::Sync { mark })),
+                None => Err(keep(Action::Sync { file, mark })),
+            },
+            Action::Name(naming) => match self.begin(naming.op()) {
+                Ok(true) => Err(keep(Action::Name(naming))),
+                Ok(false) => Ok(Event::Named {
+                    token,
+                    result: naming.apply(&mut self.disk, self.faults.lie_sync),
+                }),
+                Err(_) if self.faults.frozen => Err(keep(Action::Name(naming))),
+                Err(error) => Ok(Event::Named { token, result: Err(error) }),
             },
         }
     }
@@ -133,10 +151,39 @@ impl State {
 
     fn land(&mut self, op: InFlight) {
         let Self { disk, rng, .. } = self;
-        if let Action::Write { offset, buf, .. } = op.action
-            && let Ok(inode) = disk.inode(op.file.id)
-        {
-            inode.write_torn(offset, &buf, rng);
+        match op.action {
+            Action::Write { file, offset, buf, .. } => {
+                if let Ok(inode) = disk.inode(file.id) {
+                    inode.write_torn(offset, &buf, rng);
+                }
+            }
+            // Nobody learns whether it happened, nor whether it could.
+            Action::Name(naming) if rng.coin() => drop(naming.apply(disk, true)),
+            Action::Name(_) | Action::Read { .. } | Action::Sync { .. } => {}
+        }
+    }
+}
+
+impl Naming {
+    const fn op(&self) -> SimOp {
+        match self {
+            Self::Rename { .. } => SimOp::Rename,
+            Self::Remove { .. } => SimOp::Remove,
+            Self::SyncDir { .. } => SimOp::SyncDir,
+        }
+    }
+
+    fn apply(&self, disk: &mut Disk, lie_sync: bool) -> io::Result<()> {
+        match self {
+            Self::Rename { from, to } => disk.rename(from, to),
+            Self::Remove { path } => disk.remove(path),
+            Self::SyncDir { dir } => {
+                disk.check_dir(dir)?;
+                if !lie_sync {
+                    disk.sync_dir(dir);
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -146,16 +193,28 @@ impl Ring for SimRing {
     type Waker = SimWaker;
 
     fn write(&mut self, token: u64, file: &SimFile, offset: u64, buf: AlignedBuf, sync: bool) {
-        self.submit(token, file, Action::Write { offset, buf, sync });
+        self.submit(token, Action::Write { file: file.clone(), offset, buf, sync });
     }
 
     fn sync(&mut self, token: u64, file: &SimFile) {
         let mark = self.env.state().disk.inode(file.id).map_or(0, |inode| inode.sync_mark());
-        self.submit(token, file, Action::Sync { mark });
+        self.submit(token, Action::Sync { file: file.clone(), mark });
     }
 
     fn read(&mut self, token: u64, file: &SimFile, offset: u64, buf: AlignedBuf) {
-        self.submit(token, file, Action::Read { offset, buf });
+        self.submit(token, Action::Read { file: file.clone(), offset, buf });
+    }
+
+    fn rename(&mut self, token: u64, from: &Path, to: &Path) {
+        self.submit(token, Action::Name(Naming::Rename { from: from.into(), to: to.into() }));
+    }
+
+    fn remove(&mut self, token: u64, path: &Path) {
+        self.submit(token, Action::Name(Naming::Remove { path: path.into() }));
+    }
+
+    fn sync_dir(&mut self, token: u64, dir: &Path) {
+        self.submit(token, Action::Name(Naming::SyncDir { dir: dir.into() }));
     }
 
     fn listen(&mut self, _listener: Listener) -> usize {

@@ -136,6 +136,44 @@ fn names_are_volatile_until_the_directory_is_synced() {
 }
 
 #[test]
+fn names_changed_on_a_ring_are_as_volatile_and_happen_when_they_complete() {
+    let dir = Path::new(DIR);
+    let (mut renamed, mut kept) = (0, 0);
+    for seed in 0..100 {
+        let env = machine(seed);
+        settled_file(&env, "old", 10);
+        let mut ring = env.ring().unwrap();
+        ring.rename(1, &dir.join("old"), &dir.join("new"));
+        assert!(env.exists(&dir.join("old")).unwrap(), "not before it completes");
+        if seed % 2 == 0 {
+            let events = turn_until_event(&mut ring);
+            assert!(matches!(events[..], [Event::Named { token: 1, result: Ok(()) }]));
+            assert!(env.exists(&dir.join("new")).unwrap());
+        }
+        let after = env.crash();
+        let is_renamed = after.exists(&dir.join("new")).unwrap();
+        assert_ne!(is_renamed, after.exists(&dir.join("old")).unwrap(), "a rename is atomic");
+        renamed += usize::from(is_renamed);
+        kept += usize::from(!is_renamed);
+
+        let env = machine(seed);
+        settled_file(&env, "old", 10);
+        let mut ring = env.ring().unwrap();
+        ring.remove(1, &dir.join("old"));
+        turn_until_event(&mut ring);
+        ring.sync_dir(2, dir);
+        turn_until_event(&mut ring);
+        assert_eq!(env.crash().list(dir).unwrap(), vec![]);
+    }
+    assert!(renamed > 10 && kept > 10, "{renamed} {kept}");
+    let env = machine(1);
+    let mut ring = env.ring().unwrap();
+    env.fail(SimOp::SyncDir, 0);
+    ring.sync_dir(1, dir);
+    assert!(matches!(turn_until_event(&mut ring)[..], [Event::Named { result: Err(_), .. }]));
+}
+
+#[test]
 fn rename_without_sync_of_the_file_may_leave_it_empty() {
     let lens: BTreeSet<usize> = (0..100)
         .map(|seed| {

@@ -296,7 +296,11 @@ impl<E: Env> Service<E> for Front<E> {
             Event::Sent { conn, buf, .. } => self.sent(conn, buf, cx),
             Event::Accepted { conn, local, .. } => self.accept(conn, local, cx),
             Event::Closed { conn } => self.closed(conn),
-            Event::Written { .. } | Event::Synced { .. } | Event::Read { .. } | Event::Woken => {}
+            Event::Written { .. }
+            | Event::Synced { .. }
+            | Event::Named { .. }
+            | Event::Read { .. }
+            | Event::Woken => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::tables::open_tables;
 use super::*;
+use thermae_env::SimOp;
 
 #[test]
 fn the_log_stays_short_while_it_is_flushed_and_its_files_are_used_again() {
@@ -226,6 +227,46 @@ fn a_manifest_that_a_kill_left_unsynced_is_durable_before_what_it_lets_go_is_gon
             assert!(opened.is_ok(), "{flushing}, {opening}: {:?}", opened.err());
             assert_eq!(tables.total(), 60, "{flushing}, {opening}");
         }
+    }
+}
+
+/// Files that could not be removed when they were given back, or whose removal is under way, may hold what is
+/// erased: a purge ends when they are gone.
+#[test]
+fn a_purge_ends_when_files_are_gone_whose_removal_failed_or_is_under_way() {
+    for failing in [true, false] {
+        let env = SimEnv::new(8);
+        let mut model = Model::open(&env, false);
+        assert!(model.put(150, true));
+        model.settle();
+        if failing {
+            env.fail(SimOp::Remove, 0);
+        } else {
+            // A removal takes longer than all the turns of the first look.
+            env.set_delay_us(400_000, 400_000);
+        }
+        model.flush().unwrap();
+        while model.rig.writer(0).stats().freed < 2 {
+            env.advance_us(1000);
+            assert!(model.turn());
+        }
+        if failing {
+            model.settle();
+            assert!(env.faults_injected() == 1, "no removal failed");
+        }
+        env.set_delay_us(10, 200);
+        let before: Vec<_> = log_files(&env).into_iter().map(|(path, _)| path).collect();
+        model.rig.writer(0).purge();
+        let mut rounds = 0;
+        while !model.rig.writer(0).end_purge() {
+            rounds += 1;
+            assert!(rounds < 50, "{:?}", log_files(&env));
+            assert!(model.put(20, true));
+            model.settle();
+            model.flush().unwrap();
+        }
+        let left = log_files(&env.crash());
+        assert!(left.iter().all(|(path, _)| !before.contains(path)), "{before:?} {left:?}");
     }
 }
 

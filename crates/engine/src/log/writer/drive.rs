@@ -6,13 +6,14 @@ use thermae_env::{Env, Ring};
 use thermae_formats::batch::{BATCH_ALIGN, FINAL};
 use thermae_formats::segment::SegmentHeader;
 
-use super::super::segments::{Order, Tokens};
+use super::super::segments::{NextSegment, Order, Tokens, Tools};
 use super::{
-    BATCH_TOKEN, KIND_MASK, LogEvent, LogWriter, NEXT_SYNC_TOKEN, Open, Progress, SLICE_TOKEN,
-    SYNC_TOKEN, Stopping,
+    BATCH_TOKEN, KIND_MASK, LogEvent, LogWriter, NEXT_NAME_TOKEN, NEXT_SYNC_TOKEN, Open, Progress,
+    SLICE_TOKEN, SYNC_TOKEN, Stopping,
 };
 
-const NEXT_TOKENS: Tokens = Tokens { write: SLICE_TOKEN, sync: NEXT_SYNC_TOKEN };
+const NEXT_TOKENS: Tokens =
+    Tokens { write: SLICE_TOKEN, sync: NEXT_SYNC_TOKEN, name: NEXT_NAME_TOKEN };
 
 impl<E: Env> LogWriter<E> {
     /// Sends the open batch as soon as the bound on writes in flight allows; until then it goes on
@@ -30,12 +31,19 @@ impl<E: Env> LogWriter<E> {
     pub fn on_event(&mut self, event: LogEvent, ring: &mut E::Ring) -> Progress {
         match event {
             LogEvent::Written { token, buf, result } if token & KIND_MASK == SLICE_TOKEN => {
-                let retry_at_ns = self.retry_at_ns();
-                self.next.on_written(&self.env, buf, result, ring, NEXT_TOKENS, retry_at_ns);
+                let (next, tools) = self.next_and_tools(ring);
+                next.on_written(buf, result, tools);
             }
             LogEvent::Synced { token, result } if token == NEXT_SYNC_TOKEN => {
-                let retry_at_ns = self.retry_at_ns();
-                self.next.on_synced(&self.env, &self.log_dir, result, retry_at_ns);
+                let (next, tools) = self.next_and_tools(ring);
+                next.on_synced(result, tools);
+            }
+            LogEvent::Named { token, result } if token == NEXT_NAME_TOKEN => {
+                let (next, tools) = self.next_and_tools(ring);
+                next.on_named(result, tools);
+            }
+            LogEvent::Named { token, result } => {
+                self.on_removed((token & !KIND_MASK) as u32, result)
             }
             // A log that has failed moves nothing any more, whatever still completes.
             _ if self.failed.is_some() => {}
@@ -75,7 +83,7 @@ impl<E: Env> LogWriter<E> {
         if self.failed.is_some() || self.stopping == Stopping::Done {
             return None;
         }
-        self.free_one();
+        self.free_one(ring);
         self.remove_purged();
         self.roll_for_purge(ring);
         self.prepare_next(now_ns, ring);
@@ -198,9 +206,19 @@ impl<E: Env> LogWriter<E> {
         }
         let header =
             SegmentHeader { number: header.number + 1, salt: self.env.random_u64(), ..header };
-        let retry_at_ns = now_ns + self.options.retry_after_ns;
         let order = Order { header, spare: self.take_spare() };
-        self.next.start(&self.env, &self.log_dir, order, ring, NEXT_TOKENS, retry_at_ns);
+        let (next, tools) = self.next_and_tools(ring);
+        next.start(order, tools);
+    }
+
+    /// The next segment, and what it is made with.
+    fn next_and_tools<'a>(
+        &'a mut self,
+        ring: &'a mut E::Ring,
+    ) -> (&'a mut NextSegment<E::File>, Tools<'a, E>) {
+        let retry_at_ns = self.env.monotonic_ns() + self.options.retry_after_ns;
+        let Self { env, log_dir, next, .. } = self;
+        (next, Tools { env, log_dir, ring, tokens: NEXT_TOKENS, retry_at_ns })
     }
 
     /// A batch without records that tells recovery how far the log was durable.
@@ -224,9 +242,5 @@ impl<E: Env> LogWriter<E> {
 
     fn sync_due_ns(&self) -> Option<u64> {
         self.unsynced_since_ns.map(|since| since + self.options.sync_after_ns)
-    }
-
-    fn retry_at_ns(&self) -> u64 {
-        self.env.monotonic_ns() + self.options.retry_after_ns
     }
 }

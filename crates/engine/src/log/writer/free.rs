@@ -5,14 +5,15 @@
 //! committed manifest makes one.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
 
-use thermae_env::Env;
+use thermae_env::{Env, Ring};
 use thermae_formats::manifest::LogStart;
 use thermae_formats::segment::SegmentName;
 
 use super::super::DurableStart;
-use super::{LogWriter, Stopping};
+use super::{LogWriter, REMOVE_TOKEN, Stopping};
 
 /// Time between two files given back: removing one may take the file system a while.
 const PACE_NS: u64 = 1_000_000;
@@ -108,7 +109,7 @@ impl<E: Env> LogWriter<E> {
     }
 
     /// Gives one segment back, if one is free.
-    pub(super) fn free_one(&mut self) {
+    pub(super) fn free_one(&mut self, ring: &mut E::Ring) {
         let Some(number) = self.starts.free(self.flight.durable()) else { return };
         self.starts.list.pop_front();
         self.stats.freed += 1;
@@ -121,8 +122,20 @@ impl<E: Env> LogWriter<E> {
             self.starts.spare = Some(number);
             return;
         }
-        // Best effort: it is free by the manifest, so that the next open removes it too.
-        let _ = self.env.remove(&path);
+        self.removing += 1;
+        ring.remove(REMOVE_TOKEN | u64::from(number), &path);
+    }
+
+    /// A file was removed, or would not go: it is free by the manifest, so that the next open removes it
+    /// too, but a purge must not forget it.
+    pub(super) fn on_removed(&mut self, number: u32, result: io::Result<()>) {
+        self.removing -= 1;
+        let Err(error) = result else { return };
+        if error.kind() == io::ErrorKind::NotFound {
+            return;
+        }
+        let path = self.path_of_number(number);
+        self.purge.as_mut().map_or(&mut self.strays, |purge| &mut purge.files).push(path);
     }
 
     /// When the next segment is to be given back.

@@ -42,6 +42,7 @@ impl<E: Env> LogWriter<E> {
     pub fn end_purge(&mut self) -> bool {
         let Some(purge) = &self.purge else { return true };
         let is_gone = purge.files.is_empty()
+            && self.removing == 0
             && self.starts.first().is_some_and(|first| first >= purge.clean_from)
             && self.env.sync_dir(&self.log_dir).is_ok();
         if is_gone {
