@@ -2,8 +2,8 @@
 
 use thermae_formats::ViewId;
 use thermae_formats::table::{
-    Codec, Columns, PAGE_BYTES, Rows, Section, TableFilter, TableFooter, TableId, TableIndex,
-    TableKind, append_columns, open_block, padded,
+    Codec, Columns, ColumnsWriter, PAGE_BYTES, Rows, Runs, Section, TableFilter, TableFooter,
+    TableId, TableIndex, TableKind, open_block, padded,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -128,17 +128,26 @@ fn block(data: &[u8]) {
     }
 }
 
-/// Whatever adds up is restored, row by row as all at once, and makes the same columns again.
+/// Whatever adds up is restored, row by row as all at once, and comes back from columns of our own.
 fn columns(stored: &[u8], count: u32) {
-    let Ok(columns) = Columns::parse(stored, count) else { return };
-    let (mut rows, mut one_by_one, mut again) = (Vec::new(), Vec::new(), Vec::new());
-    columns.append_rows(&mut rows);
-    (0..count as usize).for_each(|row| columns.append_row(row, &mut one_by_one));
+    let mut runs = Runs::default();
+    let Ok(columns) = Columns::parse(stored, count, &mut runs) else { return };
+    let (mut rows, mut one_by_one) = (Vec::new(), Vec::new());
+    if columns.append_rows(&mut rows).is_err() {
+        return;
+    }
+    for row in 0..count as usize {
+        assert!(columns.append_row(row, &mut one_by_one).is_ok());
+    }
     assert_eq!(rows, one_by_one);
-    append_columns(&rows, count as usize, &mut again);
-    assert_eq!(again, stored);
     for (at, row) in Rows::new(&rows, count).enumerate() {
         let Ok(version) = row else { break };
-        assert!(columns.find(version.key).is_some_and(|found| found <= at));
+        assert!(matches!(columns.find(version.key), Ok(Some(found)) if found <= at));
     }
+    let (mut writer, mut again, mut read) = (ColumnsWriter::default(), Vec::new(), Vec::new());
+    assert!(writer.measure(&rows, count as usize) > 0);
+    writer.append(&rows, &mut again);
+    let columns = Columns::parse(&again, count, &mut runs);
+    assert!(columns.is_ok_and(|columns| columns.append_rows(&mut read).is_ok()));
+    assert_eq!(rows, read);
 }

@@ -2,8 +2,8 @@
 
 use crate::table::{ID, OFFSET};
 use thermae_formats::table::{
-    BLOCK_HEADER_BYTES, BlockHeader, Codec, FilterPart, PAGE_BYTES, Section, TableFooter,
-    TableIndex, append_columns, encode_filter, seal_block,
+    BLOCK_HEADER_BYTES, BlockHeader, Codec, ColumnsWriter, FilterPart, PAGE_BYTES, Section,
+    TableFooter, TableIndex, encode_filter, seal_block,
 };
 use thermae_formats::version::Version;
 use thermae_formats::{NO_TIME, SchemaId, ViewId};
@@ -77,9 +77,10 @@ fn block(codec: Codec, rows: u32) -> Vec<u8> {
     let mut raw = Vec::new();
     (0..rows).for_each(|_| version.encode(&mut raw));
     let mut block = vec![0; BLOCK_HEADER_BYTES];
-    append_columns(&raw, rows as usize, &mut block);
+    let mut writer = ColumnsWriter::default();
+    let bytes = writer.measure(&raw, rows as usize) as u32;
+    writer.append(&raw, &mut block);
     block.resize(PAGE_BYTES, 0);
-    let bytes = raw.len() as u32;
     let header = BlockHeader { stored_bytes: bytes, raw_bytes: bytes, rows, pages: 1, codec };
     seal_block(&mut block, &header, &ID, OFFSET);
     block

@@ -4,6 +4,7 @@
 
 mod block;
 mod columns;
+mod columns_write;
 mod error;
 mod filter;
 mod footer;
@@ -18,7 +19,8 @@ pub use block::{
     BLOCK_HEADER_BYTES, BlockHeader, Codec, MAX_BLOCK_PAGES, MAX_RAW_BYTES, Rows, open_block,
     seal_block,
 };
-pub use columns::{Columns, append_columns};
+pub use columns::{Columns, Runs};
+pub use columns_write::ColumnsWriter;
 pub use error::TableError;
 pub use filter::{FilterPart, TableFilter, encode_filter};
 pub use footer::{Section, TableFooter};

@@ -11,7 +11,7 @@ use crate::version::{VERSION_FIXED_BYTES, Version};
 pub const BLOCK_HEADER_BYTES: usize = 24;
 /// Most pages of a block.
 pub const MAX_BLOCK_PAGES: u16 = u16::MAX;
-/// Most bytes that the rows of a block take decompressed.
+/// Most bytes that the columns of a block take, and its rows when they are restored.
 pub const MAX_RAW_BYTES: u32 = 64 << 20;
 
 const BLOCK: &str = "table block";
@@ -31,7 +31,7 @@ pub enum Codec {
 pub struct BlockHeader {
     /// Bytes of the columns as stored.
     pub stored_bytes: u32,
-    /// Bytes of the columns decompressed, and of the rows, at most [`MAX_RAW_BYTES`].
+    /// Bytes of the columns decompressed, at most [`MAX_RAW_BYTES`].
     pub raw_bytes: u32,
     /// Rows, at least one.
     pub rows: u32,
@@ -90,7 +90,7 @@ pub fn open_block<'a>(
         return Err(impossible(BLOCK, "length of rows", 12));
     }
     let needed = u64::from(header.rows) * VERSION_FIXED_BYTES as u64;
-    if header.rows == 0 || needed > u64::from(header.raw_bytes) {
+    if header.rows == 0 || needed > u64::from(MAX_RAW_BYTES) {
         return Err(impossible(BLOCK, "number of rows", 16));
     }
     match payload.get(..header.stored_bytes as usize) {

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::sizes::TABLE_VERSION_STUBS;
+use super::sizes::{TABLE_VERSION, TABLE_VERSION_STUBS};
 use crate::version::VersionError;
 
 /// Why bytes are no part of a table. Offsets count from the start of the part named.
@@ -22,7 +22,7 @@ pub enum TableError {
     #[error("the {0} has not the magic of a table")]
     Magic(&'static str),
     /// A table of another format.
-    #[error("table format version {0}, this build knows 2 and {TABLE_VERSION_STUBS}")]
+    #[error("table format version {0}, this build knows {TABLE_VERSION} and {TABLE_VERSION_STUBS}")]
     Version(u16),
     /// The bytes are not what was written there.
     #[error("the {0}'s checksum does not hold")]

@@ -1,9 +1,9 @@
 //! The numbers of the format that more than one part needs.
 
 /// Version of the table format.
-pub const TABLE_VERSION: u16 = 2;
+pub const TABLE_VERSION: u16 = 4;
 /// The same of a table that may hold stubs.
-pub const TABLE_VERSION_STUBS: u16 = 3;
+pub const TABLE_VERSION_STUBS: u16 = 5;
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
 /// Bytes of one view in the index.

@@ -1,18 +1,24 @@
-//! Packs rows into blocks: as many as compress into the pages of a block.
+//! Packs rows into blocks: as many as fit into the pages of a block, taken apart, and compressed where
+//! that makes the table notably smaller.
 
 use std::io;
 
 use thermae_env::AlignedBuf;
 use thermae_formats::table::{
-    BLOCK_HEADER_BYTES, BlockHeader, Codec, MAX_RAW_BYTES, PAGE_BYTES, append_columns,
+    BLOCK_HEADER_BYTES, BlockHeader, Codec, ColumnsWriter, MAX_RAW_BYTES, PAGE_BYTES,
 };
 use thermae_formats::version::Version;
 use zstd::bulk::Compressor;
 
-/// Decompressed bytes that one page may hold at most: what a look-up decompresses is bounded.
-const RAW_BYTES_A_PAGE: usize = 64 << 10;
-/// Compressions that one block may cost.
-const ATTEMPTS: usize = 4;
+/// Bytes of rows that one page may hold at most: what a look-up restores is bounded.
+const ROW_BYTES_A_PAGE: usize = 64 << 10;
+/// Times that a block may be measured, and compressed.
+const MEASUREMENTS: usize = 8;
+const COMPRESSIONS: usize = 4;
+/// Compressing takes several times as long to write and to read: it must save a ninth of the blocks.
+const GAIN: (usize, usize) = (9, 8);
+/// Blocks until it is tried again, after a block that it did not pay for.
+const BLOCKS_BETWEEN_TRIALS: u32 = 15;
 
 /// How blocks are made. The default is what tables are written with; others are for measuring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +42,33 @@ struct Group {
     hash: u64,
 }
 
+/// Stored bytes a byte of rows, of the blocks before.
+struct Ratio(f64);
+
+impl Ratio {
+    fn note(&mut self, stored_bytes: usize, row_bytes: usize) {
+        let ratio = stored_bytes as f64 / row_bytes as f64;
+        self.0 = (0.7 * self.0 + 0.3 * ratio).clamp(1.0 / 64.0, 1.0);
+    }
+
+    /// Bytes of rows that will probably fill `capacity`.
+    fn filling(&self, capacity: usize) -> usize {
+        (capacity as f64 * 0.98 / self.0) as usize
+    }
+}
+
 /// Rows not yet in a block, in their order.
 pub(super) struct Packer {
     compressor: Compressor<'static>,
     block_bytes: usize,
     raw: Vec<u8>,
     groups: Vec<Group>,
-    /// Compressed bytes a raw byte, of the blocks before.
-    ratio: f64,
-    /// Columns of the rows last tried.
+    plain: Ratio,
+    compressed: Ratio,
+    /// Blocks that are made before compressing is tried again; 0: it pays.
+    until_trial: u32,
+    writer: ColumnsWriter,
+    /// Columns of the rows last compressed, and what became of them.
     columns: Vec<u8>,
     best: Vec<u8>,
     trial: Vec<u8>,
@@ -64,7 +88,10 @@ impl Packer {
             block_bytes,
             raw: Vec::new(),
             groups: Vec::new(),
-            ratio: 0.5,
+            plain: Ratio(0.7),
+            compressed: Ratio(0.5),
+            until_trial: 0,
+            writer: ColumnsWriter::default(),
             columns: Vec::new(),
             best: Vec::new(),
             trial: Vec::new(),
@@ -88,7 +115,8 @@ impl Packer {
             None => 0,
         };
         debug_assert!(start <= before);
-        end - start <= MAX_RAW_BYTES as usize
+        // Columns of rows that share nothing are a little longer than they.
+        end - start <= MAX_RAW_BYTES as usize - PAGE_BYTES
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -104,29 +132,31 @@ impl Packer {
         self.block_bytes - BLOCK_HEADER_BYTES
     }
 
-    fn most_raw_bytes(&self) -> usize {
-        RAW_BYTES_A_PAGE * (self.block_bytes / PAGE_BYTES)
+    const fn most_row_bytes(&self) -> usize {
+        ROW_BYTES_A_PAGE * (self.block_bytes / PAGE_BYTES)
     }
 
-    /// Raw bytes that will probably fill a block.
+    /// Bytes of rows that will probably fill a block.
     fn goal_bytes(&self) -> usize {
-        ((self.capacity() as f64 * 0.98 / self.ratio) as usize).min(self.most_raw_bytes())
+        let plain = self.plain.filling(self.capacity());
+        let goal = match self.until_trial {
+            0 => plain.max(self.compressed.filling(self.capacity())),
+            _ => plain,
+        };
+        goal.min(self.most_row_bytes())
     }
 
-    /// Groups that end within `raw_bytes`.
-    fn groups_within(&self, raw_bytes: usize) -> usize {
-        self.groups.partition_point(|group| group.end <= raw_bytes)
+    /// Groups that end within `row_bytes`.
+    fn groups_within(&self, row_bytes: usize) -> usize {
+        self.groups.partition_point(|group| group.end <= row_bytes)
     }
 
     /// Appends the next block to `out`, its header still open; there must be a row.
     pub(super) fn pack(&mut self, out: &mut AlignedBuf) -> Packed {
-        let (groups, codec) = match self.fit() {
-            (0, _) => (1, self.compress_first()),
-            fitting => fitting,
-        };
-        let raw_bytes = self.groups[groups - 1].end;
+        let (groups, codec) = self.fit();
+        let row_bytes = self.groups[groups - 1].end;
         if codec == Codec::Raw {
-            self.arrange(groups);
+            self.take_apart(groups);
         }
         let stored = match codec {
             Codec::Raw => &self.columns,
@@ -139,57 +169,107 @@ impl Packer {
         out.resize(start + pages * PAGE_BYTES, 0);
         let header = BlockHeader {
             stored_bytes: stored.len() as u32,
-            raw_bytes: raw_bytes as u32,
+            raw_bytes: self.columns.len() as u32,
             rows: self.rows_of(groups),
             // In range: a group has at most MAX_RAW_BYTES.
             pages: pages as u16,
             codec,
         };
         let packed = Packed { first_hash: self.groups[0].hash, header };
-        self.forget(groups, raw_bytes);
+        self.forget(groups, row_bytes);
         packed
     }
 
-    /// How many groups fit into a block, and how they are stored; `best` holds them if compressed.
+    /// How many groups go into the next block, and how they are stored. For [`Codec::Zstd`] `best` has them
+    /// compressed and `columns` not.
     fn fit(&mut self) -> (usize, Codec) {
+        let plain = self.fit_plain();
+        if plain == 0 {
+            return (1, self.compress_first());
+        }
+        if self.until_trial > 0 {
+            self.until_trial -= 1;
+            return (plain, Codec::Raw);
+        }
+        let compressed = self.fit_compressed(plain);
+        // The last rows of a table fit either way.
+        let is_all = plain == self.groups.len();
+        if compressed * GAIN.1 >= plain * GAIN.0 {
+            return (compressed, Codec::Zstd);
+        }
+        self.until_trial = if is_all { 0 } else { BLOCKS_BETWEEN_TRIALS };
+        (plain, Codec::Raw)
+    }
+
+    /// As many groups as fit without being compressed; 0: not even one.
+    fn fit_plain(&mut self) -> usize {
         let capacity = self.capacity();
-        let most = self.groups_within(self.most_raw_bytes());
-        let (mut fitting, mut codec) = (self.groups_within(capacity), Codec::Raw);
-        let mut too_many = most + 1;
-        let mut wanted = self.groups_within(self.goal_bytes());
-        for _ in 0..ATTEMPTS {
+        let most = self.groups_within(self.most_row_bytes());
+        let (mut fitting, mut too_many) = (0, most + 1);
+        let mut wanted = self.groups_within(self.plain.filling(capacity));
+        for attempt in 0..MEASUREMENTS {
+            if fitting + 1 >= too_many {
+                break;
+            }
+            if attempt > MEASUREMENTS / 2 {
+                wanted = usize::midpoint(fitting, too_many);
+            }
+            wanted = wanted.clamp(fitting + 1, too_many - 1);
+            let row_bytes = self.groups[wanted - 1].end;
+            let stored_bytes = self.measure(wanted);
+            self.plain.note(stored_bytes, row_bytes);
+            if stored_bytes <= capacity {
+                fitting = wanted;
+            } else {
+                too_many = wanted;
+            }
+            let ratio = stored_bytes as f64 / row_bytes as f64;
+            wanted = self.groups_within((capacity as f64 / ratio) as usize);
+        }
+        fitting
+    }
+
+    /// As many groups as fit compressed, of more than `plain`; `plain` if no more do.
+    fn fit_compressed(&mut self, plain: usize) -> usize {
+        let capacity = self.capacity();
+        let most = self.groups_within(self.most_row_bytes());
+        let (mut fitting, mut too_many) = (plain, most + 1);
+        let mut wanted = self.groups_within(self.compressed.filling(capacity));
+        for _ in 0..COMPRESSIONS {
             if fitting + 1 >= too_many {
                 break;
             }
             wanted = wanted.clamp(fitting + 1, too_many - 1);
-            let raw_bytes = self.groups[wanted - 1].end;
+            let row_bytes = self.groups[wanted - 1].end;
             let Some(stored_bytes) = self.compress(wanted, capacity) else {
                 too_many = wanted;
-                self.ratio = (self.ratio * 1.03).min(1.0);
-                wanted = self.groups_within(raw_bytes - raw_bytes / 16);
+                self.compressed.0 = (self.compressed.0 * 1.03).min(1.0);
+                wanted = self.groups_within(row_bytes - row_bytes / 16);
                 continue;
             };
-            (fitting, codec) = (wanted, Codec::Zstd);
+            fitting = wanted;
             std::mem::swap(&mut self.best, &mut self.trial);
-            let ratio = stored_bytes as f64 / raw_bytes as f64;
-            self.ratio = (0.7 * self.ratio + 0.3 * ratio).max(1.0 / 64.0);
+            self.compressed.note(stored_bytes, row_bytes);
             if capacity - stored_bytes < capacity / 16 {
                 break;
             }
+            let ratio = stored_bytes as f64 / row_bytes as f64;
             wanted = self.groups_within((capacity as f64 * 0.97 / ratio) as usize);
             if wanted <= fitting {
                 break;
             }
         }
-        (fitting, codec)
+        if fitting > plain {
+            // The last attempt may have been another.
+            self.take_apart(fitting);
+        }
+        fitting
     }
 
-    /// Compresses the first group, which is too large for a block of its own kind.
+    /// The first group alone, which is as a rule too large for one page: compressed where that saves one.
     fn compress_first(&mut self) -> Codec {
-        let raw_bytes = self.groups[0].end;
-        // Compressed only where that saves a page.
-        let pages = (raw_bytes + BLOCK_HEADER_BYTES).div_ceil(PAGE_BYTES);
-        let most = (pages - 1) * PAGE_BYTES - BLOCK_HEADER_BYTES;
+        let pages = (self.measure(1) + BLOCK_HEADER_BYTES).div_ceil(PAGE_BYTES);
+        let most = ((pages - 1) * PAGE_BYTES).saturating_sub(BLOCK_HEADER_BYTES);
         match self.compress(1, most) {
             Some(_) => {
                 std::mem::swap(&mut self.best, &mut self.trial);
@@ -201,18 +281,24 @@ impl Packer {
 
     /// Compresses the first `groups` into `trial`, if they fit into `most` bytes.
     fn compress(&mut self, groups: usize, most: usize) -> Option<usize> {
-        self.arrange(groups);
+        self.take_apart(groups);
         self.trial.resize(most, 0);
         let stored = self.compressor.compress_to_buffer(&self.columns, &mut self.trial[..]).ok()?;
         self.trial.truncate(stored);
         Some(stored)
     }
 
+    /// Bytes of the columns of the first `groups`.
+    fn measure(&mut self, groups: usize) -> usize {
+        let rows = self.rows_of(groups) as usize;
+        self.writer.measure(&self.raw[..self.groups[groups - 1].end], rows)
+    }
+
     /// Puts the columns of the first `groups` into `columns`.
-    fn arrange(&mut self, groups: usize) {
+    fn take_apart(&mut self, groups: usize) {
+        self.measure(groups);
         self.columns.clear();
-        let raw = &self.raw[..self.groups[groups - 1].end];
-        append_columns(raw, self.rows_of(groups) as usize, &mut self.columns);
+        self.writer.append(&self.raw[..self.groups[groups - 1].end], &mut self.columns);
     }
 
     fn rows_of(&self, groups: usize) -> u32 {

@@ -1,7 +1,7 @@
 //! Finds a row in a block that was read.
 
 use thermae_env::File;
-use thermae_formats::table::{BlockHeader, Codec, Columns, open_block};
+use thermae_formats::table::{BlockHeader, Codec, Columns, Runs, TableError, open_block};
 use thermae_formats::version::Version;
 use zstd::bulk::Decompressor;
 
@@ -12,6 +12,7 @@ use crate::error::WarmError;
 #[derive(Default)]
 pub struct Scratch {
     unpacker: Unpacker,
+    runs: Runs,
     /// Versions restored from a block: the one found, or all of them.
     pub(super) raw: Vec<u8>,
 }
@@ -65,10 +66,9 @@ impl<F: File> Table<F> {
         scratch.raw.clear();
         while scratch.raw.is_empty() && !rest.is_empty() {
             let (one, after) = self.first_block(offset_bytes, rest)?;
-            self.unpack(offset_bytes, one, scratch, |columns, raw| {
-                if let Some(row) = columns.find(key) {
-                    columns.append_row(row, raw);
-                }
+            self.unpack(offset_bytes, one, scratch, |columns, raw| match columns.find(key)? {
+                Some(row) => columns.append_row(row, raw),
+                None => Ok(()),
             })?;
             offset_bytes += one.len() as u64;
             rest = after;
@@ -113,15 +113,15 @@ impl<F: File> Table<F> {
         offset_bytes: u64,
         block: &[u8],
         scratch: &mut Scratch,
-        take: impl FnOnce(&Columns<'_>, &mut Vec<u8>),
+        take: impl FnOnce(&Columns<'_>, &mut Vec<u8>) -> Result<(), TableError>,
     ) -> Result<u32, WarmError> {
         let format = |error| WarmError::format(self.path(), offset_bytes, &error);
         let (header, stored) = open_block(block, &self.id, offset_bytes).map_err(format)?;
         let columns = scratch.unpacker.unpack(&header, stored);
         let columns = columns
             .ok_or_else(|| self.damaged(offset_bytes, &"a block's rows do not decompress"))?;
-        let columns = Columns::parse(columns, header.rows).map_err(format)?;
-        take(&columns, &mut scratch.raw);
+        let columns = Columns::parse(columns, header.rows, &mut scratch.runs).map_err(format)?;
+        take(&columns, &mut scratch.raw).map_err(format)?;
         Ok(header.rows)
     }
 }
