@@ -145,6 +145,7 @@ fn columns(stored: &[u8], count: u32) {
         assert!(matches!(columns.find(version.key), Ok(Some(found)) if found <= at));
     }
     let (mut writer, mut again, mut read) = (ColumnsWriter::default(), Vec::new(), Vec::new());
+    writer.begin(&rows, count as usize);
     assert!(writer.measure(&rows, count as usize) > 0);
     writer.append(&rows, &mut again);
     let columns = Columns::parse(&again, count, &mut runs);

@@ -78,6 +78,7 @@ fn block(codec: Codec, rows: u32) -> Vec<u8> {
     (0..rows).for_each(|_| version.encode(&mut raw));
     let mut block = vec![0; BLOCK_HEADER_BYTES];
     let mut writer = ColumnsWriter::default();
+    writer.begin(&raw, rows as usize);
     let bytes = writer.measure(&raw, rows as usize) as u32;
     writer.append(&raw, &mut block);
     block.resize(PAGE_BYTES, 0);

@@ -56,7 +56,7 @@ fn main() -> Result<(), AnyError> {
     )?;
     for (name, is_noise) in [("measured", false), ("noise", true)] {
         let rows = make_rows(rows, is_noise)?;
-        for (block_pages, level) in [(1, -1), (1, 1), (1, 3), (2, -1), (4, -1), (4, 1)] {
+        for (block_pages, level) in [(1, -1), (1, 1), (2, -1), (4, -1)] {
             let packing = Packing { block_pages, level };
             let table = one_table(name, folder.path(), &rows, packing)?;
             if !is_noise && packing == Packing::default() {

@@ -15,6 +15,7 @@ pub(super) const COLUMNS_HEADER_BYTES: usize = 9;
 pub(super) const RUN_HEADER_BYTES: usize = 2;
 /// Width of a run whose bytes are stored as they are.
 pub(super) const WHOLE: u8 = 8;
+const KEY_PART: usize = 1;
 const TIME_BYTES: usize = 8;
 /// Where in a version its flags and the lengths of its key and value are.
 const FLAGS_AT: usize = 0;
@@ -76,7 +77,7 @@ impl Common {
 /// Neighbouring bytes that are stored alike, of one part of the rows.
 #[derive(Clone, Copy, Debug)]
 struct Run {
-    /// 0 head, 1 key, 2 value; and where in it.
+    /// 0 head, [`KEY_PART`], 2 value; and where in it.
     part: usize,
     at: usize,
     bytes: usize,
@@ -174,30 +175,40 @@ impl<'a> Columns<'a> {
     /// # Errors
     /// The lengths of a row are not those of one of the block.
     pub fn find(&self, key: &[u8]) -> Result<Option<usize>, TableError> {
-        let Some((front, _)) = key.split_at_checked(self.common.key) else { return Ok(None) };
-        let of_key = |width: fn(u8) -> bool| {
-            self.runs.iter().filter(move |run| run.part == 1 && width(run.width))
-        };
-        // What all keys have needs to be compared once.
-        if of_key(|width| width == 0).any(|run| self.bases(run) != run.of(front)) {
+        let Some((front, rest)) = key.split_at_checked(self.common.key) else { return Ok(None) };
+        let runs = self.runs_of_keys();
+        // What all keys have is compared once; of the rest that first which tells most of them apart.
+        let differ = |run: &&Run| run.width == 0 && self.bases(run) != run.of(front);
+        if runs.iter().any(|run| differ(&run)) {
             return Ok(None);
         }
-        let has_front =
-            |row| of_key(|width| width > 0).all(|run| self.has(run, row, run.of(front)));
-        let mut tail_at = 0;
+        let first = runs.iter().max_by_key(|run| usize::from(run.width) * run.bytes);
         for row in 0..self.rows {
-            let ends = self.ends.unwrap_or_else(|| self.ends(row));
-            let rests = self.rests(&ends)?;
-            if has_front(row) && ends.key - ends.times == key.len() {
-                let at = tail_at + rests[0].1 - rests[0].0;
-                let rest = self.tail.get(at..at + rests[1].1 - rests[1].0);
-                if rest == Some(&key[self.common.key..]) {
-                    return Ok(Some(row));
-                }
+            let may_be = first.is_none_or(|run| self.has(run, row, run.of(front)));
+            if may_be
+                && runs.iter().all(|run| self.has(run, row, run.of(front)))
+                && self.has_rest(row, rest)?
+            {
+                return Ok(Some(row));
             }
-            tail_at += tail_bytes(&rests);
         }
         Ok(None)
+    }
+
+    fn runs_of_keys(&self) -> &[Run] {
+        let from = self.runs.partition_point(|run| run.part < KEY_PART);
+        let to = self.runs.partition_point(|run| run.part <= KEY_PART);
+        &self.runs[from..to]
+    }
+
+    /// Whether the key of a row ends with these bytes behind what all keys have in common places.
+    fn has_rest(&self, row: usize, rest: &[u8]) -> Result<bool, TableError> {
+        let rests = self.rests(&self.ends.unwrap_or_else(|| self.ends(row)))?;
+        if rests[KEY_PART].1 - rests[KEY_PART].0 != rest.len() {
+            return Ok(false);
+        }
+        let at = self.tail_before(row)? + rests[0].1 - rests[0].0;
+        Ok(rest.is_empty() || self.tail.get(at..at + rest.len()) == Some(rest))
     }
 
     /// Appends row `row` as the encoded version it was; it must be one of the block.
@@ -207,10 +218,7 @@ impl<'a> Columns<'a> {
     pub fn append_row(&self, row: usize, out: &mut Vec<u8>) -> Result<(), TableError> {
         let ends = self.ends.unwrap_or_else(|| self.ends(row));
         let rests = self.rests(&ends)?;
-        let tail_at = match self.ends {
-            Some(_) => row * tail_bytes(&rests),
-            None => self.tail_before(row)?,
-        };
+        let tail_at = self.tail_before(row)?;
         if ends.value > self.restored_bytes {
             return Err(impossible(ROWS, "length of a row", 0));
         }
@@ -301,6 +309,9 @@ impl<'a> Columns<'a> {
 
     /// Bytes of the tail that are those of the first `rows` rows.
     fn tail_before(&self, rows: usize) -> Result<usize, TableError> {
+        if let Some(ends) = &self.ends {
+            return Ok(rows * tail_bytes(&self.rests(ends)?));
+        }
         let mut sum = 0;
         for row in 0..rows {
             sum += tail_bytes(&self.rests(&self.ends(row))?);
@@ -316,7 +327,11 @@ impl<'a> Columns<'a> {
     fn has(&self, run: &Run, row: usize, bytes: &[u8]) -> bool {
         match run.width {
             0 => self.bases(run) == bytes,
-            WHOLE => &self.bytes[run.data_at + row * run.bytes..][..run.bytes] == bytes,
+            // Byte by byte: as a rule the first one differs.
+            WHOLE => {
+                let of_row = &self.bytes[run.data_at + row * run.bytes..][..run.bytes];
+                of_row.iter().zip(bytes).all(|(one, other)| one == other)
+            }
             _ => {
                 (0..run.bytes).all(|byte| self.lane(run, byte).get(self.bytes, row) == bytes[byte])
             }
@@ -494,8 +509,17 @@ mod tests {
     fn columns_of(rows: &[u8], count: usize) -> Vec<u8> {
         let (mut writer, mut bytes) = (ColumnsWriter::default(), b"before".to_vec());
         // What was measured before leaves nothing behind.
-        writer.measure(&rows[..Ends::of(rows).value], 1);
+        writer.begin(&rows[..Ends::of(rows).value], 1);
+        writer.measure(rows, 1);
+        writer.keep();
+        writer.begin(rows, count);
         let measured = writer.measure(rows, count);
+        // More rows than were kept come to the same as all at once; fewer, too.
+        for fewer in [count.div_ceil(2), 1, count] {
+            writer.measure(rows, fewer);
+            writer.keep();
+        }
+        assert_eq!(writer.measure(rows, count), measured);
         writer.append(rows, &mut bytes);
         assert_eq!(bytes.len() - 6, measured);
         bytes.split_off(6)

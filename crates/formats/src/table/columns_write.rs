@@ -3,7 +3,8 @@
 use super::columns::{
     COLUMNS_HEADER_BYTES, Common, Ends, RUN_HEADER_BYTES, WHOLE, plane_bytes, times_bytes,
 };
-use crate::version::VERSION_FIXED_BYTES;
+use crate::hot_layout::FLAG_HAS_EXPIRE;
+use crate::version::{HAS_CREATED, VERSION_FIXED_BYTES};
 
 /// Most bytes of a value that are taken apart: where there are more, a block has few rows to compare.
 const VALUE_BYTES_MAX: usize = 1024;
@@ -11,6 +12,8 @@ const VALUE_BYTES_MAX: usize = 1024;
 const RUN_BYTES_MAX: usize = u8::MAX as usize;
 /// Bits are taken out of a byte only where that saves more than these bytes: a run of its own costs as much.
 const SAVED_BYTES: usize = 3;
+/// Flags of the times that a row has.
+const TIMES: u8 = HAS_CREATED | FLAG_HAS_EXPIRE;
 
 /// A run as it is to be written: where in the common places it begins.
 #[derive(Clone, Copy, Debug)]
@@ -20,43 +23,81 @@ struct Planned {
     width: u8,
 }
 
-/// Measures and writes columns; its memory is used again.
+/// Lowest and highest byte of some rows at each common place.
+#[derive(Debug, Default)]
+struct Spans {
+    rows: usize,
+    common: Common,
+    lowest: Vec<u8>,
+    highest: Vec<u8>,
+}
+
+/// Measures and writes columns of the first of some rows; its memory is used again.
 #[derive(Debug, Default)]
 pub struct ColumnsWriter {
     /// Where each row begins, and its parts end.
     rows: Vec<(usize, Ends)>,
-    common: Common,
-    /// Lowest and highest byte at each common place.
-    lowest: Vec<u8>,
-    highest: Vec<u8>,
+    /// Of the rows last measured.
+    spans: Spans,
+    /// Of fewer rows, so that more are measured without beginning anew.
+    kept: Spans,
     runs: Vec<Planned>,
     bytes: usize,
 }
 
 impl ColumnsWriter {
-    /// Bytes of the columns of `rows`, which are exactly `count` encoded versions, at least one.
+    /// Begins with `rows`, which are exactly `count` encoded versions.
+    pub fn begin(&mut self, rows: &[u8], count: usize) {
+        self.rows.clear();
+        self.kept.rows = 0;
+        let mut at = 0;
+        for _ in 0..count {
+            let ends = Ends::of(&rows[at..]);
+            self.rows.push((at, ends));
+            at += ends.value;
+        }
+        debug_assert_eq!(at, rows.len());
+    }
+
+    /// Bytes of the columns of the first `count` rows, at least one.
     pub fn measure(&mut self, rows: &[u8], count: usize) -> usize {
-        self.place(rows, count);
-        self.compare(rows);
+        let common = self.common(rows, count);
+        let (kept, spans) = (&self.kept, &mut self.spans);
+        if kept.rows > 0 && kept.rows <= count && kept.common == common {
+            spans.clone_from(kept);
+        } else {
+            spans.begin(common);
+        }
+        for (at, ends) in &self.rows[spans.rows..count] {
+            spans.add(&rows[*at..at + ends.value], ends);
+        }
+        spans.rows = count;
         self.plan();
         let of_runs: usize = self.runs.iter().map(|run| run.written_bytes(count)).sum();
-        let tail_bytes = rows.len() - count * self.common.bytes();
-        self.bytes = COLUMNS_HEADER_BYTES + of_runs + tail_bytes;
+        let row_bytes: usize = self.rows[..count].iter().map(|(_, ends)| ends.value).sum();
+        self.bytes = COLUMNS_HEADER_BYTES + of_runs + row_bytes - count * common.bytes();
         self.bytes
+    }
+
+    /// Keeps what was found in the rows last measured: more will be.
+    pub fn keep(&mut self) {
+        self.kept.clone_from(&self.spans);
     }
 
     /// Appends the columns of the rows last measured.
     pub fn append(&self, rows: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         out.reserve(self.bytes);
+        let Common { head, key, value } = self.spans.common;
+        let taken = &self.rows[..self.spans.rows];
+        let row_bytes: usize = taken.iter().map(|(_, ends)| ends.value).sum();
         // In range: a block holds at most MAX_RAW_BYTES, a key at most MAX_KEY_BYTES.
-        out.extend_from_slice(&(rows.len() as u32).to_le_bytes());
-        out.extend_from_slice(&(self.common.key as u16).to_le_bytes());
-        out.extend_from_slice(&(self.common.value as u16).to_le_bytes());
-        out.push(self.common.head as u8);
+        out.extend_from_slice(&(row_bytes as u32).to_le_bytes());
+        out.extend_from_slice(&(key as u16).to_le_bytes());
+        out.extend_from_slice(&(value as u16).to_le_bytes());
+        out.push(head as u8);
         self.runs.iter().for_each(|run| self.append_run(run, rows, out));
-        let Common { head, key, value } = self.common;
-        for (at, ends) in &self.rows {
+        for (at, ends) in taken {
             let row = &rows[*at..];
             out.extend_from_slice(&row[head..ends.times]);
             out.extend_from_slice(&row[ends.times + key..ends.key]);
@@ -65,59 +106,36 @@ impl ColumnsWriter {
         debug_assert_eq!(out.len() - start, self.bytes);
     }
 
-    /// Finds the rows, and what they have in common places.
-    fn place(&mut self, rows: &[u8], count: usize) {
-        self.rows.clear();
-        let mut at = 0;
-        for _ in 0..count {
-            let ends = Ends::of(&rows[at..]);
-            self.rows.push((at, ends));
-            at += ends.value;
-        }
-        debug_assert_eq!(at, rows.len());
-        let least = |of: fn(&Ends) -> usize| self.rows.iter().map(|(_, ends)| of(ends)).min();
-        let times = |(at, _): &(usize, Ends)| rows[*at] & times_mask();
-        let first = self.rows.first().map(times);
-        let have_same = self.rows.iter().all(|row| Some(times(row)) == first);
-        let shared = first.filter(|_| have_same).map_or(0, times_bytes);
-        self.common = Common {
-            head: VERSION_FIXED_BYTES + shared,
-            key: least(|ends| ends.key - ends.times).unwrap_or_default(),
-            value: least(|ends| ends.value - ends.key).unwrap_or_default().min(VALUE_BYTES_MAX),
+    /// What the first `count` rows have in common places.
+    fn common(&self, rows: &[u8], count: usize) -> Common {
+        let taken = &self.rows[..count];
+        let times = |at: usize| rows[at] & TIMES;
+        let first = taken.first().map_or(0, |(at, _)| times(*at));
+        let mut common = Common {
+            head: VERSION_FIXED_BYTES + times_bytes(first),
+            key: usize::MAX,
+            value: VALUE_BYTES_MAX,
         };
-    }
-
-    fn compare(&mut self, rows: &[u8]) {
-        let Common { head, key, .. } = self.common;
-        self.lowest.clear();
-        self.lowest.resize(self.common.bytes(), u8::MAX);
-        self.highest.clear();
-        self.highest.resize(self.common.bytes(), 0);
-        for (at, ends) in &self.rows {
-            let row = &rows[*at..at + ends.value];
-            let parts =
-                [(0, 0, head), (ends.times, head, key), (ends.key, head + key, self.common.value)];
-            for (from, to, bytes) in parts {
-                let part = &row[from..from + bytes];
-                let lowest = &mut self.lowest[to..to + bytes];
-                let highest = &mut self.highest[to..to + bytes];
-                for ((byte, low), high) in part.iter().zip(lowest).zip(highest) {
-                    *low = (*low).min(*byte);
-                    *high = (*high).max(*byte);
-                }
+        for (at, ends) in taken {
+            if times(*at) != first {
+                common.head = VERSION_FIXED_BYTES;
             }
+            common.key = common.key.min(ends.key - ends.times);
+            common.value = common.value.min(ends.value - ends.key);
         }
+        common
     }
 
     /// Puts neighbours that are stored alike into runs; none goes over the end of a part.
     fn plan(&mut self) {
         self.runs.clear();
-        let Common { head, key, value } = self.common;
-        let count = self.rows.len();
+        let Spans { rows: count, common: Common { head, key, value }, lowest, highest } =
+            &self.spans;
+        let (head, key, value) = (*head, *key, *value);
         for part in [0..head, head..head + key, head + key..head + key + value] {
             let first = self.runs.len();
             for at in part {
-                let width = width(self.highest[at] - self.lowest[at], count);
+                let width = width(highest[at] - lowest[at], *count);
                 match self.runs[first..].last_mut() {
                     Some(run) if run.width == width && run.bytes < RUN_BYTES_MAX => run.bytes += 1,
                     _ => self.runs.push(Planned { at, bytes: 1, width }),
@@ -127,12 +145,13 @@ impl ColumnsWriter {
     }
 
     fn append_run(&self, run: &Planned, rows: &[u8], out: &mut Vec<u8>) {
-        let bases = &self.lowest[run.at..run.at + run.bytes];
+        let bases = &self.spans.lowest[run.at..run.at + run.bytes];
         out.extend_from_slice(&[run.width, run.bytes as u8]);
         if run.width < WHOLE {
             out.extend_from_slice(bases);
         }
-        let starts = self.rows.iter().map(|(at, ends)| at + self.place_in(run.at, ends));
+        let taken = self.rows[..self.spans.rows].iter();
+        let starts = taken.map(|(at, ends)| at + self.place_in(run.at, ends));
         match run.width {
             0 => {}
             WHOLE => starts.for_each(|at| out.extend_from_slice(&rows[at..at + run.bytes])),
@@ -147,7 +166,7 @@ impl ColumnsWriter {
 
     /// Where in a row a common place is.
     const fn place_in(&self, at: usize, ends: &Ends) -> usize {
-        let Common { head, key, .. } = self.common;
+        let Common { head, key, .. } = self.spans.common;
         if at < head {
             at
         } else if at < head + key {
@@ -169,8 +188,35 @@ impl Planned {
     }
 }
 
-const fn times_mask() -> u8 {
-    crate::version::HAS_CREATED | crate::hot_layout::FLAG_HAS_EXPIRE
+impl Spans {
+    /// Of no row yet.
+    fn begin(&mut self, common: Common) {
+        (self.rows, self.common) = (0, common);
+        self.lowest.clear();
+        self.lowest.resize(common.bytes(), u8::MAX);
+        self.highest.clear();
+        self.highest.resize(common.bytes(), 0);
+    }
+
+    fn add(&mut self, row: &[u8], ends: &Ends) {
+        let Common { head, key, value } = self.common;
+        let parts = [(0, 0, head), (ends.times, head, key), (ends.key, head + key, value)];
+        for (from, to, bytes) in parts {
+            let part = &row[from..from + bytes];
+            let lowest = &mut self.lowest[to..to + bytes];
+            let highest = &mut self.highest[to..to + bytes];
+            for ((byte, low), high) in part.iter().zip(lowest).zip(highest) {
+                *low = (*low).min(*byte);
+                *high = (*high).max(*byte);
+            }
+        }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        (self.rows, self.common) = (other.rows, other.common);
+        self.lowest.clone_from(&other.lowest);
+        self.highest.clone_from(&other.highest);
+    }
 }
 
 /// Bits to store the bytes of `rows` rows in that differ by `range` at most.

@@ -15,10 +15,11 @@ const ROW_BYTES_A_PAGE: usize = 64 << 10;
 /// Times that a block may be measured, and compressed.
 const MEASUREMENTS: usize = 8;
 const COMPRESSIONS: usize = 4;
-/// Compressing takes several times as long to write and to read: it must save a ninth of the blocks.
-const GAIN: (usize, usize) = (9, 8);
+/// Compressing takes several times as long, to write and to read: a block must hold at least one more of so
+/// many groups.
+const GAIN: usize = 8;
 /// Blocks until it is tried again, after a block that it did not pay for.
-const BLOCKS_BETWEEN_TRIALS: u32 = 15;
+const BLOCKS_BETWEEN_TRIALS: u32 = 31;
 
 /// How blocks are made. The default is what tables are written with; others are for measuring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,11 @@ impl Default for Packing {
     fn default() -> Self {
         Self { block_pages: 1, level: -1 }
     }
+}
+
+/// So many groups must fit compressed where `plain` do without.
+const fn gainful(plain: usize) -> usize {
+    plain + plain.div_ceil(GAIN)
 }
 
 /// Rows that stay in one block: of one entity in a table of latest versions, else a single one.
@@ -65,7 +71,8 @@ pub(super) struct Packer {
     groups: Vec<Group>,
     plain: Ratio,
     compressed: Ratio,
-    /// Blocks that are made before compressing is tried again; 0: it pays.
+    /// Compressing paid for the last block; if not, how many are made before it is tried again.
+    pays: bool,
     until_trial: u32,
     writer: ColumnsWriter,
     /// Columns of the rows last compressed, and what became of them.
@@ -90,6 +97,7 @@ impl Packer {
             groups: Vec::new(),
             plain: Ratio(0.7),
             compressed: Ratio(0.5),
+            pays: false,
             until_trial: 0,
             writer: ColumnsWriter::default(),
             columns: Vec::new(),
@@ -139,9 +147,9 @@ impl Packer {
     /// Bytes of rows that will probably fill a block.
     fn goal_bytes(&self) -> usize {
         let plain = self.plain.filling(self.capacity());
-        let goal = match self.until_trial {
-            0 => plain.max(self.compressed.filling(self.capacity())),
-            _ => plain,
+        let goal = match self.pays {
+            true => plain.max(self.compressed.filling(self.capacity())),
+            false => plain,
         };
         goal.min(self.most_row_bytes())
     }
@@ -183,22 +191,34 @@ impl Packer {
     /// How many groups go into the next block, and how they are stored. For [`Codec::Zstd`] `best` has them
     /// compressed and `columns` not.
     fn fit(&mut self) -> (usize, Codec) {
+        let rows = self.rows_of(self.groups.len());
+        self.writer.begin(&self.raw, rows as usize);
         let plain = self.fit_plain();
         if plain == 0 {
             return (1, self.compress_first());
         }
-        if self.until_trial > 0 {
-            self.until_trial -= 1;
+        if !self.may_pay(plain) {
             return (plain, Codec::Raw);
         }
         let compressed = self.fit_compressed(plain);
-        // The last rows of a table fit either way.
-        let is_all = plain == self.groups.len();
-        if compressed * GAIN.1 >= plain * GAIN.0 {
-            return (compressed, Codec::Zstd);
+        self.pays = compressed >= gainful(plain);
+        match self.pays {
+            true => (compressed, Codec::Zstd),
+            false => (plain, Codec::Raw),
         }
-        self.until_trial = if is_all { 0 } else { BLOCKS_BETWEEN_TRIALS };
-        (plain, Codec::Raw)
+    }
+
+    /// Whether compressing more groups than `plain` is worth the attempt: it was for the last block, or is now
+    /// when it is tried with just enough of them.
+    fn may_pay(&mut self, plain: usize) -> bool {
+        if self.pays {
+            return true;
+        }
+        self.until_trial = self.until_trial.checked_sub(1).unwrap_or(BLOCKS_BETWEEN_TRIALS);
+        let enough = gainful(plain);
+        self.until_trial == BLOCKS_BETWEEN_TRIALS
+            && enough <= self.groups.len()
+            && self.compress(enough, self.capacity()).is_some()
     }
 
     /// As many groups as fit without being compressed; 0: not even one.
@@ -220,6 +240,11 @@ impl Packer {
             self.plain.note(stored_bytes, row_bytes);
             if stored_bytes <= capacity {
                 fitting = wanted;
+                self.writer.keep();
+                // Not one more of their size.
+                if capacity - stored_bytes < stored_bytes / wanted {
+                    break;
+                }
             } else {
                 too_many = wanted;
             }

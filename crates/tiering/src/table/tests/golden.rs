@@ -24,7 +24,7 @@ const NAMED: TableRef = TableRef {
     max_event_time: 1_767_225_600_000_000,
     checksum: CHECKSUM,
 };
-const CHECKSUM: u64 = 2_362_213_854_319_017_530;
+const CHECKSUM: u64 = 16_788_885_081_784_322_784;
 
 fn rows() -> Vec<OwnedRow> {
     let mut tombstone = OwnedRow::new(2, b"gone", b"");
