@@ -340,9 +340,9 @@ impl<'a> Columns<'a> {
 
     fn restore(&self, run: &Run, row: usize, to: &mut [u8]) {
         match run.width {
-            0 => to.copy_from_slice(self.bases(run)),
+            0 => copy(self.bases(run), to),
             WHOLE => {
-                to.copy_from_slice(&self.bytes[run.data_at + row * run.bytes..][..run.bytes]);
+                copy(&self.bytes[run.data_at + row * run.bytes..][..run.bytes], to);
             }
             _ => {
                 for (byte, to) in to.iter_mut().enumerate() {

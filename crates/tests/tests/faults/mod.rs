@@ -4,6 +4,8 @@ mod access;
 mod clock;
 mod disk_full;
 mod foreign;
+mod in_doubt;
+mod in_doubt;
 mod memory;
 mod shards;
 mod small_disk;
