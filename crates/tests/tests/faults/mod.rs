@@ -5,7 +5,6 @@ mod clock;
 mod disk_full;
 mod foreign;
 mod in_doubt;
-mod in_doubt;
 mod memory;
 mod shards;
 mod small_disk;
