@@ -101,8 +101,7 @@ fn a_bucket_that_fails_now_and_then_costs_a_backup_and_no_more() {
         let digests = small.world.digests().unwrap();
         restored(&objects, &small.world.histories, &digests);
         small.write(200);
-        let failing =
-            FailingObjects::failing(Arc::clone(&objects), env.clone(), seed, 2 + seed / 4);
+        let failing = FailingObjects::failing(Arc::clone(&objects), env.clone(), seed, 2 + seed);
         match take(&place(&env, Arc::new(failing)), &small.source()) {
             Err(_) => failed += 1,
             Ok(_) => taken += 1,
