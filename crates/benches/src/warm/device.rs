@@ -1,7 +1,9 @@
 //! What the device gives: random 4 KiB reads of the same files, past the page cache, through our ring.
 
+use super::reading::cpu;
 use crate::workload::Dice;
 use anyhow::{Context, ensure};
+use rustix::time::ClockId;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use thermae_env::{
@@ -44,23 +46,24 @@ impl Device {
         Ok(())
     }
 
-    /// Reads a second with `depth` in flight throughout.
+    /// Reads a second with `depth` in flight throughout, and microseconds of processor time for one: what no
+    /// look-up on disk can do without.
     ///
     /// # Errors
     /// A read failed or was short.
-    pub fn rate(&mut self, depth: usize, time: Duration) -> anyhow::Result<f64> {
+    pub fn rate(&mut self, depth: usize, time: Duration) -> anyhow::Result<(f64, f64)> {
         for _ in 0..depth {
             self.submit(AlignedBuf::zeroed(BLOCK_BYTES))?;
         }
         let (mut reads, mut in_flight, mut events) = (0u64, depth, Vec::new());
-        let started = Instant::now();
-        let mut seconds = None;
+        let (started, cpu_before_s) = (Instant::now(), cpu(ClockId::ProcessCPUTime));
+        let mut measured = None;
         while in_flight > 0 {
             self.ring.turn(Wait::Forever, &mut events)?;
             for event in events.drain(..) {
                 let Event::Read { buf, result, .. } = event else { continue };
                 ensure!(result? == BLOCK_BYTES, "a short read inside a table");
-                if seconds.is_none() {
+                if measured.is_none() {
                     reads += 1;
                     self.submit(buf)?;
                 } else {
@@ -68,10 +71,12 @@ impl Device {
                 }
             }
             let elapsed = started.elapsed();
-            if seconds.is_none() && elapsed >= time {
-                seconds = Some(elapsed.as_secs_f64());
+            if measured.is_none() && elapsed >= time {
+                let cpu_s = cpu(ClockId::ProcessCPUTime) - cpu_before_s;
+                measured = Some((elapsed.as_secs_f64(), cpu_s));
             }
         }
-        Ok(reads as f64 / seconds.context("nothing was measured")?)
+        let (seconds, cpu_s) = measured.context("nothing was measured")?;
+        Ok((reads as f64 / seconds, cpu_s * 1e6 / reads.max(1) as f64))
     }
 }

@@ -138,19 +138,24 @@ fn uniform(
     time: Duration,
 ) -> anyhow::Result<()> {
     let mut device_rates = vec![Vec::new(); DEPTHS.len()];
+    let mut device_cpu_us = vec![Vec::new(); DEPTHS.len()];
     let mut hits: Vec<Vec<Round>> = vec![Vec::new(); DEPTHS.len()];
     let mut misses: Vec<Vec<Round>> = vec![Vec::new(); DEPTHS.len()];
     for round in 0..report.rounds {
         for at in 0..DEPTHS.len() {
-            device_rates[at].push(device.rate(DEPTHS[at], time)?);
+            let (rate, cpu_us) = device.rate(DEPTHS[at], time)?;
+            device_rates[at].push(rate);
+            device_cpu_us[at].push(cpu_us);
             let seed = (round * DEPTHS.len() + at) as u64;
             hits[at].push(reading.round(&Asked::Uniform, DEPTHS[at], time, seed)?);
             misses[at].push(reading.round(&Asked::Missing, DEPTHS[at], time, seed)?);
         }
     }
-    for (depth, rates) in DEPTHS.iter().zip(&device_rates) {
+    for ((depth, rates), cpu_us) in DEPTHS.iter().zip(&device_rates).zip(&device_cpu_us) {
         let reads_per_s = Spread::of(rates.iter().copied()).context("no rounds")?;
-        report.device.push(DeviceLine { depth: *depth, rounds: rates.clone(), reads_per_s });
+        let cpu_us = Spread::of(cpu_us.iter().copied()).context("no rounds")?;
+        let rounds = rates.clone();
+        report.device.push(DeviceLine { depth: *depth, rounds, reads_per_s, cpu_us });
     }
     for (what, found) in [("hit", hits), ("miss", misses)] {
         for (at, rounds) in found.into_iter().enumerate() {

@@ -27,7 +27,7 @@ const DEVICE_SHARE_MIN: f64 = 0.9;
 
 /// What look-ups cost that the device's own reads do not.
 const GOALS_NOTE: &str = "\nWhere the device's rate is missed, the likely cause is the processor: one shard's thread submits, \
-     decompresses and searches every block ([decisions/0008](../decisions/0008-warm-engine.md)), so a second \
+     verifies and searches every block ([decisions/0008](../decisions/0008-warm-engine.md)), so a second \
      has no more look-ups than it divided by their processor time, and less where other work shares the cores.\n";
 
 /// Everything that one run found.
@@ -68,6 +68,8 @@ pub struct DeviceLine {
     pub rounds: Vec<f64>,
     /// Reads of 4 KiB a second.
     pub reads_per_s: Spread,
+    /// Processor time for a read, microseconds.
+    pub cpu_us: Spread,
 }
 
 /// Look-ups of one kind with as many in flight.
@@ -184,9 +186,10 @@ impl Report {
 
     fn device_table(&self, out: &mut String) {
         out.push_str("\n## The device's own random reads of 4 KiB\n\n");
-        out.push_str("| in flight | reads/s |\n| ---: | ---: |\n");
+        out.push_str("| in flight | reads/s | CPU us a read |\n| ---: | ---: | ---: |\n");
         for line in &self.device {
-            let _ = writeln!(out, "| {} | {} |", line.depth, spread(Some(line.reads_per_s), 0));
+            let rate = spread(Some(line.reads_per_s), 0);
+            let _ = writeln!(out, "| {} | {rate} | {} |", line.depth, spread(Some(line.cpu_us), 1));
         }
     }
 
