@@ -42,6 +42,7 @@ mod gate;
 mod health;
 mod historical;
 mod historical_rows;
+mod laid;
 mod load;
 mod online;
 mod push;
@@ -69,7 +70,7 @@ pub use historical_rows::HistoricalRows;
 pub use load::{LoadReport, RowSource, SourceRow};
 pub use online::{OnlineAnswer, OnlineColumn, ValueStatus};
 pub use push::PushOptions;
-pub use wanted::{Wanted, WantedKey};
+pub use wanted::{EntityColumns, Wanted, WantedColumn, WantedKey};
 
 /// A store with its registry. Every method may be called from any thread.
 pub struct FeatureStore<E: Env = RealEnv> {

@@ -17,7 +17,7 @@ use super::{get, keys};
 /// Runs the command.
 pub fn run(args: &QuarantineArgs, global: &Global) -> Result<Done, Failure> {
     let client = connect(global)?;
-    let views = describe(&client, None, None)?;
+    let views = describe(&client)?;
     let of = choose(views.clone(), &args.view)?.definition;
     let Some(view) = quarantine_of(&views, &of) else {
         return Err(Failure::Failed(format!(

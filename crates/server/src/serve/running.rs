@@ -17,6 +17,7 @@ use super::signals::Signals;
 use crate::http::{EngineFamily, Features, GrpcServer, Health, HttpServer, Source, Stage};
 use crate::net::backup_desk::{BackupRoot, Backups};
 use crate::net::core::Shared;
+use crate::net::compute_desk::ComputeDesk;
 use crate::net::erase_desk::EraseDesk;
 use crate::net::front::Front;
 use crate::net::history_reads::HistoryReads;
@@ -33,6 +34,7 @@ pub struct Running {
     pages: ScanPages,
     histories: HistoryReads,
     erases: EraseDesk,
+    computations: ComputeDesk,
     http: Option<HttpServer>,
     grpc: Option<GrpcServer>,
     health: Arc<Health>,
@@ -124,6 +126,9 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let erases = EraseDesk::start(env, engine.handle(), options.backup_dir.clone())
         .map_err(|source| ServeError::system("starting the thread of erases", source))?;
     let _ = shared.erases.set(erases.questions());
+    let computations = ComputeDesk::start(env, registry.features(), options.limits)
+        .map_err(|source| ServeError::system("starting the threads of computed features", source))?;
+    let _ = shared.computations.set(computations.computations());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
     Ok(Running {
@@ -132,6 +137,7 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         pages,
         histories,
         erases,
+        computations,
         registry,
         http,
         grpc,
@@ -298,6 +304,7 @@ impl Running {
         drop(self.backups);
         drop(self.histories);
         drop(self.erases);
+        drop(self.computations);
         let reads = handle.reads();
         let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
         let requests = self.shared.counters.sum(|shard| &shard.requests);
