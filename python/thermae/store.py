@@ -43,7 +43,7 @@ class WriteReport:
     rows: int = 0
     #: Rows newly written.
     accepted: int = 0
-    #: Rows that had been written before by the same producer: nothing changed.
+    #: Rows that the same producer had brought before: written, or refused then; nothing changed.
     duplicate: int = 0
     #: Rows outside the window of event time.
     outside: int = 0

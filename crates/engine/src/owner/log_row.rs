@@ -15,7 +15,7 @@ use crate::merge::{self, Base};
 use crate::pending::{PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
 use crate::state::Newest;
-use crate::write::{Ack, Refusal, RowWrite, WriteKind};
+use crate::write::{Ack, Refusal, RowWrite, Verdict, WriteKind};
 
 impl<E: Env> Owner<E> {
     /// Logs one admitted row. `Err(None)` means that the log wants time.
@@ -51,7 +51,12 @@ impl<E: Env> Owner<E> {
             None if matches!(row.kind, WriteKind::Erase) => (row.schema_id, false, &[][..]),
             None => (row.schema_id, row.dense, batch.value(row)),
         };
-        let (kind, times) = kind_and_times(row);
+        let (kind, mut times) = kind_and_times(row);
+        if let Some(Verdict::Quarantine { .. }) = batch.verdict(index) {
+            // A row that is put aside is no news of the world: were its time the clock's, every row of a store of old
+            // data would be past its `keep_for`.
+            times.0 = watermark.unwrap_or(times.0);
+        }
         let expires = times.2 != NO_TIME;
         let reservation = match kind {
             RecordKind::Erase => None,

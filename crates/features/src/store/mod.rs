@@ -78,6 +78,8 @@ pub struct FeatureStore<E: Env = RealEnv> {
     handle: Handle<E>,
     registry: Registry<E>,
     cache: Cache,
+    /// When it was opened, microseconds UTC.
+    opened_us: i64,
     /// Kept open, if it was opened here.
     store: Option<Store<E>>,
 }
@@ -110,7 +112,13 @@ impl<E: Env> FeatureStore<E> {
     pub fn over(env: E, dir: &Path, handle: Handle<E>) -> Result<Self, Error> {
         let registry = Registry::open(env.clone(), dir, handle.clone())?;
         handle.set_gate(Box::new(RulesGate::new(env.clone(), registry.place())));
-        Ok(FeatureStore { env, handle, registry, cache: Cache::default(), store: None })
+        let (opened_us, cache) = (env.now_us(), Cache::default());
+        Ok(FeatureStore { env, handle, registry, cache, opened_us, store: None })
+    }
+
+    /// When it was opened, microseconds UTC: since then rows that fail checks are counted.
+    pub fn opened_us(&self) -> i64 {
+        self.opened_us
     }
 
     /// The registry.

@@ -167,6 +167,12 @@ fn to_json(name: &str, report: &Report, seconds: f64, args: &IngestArgs) -> serd
 
 fn to_text(name: &str, report: &Report, seconds: f64, args: &IngestArgs) -> String {
     let mut out = summary(name, report, seconds);
+    if report.duplicate > 0 {
+        out.push_str(
+            "duplicate: an earlier run of this load settled them; what it refused is not refused again, nor written. \
+             --again has every row judged anew\n",
+        );
+    }
     if report.rejected > 0 {
         let mut table = Table::new([">rejected", "reason", "for example"]);
         for reason in &report.reasons {

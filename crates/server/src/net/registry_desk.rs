@@ -285,6 +285,7 @@ fn tell<E: Env>(features: &FeatureStore<E>, request: &RegistryRequest) -> Result
     if request.health {
         told["health"] =
             serde_json::to_value(features.health()).map_err(|e| Error::Invalid(e.to_string()))?;
+        told["counted_since"] = features.opened_us().into();
     }
     if let Some(asked) = &request.wanted {
         let wanted = features.wanted(&Ask::of_json(&asked.to_string())?)?;

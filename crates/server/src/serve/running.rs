@@ -97,7 +97,7 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         let source = Source {
             counters: shared.counters.clone(),
             limits: options.limits,
-            engine: engine_source(&handle_place),
+            engine: engine_source(&handle_place, &features),
             failure: failure_source(&handle_place),
         };
         let (health, features) = (Arc::clone(&health), Arc::clone(&features));
@@ -227,14 +227,20 @@ fn archive_at(
     Ok(ArchiveOptions::new(Arc::new(objects)))
 }
 
-/// Reads the engine's numbers for `/metrics`, once there is an engine.
+/// Reads the numbers of engine and feature views for `/metrics`, once they are there.
 fn engine_source(
     place: &Arc<Mutex<Option<Handle<RealEnv>>>>,
+    features: &Arc<Features>,
 ) -> Arc<dyn Fn() -> Vec<EngineFamily> + Send + Sync> {
-    let place = Arc::clone(place);
+    let (place, features) = (Arc::clone(place), Arc::clone(features));
     Arc::new(move || {
         let handle = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        handle.map(|handle| super::figures::families(&handle.stats())).unwrap_or_default()
+        let Some(handle) = handle else { return Vec::new() };
+        let mut families = super::figures::families(&handle.stats());
+        if let Some(store) = features.opened() {
+            families.extend(super::quality_figures::families(&store.health(), RealEnv.now_us()));
+        }
+        families
     })
 }
 
