@@ -11,11 +11,12 @@ use thermae_formats::backup::BackupName;
 use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, FINAL, Record, RecordKind, Seal};
 use thermae_formats::hot_layout::header::{Geometry, MapInfo, encode_header};
 use thermae_formats::wire::{
-    Ack, ColumnShape, ComputeColumn, ComputeRequest, ComputeRow, EraseStatusRequest, ErrorCode, ErrorReply, HEADER_BYTES, HelloReply,
-    HelloRequest, Kind, Limits, MapReply, MapRequest, MapShard, NotApplied, PackedKeys, PlanColumn,
-    PlanKey, PlanReply, PlanView, PrepareRequest, ReadFlags, ReadHead, ReplyBuilder, RowOutcome,
-    RowStatus, Token, ViewFeatures, ViewShape, WireError, WriteEncoder, WriteHead, WriteRow,
-    encode_json, encode_ping, encode_pong, encode_read, encode_write_reply,
+    Ack, ColumnShape, ComputeColumn, ComputeRequest, ComputeRow, EraseStatusRequest, ErrorCode,
+    ErrorReply, HEADER_BYTES, HelloReply, HelloRequest, Kind, Limits, MapReply, MapRequest,
+    MapShard, NotApplied, PackedKeys, PlanColumn, PlanKey, PlanReply, PlanView, PrepareRequest,
+    ReadFlags, ReadHead, ReplyBuilder, RowOutcome, RowStatus, Token, ViewFeatures, ViewShape,
+    WireError, WriteEncoder, WriteHead, WriteRow, encode_json, encode_ping, encode_pong,
+    encode_read, encode_write_reply,
 };
 use thermae_formats::{
     CatalogueEntry, Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, RowLayout, Scalar,

@@ -2,12 +2,12 @@
 //! gets past the frame's checksum.
 
 use thermae_formats::wire::{
-    ComputeRequest, EraseStatusRequest, ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply, HelloRequest,
-    HistoryPut, HistoryReply, HistoryRequest, Kind, Limits, MapReply, MapRequest, PackedKeys,
-    PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanPlace, ScanReply, ScanRequest, Token,
-    WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame, decode_json, decode_plan,
-    decode_pong, encode_json, encode_ping, encode_pong, encode_read, encode_write_reply,
-    finish_frame, split_frame,
+    ComputeRequest, EraseStatusRequest, ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply,
+    HelloRequest, HistoryPut, HistoryReply, HistoryRequest, Kind, Limits, MapReply, MapRequest,
+    PackedKeys, PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanPlace, ScanReply,
+    ScanRequest, Token, WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame, decode_json,
+    decode_plan, decode_pong, encode_json, encode_ping, encode_pong, encode_read,
+    encode_write_reply, finish_frame, split_frame,
 };
 
 const MAX_BYTES: u32 = 1 << 20;

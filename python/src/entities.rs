@@ -34,7 +34,12 @@ impl Column {
         }
     }
 
-    fn key(&self, row: usize, name: &str, wanted: KeyType) -> std::result::Result<KeyValue, String> {
+    fn key(
+        &self,
+        row: usize,
+        name: &str,
+        wanted: KeyType,
+    ) -> std::result::Result<KeyValue, String> {
         let value = match self {
             Self::Integers(values) => KeyValue::Int(values.get(row).copied().unwrap_or_default()),
             Self::Values(values) => values.get(row).cloned().unwrap_or(KeyValue::Int(0)),
@@ -183,9 +188,8 @@ impl Entities {
 impl EntityColumns for Entities {
     fn keys(&self, key: &WantedKey) -> Option<std::result::Result<Vec<KeyValue>, String>> {
         let (_, column) = self.columns.iter().find(|(known, _)| *known == key.name)?;
-        let value = |row| {
-            column.key(row, &key.name, key.key_type).map_err(|why| at(row, &why).to_string())
-        };
+        let value =
+            |row| column.key(row, &key.name, key.key_type).map_err(|why| at(row, &why).to_string());
         Some((0..self.rows).map(value).collect())
     }
 

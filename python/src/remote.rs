@@ -264,8 +264,7 @@ impl Remote {
         let view = &described.writable();
         let mapping = rows.mapping(view, layout)?;
         let (client, handle) = (self.client.clone(), self.handle(described)?);
-        let mut writer =
-            ClientWriter::new(client, handle, ack, producer, described.checks.clone());
+        let mut writer = ClientWriter::new(client, handle, ack, producer, described.checks.clone());
         let rejects = Rejects::new(None)?;
         let report = load::load(&mut rows, view, mapping, &mut writer, rejects, &mut |_| {})?;
         if report.rejected == 0 {

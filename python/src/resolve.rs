@@ -156,7 +156,9 @@ impl Resolved {
     pub fn join_keys(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         match &self.way {
-            Way::Computed(plan) => names.extend(plan.join_keys().iter().map(|key| key.name.clone())),
+            Way::Computed(plan) => {
+                names.extend(plan.join_keys().iter().map(|key| key.name.clone()))
+            }
             Way::Stored(stored) => {
                 for name in stored.keys.iter().flatten() {
                     if !names.contains(name) {

@@ -32,13 +32,15 @@ pub struct ComputedQuery {
 impl ComputedQuery {
     fn to_json(&self) -> Result<String, Error> {
         let pick = |text: &String| match text.starts_with('{') {
-            true => serde_json::from_str(text)
-                .map_err(|error| Error::Usage(format!("{text}: {error}"))),
+            true => {
+                serde_json::from_str(text).map_err(|error| Error::Usage(format!("{text}: {error}")))
+            }
             false => Ok(serde_json::Value::from(text.as_str())),
         };
         let features = self.features.iter().map(pick).collect::<Result<Vec<_>, _>>()?;
         let (service, full_names) = (&self.service, self.full_names);
-        Ok(json!({ "features": features, "service": service, "full_names": full_names }).to_string())
+        Ok(json!({ "features": features, "service": service, "full_names": full_names })
+            .to_string())
     }
 }
 
@@ -214,10 +216,10 @@ impl Client {
             name: &key.name,
             value_type: ValueType::Scalar(scalar(key.key_type)),
         });
-        let fields = wanted.request.iter().map(|field| ComputeColumn {
-            name: &field.name,
-            value_type: field.value_type.clone(),
-        });
+        let fields = wanted
+            .request
+            .iter()
+            .map(|field| ComputeColumn { name: &field.name, value_type: field.value_type.clone() });
         let request = ComputeRequest {
             event_times: options.event_times,
             deadline_us: options.deadline_us,
@@ -323,7 +325,9 @@ fn of_key(key: &KeyValue, wanted: &NamedKey) -> Result<Value, Error> {
         Error::Usage(format!("the join key {name:?} is {key_type}, which {key} is not"))
     };
     Ok(match (wanted.key_type, key) {
-        (KeyType::Int32, KeyValue::Int(v)) => i32::try_from(*v).map(Value::Int32).map_err(|_| unfit())?,
+        (KeyType::Int32, KeyValue::Int(v)) => {
+            i32::try_from(*v).map(Value::Int32).map_err(|_| unfit())?
+        }
         (KeyType::Int64, KeyValue::Int(v)) => Value::Int64(*v),
         (KeyType::String, KeyValue::String(v)) => Value::String(v.clone()),
         (KeyType::Bytes, KeyValue::Bytes(v)) => Value::Bytes(v.clone()),

@@ -46,7 +46,9 @@ pub use address::Address;
 pub use answer::Answer;
 pub use batch::{ViewHandle, WriteBatch, Written};
 pub use client::Client;
-pub use computed::{ComputedAnswer, ComputedPlan, ComputedQuery, ComputedRows, NamedKey, NamedType};
+pub use computed::{
+    ComputedAnswer, ComputedPlan, ComputedQuery, ComputedRows, NamedKey, NamedType,
+};
 pub use config::Config;
 pub use described::{Described, choose};
 pub use error::Error;

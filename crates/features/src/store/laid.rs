@@ -2,7 +2,9 @@
 //! and what an embedder hands on look alike.
 
 use thermae_formats::row_value::encode_value;
-use thermae_formats::wire::{ColumnShape, ReadFlags, ReplyBuilder, RowStatus, ViewShape, WireError};
+use thermae_formats::wire::{
+    ColumnShape, ReadFlags, ReplyBuilder, RowStatus, ViewShape, WireError,
+};
 
 use super::online::{OnlineAnswer, ValueStatus};
 use crate::error::Error;
@@ -24,14 +26,14 @@ impl OnlineAnswer {
         let shapes: Vec<[ColumnShape; 1]> =
             self.types.iter().map(|value_type| [ColumnShape::of(value_type)]).collect();
         let views = self.columns.iter().zip(&shapes);
-        let views = views.map(|(column, shape)| ViewShape {
-            rows: column.values.len() as u32,
-            columns: shape,
-        });
+        let views = views
+            .map(|(column, shape)| ViewShape { rows: column.values.len() as u32, columns: shape });
         let flags = ReadFlags { matrix: false, event_times };
         let mut builder = ReplyBuilder::new();
         let (buffer, time) = (Vec::new(), self.read_time);
-        builder.begin(buffer, request_id, flags, time, max_frame_bytes, views).map_err(too_large)?;
+        builder
+            .begin(buffer, request_id, flags, time, max_frame_bytes, views)
+            .map_err(too_large)?;
         let mut field = Vec::new();
         for (view, (column, value_type)) in self.columns.iter().zip(&self.types).enumerate() {
             let stands = column.statuses.iter().zip(&column.event_times).enumerate();

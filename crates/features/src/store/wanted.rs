@@ -72,9 +72,10 @@ impl<E: Env> FeatureStore<E> {
     /// A name that is not there, or one column that is of two types.
     pub fn wanted(&self, ask: &Ask) -> Result<Wanted, Error> {
         let resolved = self.cache.resolve(&self.registry.published(), &ask.what, ask.full_names)?;
-        let columns = resolved.columns.iter().zip(&resolved.types).map(|((name, _), value_type)| {
-            WantedColumn { name: name.clone(), value_type: value_type.clone() }
-        });
+        let columns =
+            resolved.columns.iter().zip(&resolved.types).map(|((name, _), value_type)| {
+                WantedColumn { name: name.clone(), value_type: value_type.clone() }
+            });
         let mut wanted = Wanted {
             registry_version: resolved.published.state.version(),
             columns: columns.collect(),
@@ -110,7 +111,7 @@ impl Wanted {
             let Some(values) = from.keys(key) else {
                 let (name, key_type) = (&key.name, key.key_type);
                 return Err(missing(format!(
-                    "the join key {name:?} ({key_type}) is missing in the request"
+                    "the join key {name:?} is missing in the request, a column of {key_type}"
                 )));
             };
             entities = entities.with(key.name.clone(), values.map_err(Error::Invalid)?);

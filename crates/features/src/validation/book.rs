@@ -173,15 +173,16 @@ impl Book {
         let named = rules.compiled.as_ref().into_iter().flat_map(Compiled::rules);
         let tests = rules.compiled.as_ref().into_iter().flat_map(|compiled| &compiled.checks);
         let rates: Vec<bool> = tests.map(|c| matches!(c.test, Test::NullRate(_))).collect();
-        let checks = named.zip(&rules.checks).enumerate().map(|(at, ((name, on_failure), counts))| {
-            let is_rate = rates.get(at).copied().unwrap_or(false);
-            CheckFigures {
-                check: name.to_owned(),
-                on_failure: on_failure.name(),
-                failed: read(&counts.failed),
-                recent: is_rate.then(|| counts.window.recent()),
-            }
-        });
+        let checks =
+            named.zip(&rules.checks).enumerate().map(|(at, ((name, on_failure), counts))| {
+                let is_rate = rates.get(at).copied().unwrap_or(false);
+                CheckFigures {
+                    check: name.to_owned(),
+                    on_failure: on_failure.name(),
+                    failed: read(&counts.failed),
+                    recent: is_rate.then(|| counts.window.recent()),
+                }
+            });
         let counts = &rules.counts;
         Some(ViewFigures {
             refused: read(&counts.refused),

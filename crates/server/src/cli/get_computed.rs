@@ -43,9 +43,9 @@ pub fn brought(arguments: &[String], asked: &[Asked]) -> Result<BTreeMap<String,
     let mut brought = BTreeMap::new();
     for text in arguments {
         let wrong = |why: String| Failure::Usage(format!("--with {text}: {why}"));
-        let (name, value) = text
-            .split_once('=')
-            .ok_or_else(|| wrong(format!("write NAME=VALUE; what was asked for takes: {}", names())))?;
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            wrong(format!("write NAME=VALUE; what was asked for takes: {}", names()))
+        })?;
         let mut wanted = fields().filter(|field| field.name == name).peekable();
         if wanted.peek().is_none() {
             return Err(wrong(format!("nothing asked for takes {name:?}; it takes: {}", names())));
@@ -53,7 +53,9 @@ pub fn brought(arguments: &[String], asked: &[Asked]) -> Result<BTreeMap<String,
         for field in wanted {
             let value = match value {
                 "null" => Value::Null,
-                value => Value::parse(&field.value_type, value).map_err(|e| wrong(e.to_string()))?,
+                value => {
+                    Value::parse(&field.value_type, value).map_err(|e| wrong(e.to_string()))?
+                }
             };
             brought.insert(name.to_owned(), value);
         }

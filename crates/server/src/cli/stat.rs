@@ -272,7 +272,7 @@ mod tests {
                 "limit_hits":{"connections":2,"malformed":0}}}"#,
         )
         .unwrap();
-        let text = show(&figures, &[], 0);
+        let text = show(&figures, &Told::default(), 0);
         for part in [
             "nyc/weather     3  300 B     75.0%",
             "26,115",

@@ -127,9 +127,8 @@ impl<'a> Brought<'a> {
             return Err(format!("column {:?} is there twice", twice.name));
         }
         let columns = request.columns.iter();
-        let columns: Vec<Feature> = columns
-            .map(|column| Feature::new(column.name, column.value_type.clone()))
-            .collect();
+        let columns: Vec<Feature> =
+            columns.map(|column| Feature::new(column.name, column.value_type.clone())).collect();
         let layout = RowLayout::new(&columns).map_err(|e| e.to_string())?;
         let row = |(at, row): (usize, &thermae_formats::wire::ComputeRow<'_>)| {
             layout.decode(row.value, row.dense).map_err(|e| format!("row {at}: {e}"))
@@ -152,8 +151,14 @@ impl EntityColumns for Brought<'_> {
     fn keys(&self, key: &WantedKey) -> Option<Result<Vec<KeyValue>, String>> {
         let cells = self.cells(self.column(&key.name)?).enumerate();
         let value = |(row, value): (usize, &Value)| {
-            to_key(value, key.key_type)
-                .ok_or_else(|| format!("row {row} of the join key {:?}: expected {}, found {}", key.name, key.key_type, value.kind()))
+            to_key(value, key.key_type).ok_or_else(|| {
+                format!(
+                    "row {row} of the join key {:?}: expected {}, found {}",
+                    key.name,
+                    key.key_type,
+                    value.kind()
+                )
+            })
         };
         Some(cells.map(value).collect())
     }

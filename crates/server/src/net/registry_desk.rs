@@ -289,8 +289,7 @@ fn tell<E: Env>(features: &FeatureStore<E>, request: &RegistryRequest) -> Result
     }
     if let Some(asked) = &request.wanted {
         let wanted = features.wanted(&Ask::of_json(&asked.to_string())?)?;
-        told["wanted"] =
-            serde_json::to_value(wanted).map_err(|e| Error::Invalid(e.to_string()))?;
+        told["wanted"] = serde_json::to_value(wanted).map_err(|e| Error::Invalid(e.to_string()))?;
     }
     if let Some(most) = request.log {
         let log = features.registry().log(most).into_iter();

@@ -28,9 +28,8 @@ fn freshness(health: &[ViewHealth], now_us: i64) -> Vec<EngineFamily> {
     let within = |view: &ViewHealth| limited(view).then_some(view.fresh_within_us);
     let late = |view: &ViewHealth| limited(view).then(|| view.late_by_us.unwrap_or(0));
     let is_late = health.iter().filter(|view| limited(view));
-    let is_late = is_late.map(|view| {
-        (vec![("view", name(view))], u64::from(view.late_by_us.is_some()))
-    });
+    let is_late =
+        is_late.map(|view| (vec![("view", name(view))], u64::from(view.late_by_us.is_some())));
     vec![
         gauge("view_age_seconds", "Age of the newest event time that is known", of_views(&age)),
         gauge("view_fresh_within_seconds", "How old it may be, as defined", of_views(&within)),

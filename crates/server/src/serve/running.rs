@@ -16,8 +16,8 @@ use super::options::ServeOptions;
 use super::signals::Signals;
 use crate::http::{EngineFamily, Features, GrpcServer, Health, HttpServer, Source, Stage};
 use crate::net::backup_desk::{BackupRoot, Backups};
-use crate::net::core::Shared;
 use crate::net::compute_desk::ComputeDesk;
+use crate::net::core::Shared;
 use crate::net::erase_desk::EraseDesk;
 use crate::net::front::Front;
 use crate::net::history_reads::HistoryReads;
@@ -126,8 +126,10 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let erases = EraseDesk::start(env, engine.handle(), options.backup_dir.clone())
         .map_err(|source| ServeError::system("starting the thread of erases", source))?;
     let _ = shared.erases.set(erases.questions());
-    let computations = ComputeDesk::start(env, registry.features(), options.limits)
-        .map_err(|source| ServeError::system("starting the threads of computed features", source))?;
+    let computations =
+        ComputeDesk::start(env, registry.features(), options.limits).map_err(|source| {
+            ServeError::system("starting the threads of computed features", source)
+        })?;
     let _ = shared.computations.set(computations.computations());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);

@@ -92,6 +92,27 @@ fn the_example_of_the_readme_keeps_bad_rows_aside_and_says_what_is_late() {
     );
     assert_eq!(view["fresh_within_us"], json!(86_400_000_000_i64));
 
+    // The same figures, as metrics; and since when they count.
+    let label = "{view=\"app/user_engagement@1\"";
+    for (family, labels, value) in [
+        ("view_rows_unfit_total", ",outcome=\"quarantined\"}", 18),
+        ("view_rows_unfit_total", ",outcome=\"refused\"}", 1),
+        ("check_rows_failed_total", ",check=\"minutes: 0.0 to 1440.0\"}", 3),
+        ("check_recent_rows", ",check=\"minutes: null at most 0.05 of the time\"}", 200),
+        ("check_recent_nulls", ",check=\"minutes: null at most 0.05 of the time\"}", 13),
+        ("view_fresh_within_seconds", "}", 86_400),
+    ] {
+        let name = format!("thermae_{family}{label}{labels}");
+        assert_eq!(server.metric(&name), value, "{name}");
+    }
+    let age = server.metric(&format!("thermae_view_age_seconds{label}}}"));
+    let late = server.metric(&format!("thermae_view_late_seconds{label}}}"));
+    assert_eq!(late, age.saturating_sub(86_400));
+    assert_eq!(server.metric(&format!("thermae_view_late{label}}}")), u64::from(age > 86_400));
+    assert!(status.contains("rows that failed checks are counted since 20"), "{status}");
+    assert!(status.contains("13 of the last 200 rows were null"), "{status}");
+    assert!(json["counted_since"].as_i64().unwrap() > 1_700_000_000_000_000);
+
     // Loading again changes nothing: what was kept is not kept twice.
     let again = server.run(&["ingest", "user_engagement", &example("events.ndjson"), "--json"]);
     let again: Json = serde_json::from_slice(&again.stdout).unwrap();

@@ -238,7 +238,8 @@ fn what_is_to_be_computed_comes_back() {
     assert_eq!((asked.event_times, asked.deadline_us, asked.read_time), (true, 2_500, NO_TIME));
     assert_eq!(asked.registry_version, 5);
     assert_eq!(asked.ask, r#"{"features":["drive:minutes"]}"#);
-    let columns: Vec<_> = asked.columns.iter().map(|c| (c.name, c.value_type.to_string())).collect();
+    let columns: Vec<_> =
+        asked.columns.iter().map(|c| (c.name, c.value_type.to_string())).collect();
     assert_eq!(columns, [("origin", "string".to_owned()), ("km", "float32".to_owned())]);
     let features: Vec<Feature> =
         asked.columns.iter().map(|c| Feature::new(c.name, c.value_type.clone())).collect();

@@ -44,7 +44,9 @@ pub(super) fn notes(told: &Told, now_us: i64) -> Vec<String> {
     let mut notes = Vec::new();
     if told.health.iter().any(|view| view.checks.is_some()) && told.counted_since > 0 {
         let since = format_timestamp_us(told.counted_since);
-        notes.push(format!("rows that failed checks are counted since {since}, when the server opened the store"));
+        notes.push(format!(
+            "rows that failed checks are counted since {since}, when the server opened the store"
+        ));
     }
     for view in &told.health {
         let name = format!("{}/{}@{}", view.project, view.name, view.version);
@@ -64,7 +66,10 @@ pub(super) fn notes(told: &Told, now_us: i64) -> Vec<String> {
         for check in checks() {
             if let Some(Recent { rows: rows @ 1.., nulls }) = check.recent {
                 let (nulls, rows) = (thousands(nulls), thousands(rows));
-                notes.push(format!("{name}: {:?}: {nulls} of the last {rows} rows were null", check.check));
+                notes.push(format!(
+                    "{name}: {:?}: {nulls} of the last {rows} rows were null",
+                    check.check
+                ));
             }
         }
         for check in checks().filter(|check| check.failed > 0) {

@@ -84,9 +84,8 @@ impl Brought {
         read: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<Result<Vec<T>, String>> {
         let (from, _, column) = self.all().find(|(_, known, _)| *known == name)?;
-        let value = |(row, value)| {
-            read(value).map_err(|why| format!("{from}[{name:?}][{row}]: {why}"))
-        };
+        let value =
+            |(row, value)| read(value).map_err(|why| format!("{from}[{name:?}][{row}]: {why}"));
         Some(column.val.iter().enumerate().map(value).collect())
     }
 }
@@ -136,5 +135,49 @@ fn vector(column: OnlineColumn) -> FeatureVector {
         values: column.values.into_iter().map(to_proto).collect(),
         statuses: statuses.collect(),
         event_timestamps: times.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::super::messages::Val;
+    use super::*;
+
+    fn brought(entities: &[(&str, Vec<Val>)], context: &[(&str, Vec<Val>)]) -> Brought {
+        let columns = |columns: &[(&str, Vec<Val>)]| {
+            let values = |values: &[Val]| {
+                values.iter().map(|val| Value { val: Some(val.clone()) }).collect()
+            };
+            let column = |(name, val): &(&str, Vec<Val>)| {
+                ((*name).to_owned(), RepeatedValue { val: values(val) })
+            };
+            columns.iter().map(column).collect()
+        };
+        Brought { entities: columns(entities), context: columns(context) }
+    }
+
+    #[test]
+    fn request_data_comes_apart_or_among_the_entities_and_what_is_wrong_is_named() {
+        let field = |name: &str| RequestField {
+            name: name.to_owned(),
+            value_type: "float64".parse().unwrap(),
+        };
+        let km = |values: [f64; 2]| values.map(Val::Double).to_vec();
+        let uid = || ("uid", vec![Val::Int64(7), Val::Int64(8)]);
+        let apart = brought(&[uid()], &[("km", km([1.0, 2.0]))]);
+        assert_eq!(apart.rows(), Ok(2));
+        assert_eq!(apart.names(), ["uid", "km"]);
+        let floats = Ok(vec![Ours::Float64(1.0), Ours::Float64(2.0)]);
+        assert_eq!(apart.values(&field("km")), Some(floats.clone()));
+        let among = brought(&[uid(), ("km", km([1.0, 2.0]))], &[]);
+        assert_eq!(among.values(&field("km")), Some(floats));
+        assert_eq!(among.values(&field("people")), None);
+        let wrong = brought(&[uid()], &[("km", vec![Val::Double(1.0), Val::String("far".into())])]);
+        let told = wrong.values(&field("km")).unwrap().unwrap_err();
+        assert!(told.starts_with("request_context[\"km\"][1]: expected float64"), "{told}");
+        let uneven = brought(&[uid()], &[("km", vec![Val::Double(1.0)])]).rows().unwrap_err();
+        let told = "entities[\"uid\"] has 2 values, request_context[\"km\"] has 1";
+        assert!(uneven.message.contains(told), "{uneven:?}");
     }
 }

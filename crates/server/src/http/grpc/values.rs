@@ -102,7 +102,8 @@ pub(super) fn to_value(value: &Value, wanted: &ValueType) -> Result<Ours, String
         Some(Val::Json(v)) => Ours::Json(v.clone()),
         Some(Val::Bytes(v)) => Ours::Bytes(v.clone()),
         Some(Val::UnixTimestamp(v)) => Ours::Timestamp(
-            v.checked_mul(SECOND_US).ok_or_else(|| format!("{v} s are beyond what a time can be"))?,
+            v.checked_mul(SECOND_US)
+                .ok_or_else(|| format!("{v} s are beyond what a time can be"))?,
         ),
         Some(Val::Uuid(v)) => Ours::Uuid(parse_uuid(v)?),
         Some(found) => return Err(format!("expected {wanted}, found {found:?}")),
@@ -150,11 +151,15 @@ mod tests {
 
     #[test]
     fn request_data_is_of_its_declared_type_or_refused() {
-        let value = |val: Option<Val>, wanted: &str| to_value(&Value { val }, &wanted.parse().unwrap());
+        let value =
+            |val: Option<Val>, wanted: &str| to_value(&Value { val }, &wanted.parse().unwrap());
         assert_eq!(value(None, "float64"), Ok(Ours::Null));
         assert_eq!(value(Some(Val::Int32(7)), "int64"), Ok(Ours::Int64(7)));
         assert_eq!(value(Some(Val::Float(0.5)), "float64"), Ok(Ours::Float64(0.5)));
-        assert_eq!(value(Some(Val::UnixTimestamp(-2)), "timestamp"), Ok(Ours::Timestamp(-2_000_000)));
+        assert_eq!(
+            value(Some(Val::UnixTimestamp(-2)), "timestamp"),
+            Ok(Ours::Timestamp(-2_000_000))
+        );
         let uuid = format_uuid(&[7; 16]);
         assert_eq!(value(Some(Val::Uuid(uuid)), "uuid"), Ok(Ours::Uuid([7; 16])));
         for (val, wanted, found) in [
@@ -165,7 +170,10 @@ mod tests {
             (Val::FloatList(FloatList { val: vec![1.0] }), "float32", "FloatList"),
         ] {
             let error = value(Some(val), wanted).unwrap_err();
-            assert!(error.contains(&format!("expected {wanted}")) && error.contains(found), "{error}");
+            assert!(
+                error.contains(&format!("expected {wanted}")) && error.contains(found),
+                "{error}"
+            );
         }
         assert!(value(Some(Val::UnixTimestamp(i64::MAX)), "timestamp").is_err());
     }
