@@ -93,17 +93,8 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let cannot = |address: SocketAddr| {
         move |source| ServeError::Listen { what: address.to_string(), source }
     };
-    let http = listeners.http.map(|address| {
-        let source = Source {
-            counters: shared.counters.clone(),
-            limits: options.limits,
-            engine: engine_source(&handle_place, &features),
-            failure: failure_source(&handle_place),
-        };
-        let (health, features) = (Arc::clone(&health), Arc::clone(&features));
-        HttpServer::start(address, health, source, features).map_err(cannot(address))
-    });
-    let http = http.transpose()?;
+    let http = start_http(listeners.http, &shared, &handle_place, &health, &features);
+    let http = http.map_err(|(address, source)| cannot(address)(source))?;
     let grpc = listeners.grpc.map(|address| {
         let (health, features) = (Arc::clone(&health), Arc::clone(&features));
         GrpcServer::start(address, health, features).map_err(cannot(address))
@@ -148,6 +139,26 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         unix,
         shared,
     })
+}
+
+/// The listener for features, metrics and health, if there is to be one; the address that it cannot have.
+fn start_http(
+    address: Option<SocketAddr>,
+    shared: &Arc<Shared>,
+    handle_place: &Arc<Mutex<Option<Handle<RealEnv>>>>,
+    health: &Arc<Health>,
+    features: &Arc<Features>,
+) -> Result<Option<HttpServer>, (SocketAddr, std::io::Error)> {
+    let Some(address) = address else { return Ok(None) };
+    let source = Source {
+        counters: shared.counters.clone(),
+        limits: shared.limits,
+        engine: engine_source(handle_place, features),
+        failure: failure_source(handle_place),
+    };
+    HttpServer::start(address, Arc::clone(health), source, Arc::clone(features))
+        .map(Some)
+        .map_err(|source| (address, source))
 }
 
 fn start_registry(

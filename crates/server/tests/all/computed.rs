@@ -235,16 +235,20 @@ fn request<'a>(
     }
 }
 
-#[test]
-fn wrong_types_missing_columns_and_broken_rows_are_errors_of_one_request() {
-    let rides = rides();
+/// Somebody else's client, and the registry's version.
+fn peer(rides: &Rides) -> (Peer, u64) {
     let mut peer = Peer::new(Stream::Tcp(TcpStream::connect(&rides.server.address).unwrap()));
     peer.hello();
     let wanted = r#"{"registry":{"wanted":{"features":["fare:total"]}}}"#;
     let told = peer.json(Kind::Describe, wanted).unwrap();
-    let version = told["wanted"]["registry_version"].as_u64().unwrap();
     assert_eq!(told["wanted"]["request"][1], json!({ "name": "people", "type": "int64" }));
+    (peer, told["wanted"]["registry_version"].as_u64().unwrap())
+}
 
+#[test]
+fn wrong_types_missing_columns_and_broken_rows_are_errors_of_one_request() {
+    let rides = rides();
+    let (mut peer, version) = peer(&rides);
     let driver = ("driver", Scalar::Int64);
     let (km, people) = (("km", Scalar::Float64), ("people", Scalar::Int64));
     let one = |values: Vec<Value>| vec![values];
@@ -290,6 +294,13 @@ fn wrong_types_missing_columns_and_broken_rows_are_errors_of_one_request() {
         assert_eq!(refused.code, ErrorCode::BadInput, "{refused:?}");
         assert!(refused.text.contains(what), "{what}: {refused:?}");
     }
+}
+
+#[test]
+fn what_fits_passes_and_what_is_of_another_version_or_cut_short_does_not() {
+    let rides = rides();
+    let (mut peer, version) = peer(&rides);
+    let driver = ("driver", Scalar::Int64);
     // An int32 and a float32 pass, a NaN is a value of a float, columns come in any order.
     let columns =
         [("people", Scalar::Int32), ("km", Scalar::Float32), driver, ("more", Scalar::Bool)];

@@ -92,7 +92,27 @@ fn the_example_of_the_readme_keeps_bad_rows_aside_and_says_what_is_late() {
     );
     assert_eq!(view["fresh_within_us"], json!(86_400_000_000_i64));
 
-    // The same figures, as metrics; and since when they count.
+    // Loading again changes nothing: what was kept is not kept twice.
+    let again = server.run(&["ingest", "user_engagement", &example("events.ndjson"), "--json"]);
+    let again: Json = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["accepted"], json!(0), "{again}");
+    assert_eq!(text(&server, &["quarantine", "user_engagement"], 0).lines().count(), 18);
+
+    // It outlives a restart, and an erase takes the entity out of it.
+    assert_eq!(server.stop(), 0);
+    let server = Server::start(data.path());
+    assert_eq!(text(&server, &["quarantine", "user_engagement"], 0).lines().count(), 18);
+    text(&server, &["erase", "user_engagement", "--key", "user_id=91"], 0);
+    assert_eq!(text(&server, &["quarantine", "user_engagement"], 0).lines().count(), 17);
+    let none = server.run(&["quarantine", "user_engagement__quarantine"]);
+    let told = String::from_utf8_lossy(&none.stderr);
+    assert!(told.contains("has no quarantine"), "{told}");
+}
+
+#[test]
+fn metrics_tell_what_failed_and_how_fresh_views_are() {
+    let data = tempfile::tempdir().unwrap();
+    let server = loaded(data.path());
     let label = "{view=\"app/user_engagement@1\"";
     for (family, labels, value) in [
         ("view_rows_unfit_total", ",outcome=\"quarantined\"}", 18),
@@ -109,25 +129,11 @@ fn the_example_of_the_readme_keeps_bad_rows_aside_and_says_what_is_late() {
     let late = server.metric(&format!("thermae_view_late_seconds{label}}}"));
     assert_eq!(late, age.saturating_sub(86_400));
     assert_eq!(server.metric(&format!("thermae_view_late{label}}}")), u64::from(age > 86_400));
+    let status = text(&server, &["status"], 0);
+    let json: Json = serde_json::from_str(&text(&server, &["stat", "--json"], 0)).unwrap();
     assert!(status.contains("rows that failed checks are counted since 20"), "{status}");
     assert!(status.contains("13 of the last 200 rows were null"), "{status}");
     assert!(json["counted_since"].as_i64().unwrap() > 1_700_000_000_000_000);
-
-    // Loading again changes nothing: what was kept is not kept twice.
-    let again = server.run(&["ingest", "user_engagement", &example("events.ndjson"), "--json"]);
-    let again: Json = serde_json::from_slice(&again.stdout).unwrap();
-    assert_eq!(again["accepted"], json!(0), "{again}");
-    assert_eq!(text(&server, &["quarantine", "user_engagement"], 0).lines().count(), 18);
-
-    // It outlives a restart, and an erase takes the entity out of it.
-    assert_eq!(server.stop(), 0);
-    let server = Server::start(data.path());
-    assert_eq!(text(&server, &["quarantine", "user_engagement"], 0).lines().count(), 18);
-    text(&server, &["erase", "user_engagement", "--key", "user_id=91"], 0);
-    assert_eq!(text(&server, &["quarantine", "user_engagement"], 0).lines().count(), 17);
-    let none = server.run(&["quarantine", "user_engagement__quarantine"]);
-    let told = String::from_utf8_lossy(&none.stderr);
-    assert!(told.contains("has no quarantine"), "{told}");
 }
 
 #[test]

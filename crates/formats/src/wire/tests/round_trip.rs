@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 
 use super::samples;
 use super::*;
-use crate::NO_TIME;
+use crate::{Feature, NO_TIME, RowLayout, Value};
 
 const MAX: u32 = DEFAULT_MAX_FRAME_BYTES;
 
