@@ -1,4 +1,4 @@
-"""Compares a training read with what DuckDB's ASOF JOIN makes of the same files, row by row. The examples' `compare.py` use it."""
+"""A training read beside what DuckDB's ASOF JOIN makes of the same files, row by row; for the examples' `compare.py`."""
 
 
 def compare(rows, spine, answer, *, key, row_time, spine_time, ttl, own, features, also=()):

@@ -5,8 +5,8 @@
 Needs ``pip install './python[feast]'`` (built for release), for Redis also ``redis-server`` and ``pip install redis
 hiredis``; what is missing is left out and said so. Every store holds the same rows, and the answers of all are compared
 first. Rounds go over the stores in turn, so that the machine's slower times hit all of them. The null stores answer
-what they built before: what is left is Feast's own work, by `online_read` and, direct, by the way that Thermae's plug-in
-goes; the last table says how much of that the plug-in takes.
+what they built before: what is left is Feast's own work, by `online_read` and, direct, by the way that Thermae's
+plug-in goes; the last line says how much of that the plug-in takes.
 """
 
 from __future__ import annotations
@@ -215,7 +215,9 @@ def report(figures: list[dict[str, Any]], out: str | None) -> None:
         at = {
             one["store"]: one["p50_us"] for one in figures if (one["entities"], one["features"]) == (entities, columns)
         }
-        print(f"\nFeast + Thermae takes {at['Feast + Thermae'] / at['Feast + direct null']:.2f} of the direct null store")
+        print(
+            f"\nFeast + Thermae takes {at['Feast + Thermae'] / at['Feast + direct null']:.2f} of the direct null store"
+        )
     if out:
         Path(out).write_text(json.dumps(figures, indent=1))
 

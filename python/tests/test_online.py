@@ -257,7 +257,9 @@ def test_on_demand_features_are_computed_of_rows_and_of_what_the_request_brings(
     rows = [{name: values[at] for name, values in entities.items()} for at in range(3)]
     assert offers.get_online_features("offers", rows).to_dict()["city"] == ["Bern", "Bern", ""]
     matrix = offers.get_online_matrix(["offer:total", "activity:clicks"], entities)
-    assert matrix.dtype == np.float32 and matrix[:2].tolist() == [[9.5, 10.0], [2.25, 10.0]] and np.isnan(matrix[2]).all()
+    assert (
+        matrix.dtype == np.float32 and matrix[:2].tolist() == [[9.5, 10.0], [2.25, 10.0]] and np.isnan(matrix[2]).all()
+    )
     awaited = asyncio.run(offers.get_online_features_async("offers", pd.DataFrame(entities)))
     assert awaited.to_arrow().column("total").to_pylist() == [9.5, 2.25, None]
 
@@ -266,12 +268,12 @@ def test_on_demand_features_are_computed_of_rows_and_of_what_the_request_brings(
     ("column", "values", "told"),
     [
         ("amount", ["two", "x"], "'amount', row 0|\"amount\", row 0"),
-        ("amount", [1.5, 2.0], "\"amount\", row 0"),
-        ("amount", [1.0, float("nan")], "\"amount\", row 0: expected int64, found float64"),
-        ("rebate", [True, False], "\"rebate\", row 0"),
+        ("amount", [1.5, 2.0], '"amount", row 0'),
+        ("amount", [1.0, float("nan")], '"amount", row 0: expected int64, found float64'),
+        ("rebate", [True, False], '"rebate", row 0'),
         ("amount", [1, 2, 3], "has 3 rows"),
-        ("amount", None, "must bring \"amount\" \\(int64\\)"),
-        ("item", None, "join key \"item\""),
+        ("amount", None, 'must bring "amount" \\(int64\\)'),
+        ("item", None, 'join key "item"'),
         ("user", [1, None], "row 1"),
     ],
 )
@@ -291,5 +293,7 @@ def test_a_changed_registry_is_followed(offers: thermae.FeatureStore) -> None:
     entities = {"user": [1], "item": ["a"], "amount": [1], "rebate": [0.0]}
     assert offers.get_online_features(["offer:total"], entities).to_dict() == {"total": [9.5]}
     changed = ON_DEMAND.replace('type = "float64", expression', 'type = "float64", description = "d", expression')
-    offers.apply(SHOP + changed + '[views.more]\nentities = ["user"]\nttl = "0"\nfeatures = [{ name = "n", type = "int32" }]\n')
+    offers.apply(
+        SHOP + changed + '[views.more]\nentities = ["user"]\nttl = "0"\nfeatures = [{ name = "n", type = "int32" }]\n'
+    )
     assert offers.get_online_features(["offer:total"], entities).to_dict() == {"total": [9.5]}

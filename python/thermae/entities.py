@@ -12,11 +12,10 @@ from .errors import InvalidRequestError
 from .tables import column as arrow_column
 from .tables import to_arrow
 
+_Column = np.ndarray | list[Any]
 
-Column = np.ndarray | list[Any] | pa.Array
 
-
-def columns_of(entities: Any, plan: Any) -> dict[str, Column]:
+def columns_of(entities: Any, plan: Any) -> dict[str, _Column | pa.Array]:
     """Columns by name from a dictionary of columns, a list of rows, or a table of any kind.
 
     What features are computed from comes as Arrow. A table may have other columns than those that the plan needs; they
