@@ -374,7 +374,7 @@ fn a_row_that_is_put_aside_makes_no_other_row_old() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     // What counts as old is told by the newest event time, which here is years behind the clock.
-    let kept = SHOP.replace("ttl = \"0\"", "ttl = \"0\"\nkeep_for = \"30d\"");
+    let kept = SHOP.replace("ttl = \"0\"", "ttl = \"0\"\ntiers = { keep_for = \"30d\" }");
     store.apply_toml(&kept).unwrap_or_else(|e| panic!("{e}"));
     let good = |user| row(user, 1.0, 1, "de", "a-1");
     let bad = |user| row(user, 1.0, -1, "de", "a-1");
