@@ -13,8 +13,12 @@ purchases, of which the one that was recorded last must win.
 `compare.py slice WHEEL data/ties.csv` makes the slice that the tests use.
 """
 
+import pathlib
 import sys
 import zipfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+import asof  # noqa: E402
 
 FEATURES = ["line", "cds", "dollars"]
 MASTER = "lifetimes/datasets/CDNOW_master.txt"
@@ -70,29 +74,19 @@ def slice_of(wheel, out):
 
 def compare(bought, spine, answer):
     """Counts the rows that differ in any column."""
-    import duckdb
-
-    db = duckdb.connect()
-    db.sql("set timezone = 'UTC'")
-    numbered = "select *, file_row_number n from read_parquet('{}', file_row_number = true)"
-    # Of purchases of one customer and day, the last in the file is the newest.
-    newest = "qualify row_number() over (partition by customer, day order by n desc) = 1"
-    db.sql(f"create table p as {numbered.format(bought)} {newest}")
-    db.sql(f"create table s as {numbered.format(spine)}")
-    db.sql(f"create table t as {numbered.format(answer)}")
-    known = "p.day >= s.asked - interval 30 day"
-    values = ", ".join(f"case when {known} then p.{name} end {name}" for name in FEATURES)
-    join = "s asof left join p on s.customer = p.customer and s.asked >= p.day"
-    db.sql(f"create table d as select s.n, s.customer, s.asked, s.of_line, {values} from {join}")
-    own = ["customer", "asked", "of_line"]
-    differs = " or ".join(f"t.{name} is distinct from d.{name}" for name in own + FEATURES)
     tied = f"(select customer, day from read_parquet('{bought}') group by all having count(*) > 1)"
     won = f"exists (from {tied} x join read_parquet('{bought}') b using (customer, day) where b.line = t.line)"
-    print(
-        db.sql(
-            f"select count(*) \"rows\", count(t.line) found, count(*) filter ({won}) \"won against others of its day\", "
-            f"count(*) filter ({differs}) differing from t full join d using (n)"
-        )
+    asof.compare(
+        bought,
+        spine,
+        answer,
+        key="customer",
+        row_time="day",
+        spine_time="asked",
+        ttl="30 day",
+        own=["customer", "asked", "of_line"],
+        features=FEATURES,
+        also=[("count(t.line)", "found"), (f"count(*) filter ({won})", "won against others of its day")],
     )
 
 

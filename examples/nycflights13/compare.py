@@ -13,6 +13,10 @@
 import pathlib
 import sys
 
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+import asof  # noqa: E402
+
 FEATURES = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 OWN = ["carrier", "flight", "tailnum", "origin", "dest", "time_hour", "dep_delay", "arr_delay"]
 
@@ -31,25 +35,18 @@ def flights(archive, out):
 
 
 def compare(spine, answer):
-    """Counts the rows that differ in any column; a ttl of 3 hours is a condition on what the ASOF JOIN found."""
-    import duckdb
-
-    weather = pathlib.Path(__file__).parent / "data" / "weather.parquet"
-    db = duckdb.connect()
-    db.sql("set timezone = 'UTC'")
-    numbered = "select *, file_row_number n from read_parquet('{}', file_row_number = true)"
-    # Of rows of one airport and hour, the last in the file is the newest.
-    newest = "qualify row_number() over (partition by origin, time_hour order by n desc) = 1"
-    db.sql(f"create table w as {numbered.format(weather)} {newest}")
-    db.sql(f"create table f as {numbered.format(spine)}")
-    db.sql(f"create table t as {numbered.format(answer)}")
-    known = "w.time_hour >= f.time_hour - interval 3 hour"
-    values = ", ".join(f"case when {known} then w.{name} end {name}" for name in FEATURES)
-    own = ", ".join(f"f.{name}" for name in OWN)
-    join = "f asof left join w on f.origin = w.origin and f.time_hour >= w.time_hour"
-    db.sql(f"create table d as select f.n, {own}, {values} from {join}")
-    differs = " or ".join(f"t.{name} is distinct from d.{name}" for name in OWN + FEATURES)
-    print(db.sql(f"select count(*) \"rows\", count(*) filter ({differs}) differing from t full join d using (n)"))
+    """Counts the rows that differ in any column."""
+    asof.compare(
+        HERE / "data" / "weather.parquet",
+        spine,
+        answer,
+        key="origin",
+        row_time="time_hour",
+        spine_time="time_hour",
+        ttl="3 hour",
+        own=OWN,
+        features=FEATURES,
+    )
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ use thermae_formats::backup::BackupName;
 use thermae_formats::batch::{BATCH_ALIGN, BatchBuilder, FINAL, Record, RecordKind, Seal};
 use thermae_formats::hot_layout::header::{Geometry, MapInfo, encode_header};
 use thermae_formats::wire::{
-    Ack, ColumnShape, EraseStatusRequest, ErrorCode, ErrorReply, HEADER_BYTES, HelloReply,
-    HelloRequest, Kind, Limits, MapReply, MapRequest, MapShard, NotApplied, PackedKeys, PlanColumn,
-    PlanKey, PlanReply, PlanView, PrepareRequest, ReadFlags, ReadHead, ReplyBuilder, RowOutcome,
-    RowStatus, Token, ViewFeatures, ViewShape, WireError, WriteEncoder, WriteHead, WriteRow,
-    encode_json, encode_ping, encode_pong, encode_read, encode_write_reply,
+    Ack, ColumnShape, ComputeColumn, ComputeRequest, ComputeRow, EraseStatusRequest, ErrorCode,
+    ErrorReply, HEADER_BYTES, HelloReply, HelloRequest, Kind, Limits, MapReply, MapRequest,
+    MapShard, NotApplied, PackedKeys, PlanColumn, PlanKey, PlanReply, PlanView, PrepareRequest,
+    ReadFlags, ReadHead, ReplyBuilder, RowOutcome, RowStatus, Token, ViewFeatures, ViewShape,
+    WireError, WriteEncoder, WriteHead, WriteRow, encode_json, encode_ping, encode_pong,
+    encode_read, encode_write_reply,
 };
 use thermae_formats::{
     CatalogueEntry, Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, RowLayout, Scalar,
@@ -358,8 +359,19 @@ fn reads() -> Frames {
     let tokens = [Token { partition: 5, sequence: 9 }];
     let keys = [PackedKeys { count: 2, bytes: b"\x03\0JFK\x03\0EWR" }];
     let none = [PackedKeys { count: 0, bytes: b"" }; 2];
+    let value_type = ValueType::Scalar(Scalar::Float32);
+    let asked = ComputeRequest {
+        event_times: true,
+        deadline_us: 0,
+        read_time: NO_TIME,
+        registry_version: 5,
+        ask: r#"{"service":"rank"}"#,
+        columns: vec![ComputeColumn { name: "km", value_type }],
+        rows: vec![ComputeRow { dense: true, value: &[0; 4] }],
+    };
     [
         frame("read", |out| encode_read(out, 6, &head, &tokens, keys.into_iter(), MAX_BYTES)),
+        frame("compute", |out| asked.encode(out, 6, MAX_BYTES)),
         frame("read-two-views", |out| encode_read(out, 6, &head, &[], none.into_iter(), MAX_BYTES)),
     ]
     .concat()

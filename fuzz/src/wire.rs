@@ -2,12 +2,12 @@
 //! gets past the frame's checksum.
 
 use thermae_formats::wire::{
-    EraseStatusRequest, ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply, HelloRequest,
-    HistoryPut, HistoryReply, HistoryRequest, Kind, Limits, MapReply, MapRequest, PackedKeys,
-    PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanPlace, ScanReply, ScanRequest, Token,
-    WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame, decode_json, decode_plan,
-    decode_pong, encode_json, encode_ping, encode_pong, encode_read, encode_write_reply,
-    finish_frame, split_frame,
+    ComputeRequest, EraseStatusRequest, ErrorCode, ErrorReply, Frame, HEADER_BYTES, HelloReply,
+    HelloRequest, HistoryPut, HistoryReply, HistoryRequest, Kind, Limits, MapReply, MapRequest,
+    PackedKeys, PrepareRequest, ReadReply, ReadRequest, ScanEncoder, ScanPlace, ScanReply,
+    ScanRequest, Token, WriteEncoder, WriteReply, WriteRequest, WriteRow, begin_frame, decode_json,
+    decode_plan, decode_pong, encode_json, encode_ping, encode_pong, encode_read,
+    encode_write_reply, finish_frame, split_frame,
 };
 
 const MAX_BYTES: u32 = 1 << 20;
@@ -119,6 +119,11 @@ fn small_frame(frame: &Frame<'_>, bytes: &[u8]) {
         assert_eq!(encoder.row_count() as usize, page.row_count());
         encoder.finish(&mut again, id, page.place, MAX_BYTES).expect("what decodes encodes");
         assert_eq!(again, bytes);
+    } else if let Ok(asked) = ComputeRequest::decode(frame, &Limits::default()) {
+        // A type may be spelled in more than one way: equal in meaning, not in bytes.
+        asked.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
+        let (frame, _) = split_frame(&again, MAX_BYTES).expect("framed").expect("whole");
+        assert_eq!(ComputeRequest::decode(&frame, &Limits::default()), Ok(asked));
     } else if let Ok(asked) = EraseStatusRequest::decode(frame, &Limits::default()) {
         asked.encode(&mut again, id, MAX_BYTES).expect("what decodes encodes");
         assert_eq!(again, bytes);

@@ -4,8 +4,9 @@
 
 Needs ``pip install './python[feast]'`` (built for release), for Redis also ``redis-server`` and ``pip install redis
 hiredis``; what is missing is left out and said so. Every store holds the same rows, and the answers of all are compared
-first. Rounds go over the stores in turn, so that the machine's slower times hit all of them. The null store answers
-what it built before: what is left is Feast's own work.
+first. Rounds go over the stores in turn, so that the machine's slower times hit all of them. The null stores answer
+what they built before: what is left is Feast's own work, by `online_read` and, direct, by the way that Thermae's
+plug-in goes; the last line says how much of that the plug-in takes.
 """
 
 from __future__ import annotations
@@ -140,11 +141,11 @@ def main() -> None:
                 stores["Feast + Redis"] = feast_store(folder, "redis", online, rows, columns)
             online = {"type": "thermae.feast.ThermaeOnlineStore", "address": address}
             plug_in = stores["Feast + Thermae"] = feast_store(folder, "plug_in", online, rows, columns)
-            null = stores["Feast + null"] = feast_store(
-                folder, "null", {"type": "null_store.NullOnlineStore"}, rows, columns
-            )
-            answers = null._get_provider().online_store
-            answers.source, answers.config = plug_in._get_provider().online_store, plug_in.config
+            for name, kind in [("null", "NullOnlineStore"), ("direct null", "DirectNullOnlineStore")]:
+                online = {"type": f"null_store.{kind}"}
+                null = stores[f"Feast + {name}"] = feast_store(folder, name.replace(" ", "_"), online, rows, columns)
+                answers = null._get_provider().online_store
+                answers.source, answers.config = plug_in._get_provider().online_store, plug_in.config
             report(run(stores, address, values, arguments), arguments.out)
         finally:
             for process in processes:
@@ -211,6 +212,12 @@ def report(figures: list[dict[str, Any]], out: str | None) -> None:
         for one in figures:
             if (one["entities"], one["features"]) == (entities, columns):
                 print(f"| {one['store']} | {one['p50_us']:.0f} | {one['p99_us']:.0f} | {one['calls']} |")
+        at = {
+            one["store"]: one["p50_us"] for one in figures if (one["entities"], one["features"]) == (entities, columns)
+        }
+        print(
+            f"\nFeast + Thermae takes {at['Feast + Thermae'] / at['Feast + direct null']:.2f} of the direct null store"
+        )
     if out:
         Path(out).write_text(json.dumps(figures, indent=1))
 

@@ -10,12 +10,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use thermae_client::MappedAnswer;
 use thermae_engine::training::{Column as ArrowColumn, field};
-use thermae_formats::ValueType;
-use thermae_formats::wire::{Column, RowStatus, ViewReply};
+use thermae_formats::row_value::decode_value;
+use thermae_formats::wire::{Column, Frame, HEADER_BYTES, Kind, ReadReply, RowStatus, ViewReply};
+use thermae_formats::{Value, ValueType};
 
 use crate::errors::{Fault, Result};
 use crate::feast;
-use crate::frames::ColumnFrame;
 use crate::values;
 
 /// The columns of an answer: what they are called, their types, and where they lie.
@@ -35,8 +35,19 @@ pub enum Held {
     Wire(thermae_client::Answer),
     /// In memory that was filled from mapped tables, one a view.
     Mapped(Vec<MappedAnswer>),
-    /// In frames of the embedded store, one a column, or as a matrix.
-    Embedded(Vec<ColumnFrame>, Option<Vec<f32>>),
+    /// In a frame of the wire, a view for each column.
+    Computed(thermae_client::ComputedAnswer),
+    /// The same, laid out in this process.
+    Embedded(Vec<u8>),
+}
+
+impl Columns {
+    /// Columns that lie each in a view of its own.
+    pub fn apart(columns: impl Iterator<Item = (String, ValueType)>) -> Self {
+        let (names, types): (Vec<_>, Vec<_>) = columns.unzip();
+        let places = (0..names.len()).map(|at| (at, 0)).collect();
+        Columns { names, types, places }
+    }
 }
 
 impl Held {
@@ -44,7 +55,12 @@ impl Held {
         match self {
             Self::Wire(answer) => answer.view(index),
             Self::Mapped(answers) => answers.get(index)?.view(),
-            Self::Embedded(frames, _) => frames.get(index)?.view(),
+            Self::Computed(answer) => answer.column(index),
+            Self::Embedded(bytes) => {
+                let (kind_code, payload) = (Kind::Columns as u8, bytes.get(HEADER_BYTES..)?);
+                let frame = Frame { kind_code, request_id: 0, bytes, payload };
+                ReadReply::again(&frame).ok()?.view(index)
+            }
         }
     }
 
@@ -52,7 +68,8 @@ impl Held {
         match self {
             Self::Wire(answer) => answer.plan().views().len(),
             Self::Mapped(answers) => answers.len(),
-            Self::Embedded(frames, _) => frames.len(),
+            Self::Computed(answer) => answer.plan().columns().len(),
+            Self::Embedded(_) => 0,
         }
     }
 }
@@ -84,6 +101,29 @@ impl Answer {
         view.column(place).zip(value_type).ok_or_else(|| {
             Fault::invalid("this answer is a matrix alone: ask for columns".to_owned())
         })
+    }
+
+    /// The float32 block of an answer that lies column by column.
+    fn cells(&self) -> Result<Vec<f32>> {
+        let columns = self.columns.names.len();
+        let mut cells = vec![f32::NAN; self.rows * columns];
+        for (at, name) in self.columns.names.iter().enumerate() {
+            let (column, value_type) = self.column(at)?;
+            if !value_type.is_numeric() {
+                let what = "a matrix needs bool, integer and float columns only";
+                return Err(Fault::invalid(format!("{what}: {name:?} is {value_type}")));
+            }
+            for row in 0..column.rows() {
+                let Some(field) = column.value(row) else { continue };
+                let value = decode_value(value_type, field).map_err(|fault| {
+                    Fault::store(format!("column {name:?} does not decode: {}", fault.reason))
+                })?;
+                if let Some(cell) = cells.get_mut(row * columns + at) {
+                    *cell = number(&value);
+                }
+            }
+        }
+        Ok(cells)
     }
 
     fn record_batch(&self) -> Result<RecordBatch> {
@@ -205,8 +245,8 @@ impl Answer {
     fn matrix<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let shape = [self.rows, self.columns.names.len()];
         let wrong = |error: &dyn std::fmt::Display| Fault::store(error.to_string());
-        if let Held::Embedded(_, Some(cells)) = &self.held {
-            return PyArray1::from_slice(py, cells).reshape(shape);
+        if matches!(self.held, Held::Computed(_) | Held::Embedded(_)) {
+            return PyArray1::from_vec(py, self.cells()?).reshape(shape);
         }
         let mut blocks = Vec::with_capacity(self.held.views());
         for view in 0..self.held.views() {
@@ -223,5 +263,17 @@ impl Answer {
             }
         }
         PyArray1::from_vec(py, cells).reshape(shape)
+    }
+}
+
+/// A number as the nearest float32, NaN for anything else.
+fn number(value: &Value) -> f32 {
+    match value {
+        Value::Bool(v) => f32::from(u8::from(*v)),
+        Value::Int32(v) => *v as f32,
+        Value::Int64(v) => *v as f32,
+        Value::Float32(v) => *v,
+        Value::Float64(v) => *v as f32,
+        _ => f32::NAN,
     }
 }

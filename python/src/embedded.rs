@@ -1,6 +1,6 @@
 //! A store in this process: the feature store over a directory.
 
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arrow_array::ffi_stream::RecordBatchStreamReader;
 use arrow_pyarrow::{PyArrowType, Table};
@@ -11,19 +11,20 @@ use thermae_features::FeatureStore;
 use thermae_features::definitions;
 use thermae_features::model::{Kind, Name};
 use thermae_features::registry::ApplyOptions;
-use thermae_features::store::Ask;
+use thermae_features::store::{Ask, Wanted};
 use thermae_formats::FeatureView;
 
-use crate::answer::{Answer, Held};
+use crate::answer::{Answer, Columns, Held};
 use crate::entities::Entities;
 use crate::errors::{Fault, Result};
-use crate::found::{Found, find};
-use crate::frames::{self, ColumnFrame};
 use crate::history;
 use crate::loads::{TableSource, loaded, push};
 use crate::resolve::{Asked, What};
 use crate::rows::{Layout, streams};
 use crate::scan::EntityKeys;
+
+/// Largest answer, in bytes.
+const BYTES_MAX: u32 = 1 << 30;
 
 /// A store in this process.
 #[pyclass(frozen, module = "thermae._thermae")]
@@ -37,7 +38,29 @@ pub struct Embedded {
 pub struct EmbeddedPlan {
     asked: Asked,
     found: Mutex<Found>,
-    warnings: Vec<String>,
+}
+
+/// What names mean in one version of the registry.
+#[derive(Clone)]
+struct Found {
+    wanted: Arc<Wanted>,
+    columns: Arc<Columns>,
+}
+
+impl Found {
+    fn find(store: &FeatureStore, asked: &Asked) -> Result<Self> {
+        let wanted = store.wanted(&ask(asked))?;
+        let columns = wanted.columns.iter();
+        let columns = columns.map(|column| (column.name.clone(), column.value_type.clone()));
+        let columns = Arc::new(Columns::apart(columns));
+        Ok(Found { wanted: Arc::new(wanted), columns })
+    }
+}
+
+impl EmbeddedPlan {
+    fn found(&self) -> Found {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[pymethods]
@@ -45,14 +68,22 @@ impl EmbeddedPlan {
     /// What requests call the join keys, each once.
     #[getter]
     fn join_keys(&self) -> Vec<String> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        found.keys.iter().map(|(name, _)| name.clone()).collect()
+        self.found().wanted.keys.iter().map(|key| key.name.clone()).collect()
+    }
+
+    /// What requests must bring beside them.
+    #[getter]
+    fn request(&self) -> Vec<String> {
+        let wanted = self.found().wanted;
+        let is_key = |name: &String| wanted.keys.iter().any(|key| key.name == *name);
+        let fields = wanted.request.iter().map(|field| field.name.clone());
+        fields.filter(|name| !is_key(name)).collect()
     }
 
     /// What the reader should know.
     #[getter]
     fn warnings(&self) -> Vec<String> {
-        self.warnings.clone()
+        self.found().wanted.warnings.clone()
     }
 }
 
@@ -96,12 +127,11 @@ impl Embedded {
         service: Option<&str>,
         full_names: bool,
     ) -> Result<EmbeddedPlan> {
-        let asked = self.asked(features.as_deref(), service, full_names)?;
+        let asked = Asked::of(features.as_deref(), service, full_names, self.project.as_deref())?;
         py.detach(|| {
             self.with(|store| {
-                let mut warnings = Vec::new();
-                let found = find(&asked, &store.registry().published(), &mut warnings)?;
-                Ok(EmbeddedPlan { asked: asked.clone(), found: Mutex::new(found), warnings })
+                let found = Mutex::new(Found::find(store, &asked)?);
+                Ok(EmbeddedPlan { asked: asked.clone(), found })
             })
         })
     }
@@ -113,10 +143,9 @@ impl Embedded {
         plan: &EmbeddedPlan,
         entities: &Bound<'_, PyDict>,
         read_time: i64,
-        matrix: bool,
     ) -> PyResult<Answer> {
         let entities = Entities::of(entities)?;
-        let read = || self.with(|store| read(store, plan, &entities, read_time, matrix));
+        let read = || self.with(|store| read(store, plan, &entities, read_time));
         Ok(py.detach(read)?)
     }
 
@@ -183,7 +212,7 @@ impl Embedded {
         as_of_known: bool,
         spine: PyArrowType<RecordBatchStreamReader>,
     ) -> Result<PyArrowType<Table>> {
-        let asked = self.asked(features.as_deref(), service, full_names)?;
+        let asked = Asked::of(features.as_deref(), service, full_names, self.project.as_deref())?;
         let join = |store: &FeatureStore| {
             history::embedded(store, &ask(&asked), time_column, as_of_known, spine.0)
         };
@@ -255,15 +284,6 @@ impl Embedded {
         work(held.as_ref().ok_or_else(|| Fault::invalid("the store is closed: open it again"))?)
     }
 
-    fn asked(
-        &self,
-        features: Option<&[String]>,
-        service: Option<&str>,
-        full_names: bool,
-    ) -> Result<Asked> {
-        Asked::of(features, service, full_names, self.project.as_deref())
-    }
-
     /// A name with the project that is meant.
     fn named(&self, view: &str) -> String {
         match &self.project {
@@ -296,23 +316,19 @@ fn read(
     plan: &EmbeddedPlan,
     entities: &Entities,
     read_time: i64,
-    matrix: bool,
 ) -> Result<Answer> {
-    let mut found = plan.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let key_type =
-        |name: &str| found.keys.iter().find(|(known, _)| known == name).map(|(_, found)| *found);
-    let rows = entities.to_rows(key_type)?;
+    let mut found = plan.found();
+    let rows = found.wanted.entity_rows(entities.rows(), entities)?;
     let answer = store.get_online_features(&ask(&plan.asked).at(read_time), &rows)?;
-    if answer.registry_version != found.version {
-        found = find(&plan.asked, &store.registry().published(), &mut Vec::new())?;
+    if answer.registry_version != found.wanted.registry_version {
+        found = Found::find(store, &plan.asked)?;
         *plan.found.lock().unwrap_or_else(PoisonError::into_inner) = found.clone();
     }
-    let held = if matrix {
-        Held::Embedded(Vec::new(), Some(frames::matrix(&answer.columns, entities.rows())?))
-    } else {
-        let columns = answer.columns.iter().zip(&found.columns.types);
-        let frames = columns.map(|(column, value_type)| ColumnFrame::of(column, value_type));
-        Held::Embedded(frames.collect::<Result<_>>()?, None)
-    };
-    Ok(Answer::new(held, found.columns, entities.rows(), read_time))
+    let held = Held::Embedded(answer.to_frame(0, true, BYTES_MAX)?);
+    // Between the read and the look at what names mean now the registry may have changed again.
+    let names = answer.columns.into_iter().map(|column| column.name).zip(answer.types);
+    let is_same = names.len() == found.columns.names.len()
+        && found.wanted.registry_version == answer.registry_version;
+    let columns = if is_same { found.columns } else { Arc::new(Columns::apart(names)) };
+    Ok(Answer::new(held, columns, entities.rows(), read_time))
 }

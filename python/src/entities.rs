@@ -1,20 +1,28 @@
-//! Entities: columns of join keys, from Python's lists and numpy's arrays to packed keys.
+//! Entities: columns of join keys, from Python's lists and numpy's arrays to packed keys, and what else a request
+//! brings.
 
+use arrow_array::{Array as _, ArrayRef, make_array};
+use arrow_pyarrow::PyArrowType;
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString};
-use thermae_client::{Keys, Plan};
-use thermae_features::store::EntityRows;
-use thermae_formats::{KeyType, KeyValue};
+use thermae_client::{ComputedPlan, ComputedRows, Keys, Plan};
+use thermae_features::model::RequestField;
+use thermae_features::store::{EntityColumns, WantedKey};
+use thermae_formats::{KeyType, KeyValue, Value, ValueType};
+use thermae_server::ingest::coerce::Allow;
+use thermae_server::ingest::{arrow_cell, coerce};
 
 use crate::errors::{Fault, Result};
 
-/// One column of join keys.
+/// One column.
 enum Column {
-    /// Of an int64 array.
+    /// Join keys of an int64 array.
     Integers(Vec<i64>),
-    /// Of a list.
+    /// Join keys of a list.
     Values(Vec<KeyValue>),
+    /// What features are computed of, as Arrow: read when its type is known.
+    Brought(ArrayRef),
 }
 
 impl Column {
@@ -22,13 +30,29 @@ impl Column {
         match self {
             Self::Integers(values) => values.len(),
             Self::Values(values) => values.len(),
+            Self::Brought(values) => values.len(),
         }
     }
 
-    fn value(&self, row: usize) -> KeyValue {
-        match self {
+    fn key(
+        &self,
+        row: usize,
+        name: &str,
+        wanted: KeyType,
+    ) -> std::result::Result<KeyValue, String> {
+        let value = match self {
             Self::Integers(values) => KeyValue::Int(values.get(row).copied().unwrap_or_default()),
             Self::Values(values) => values.get(row).cloned().unwrap_or(KeyValue::Int(0)),
+            Self::Brought(values) => {
+                return coerce::key(&arrow_cell::cell(values.as_ref(), row), name, wanted);
+            }
+        };
+        // A uuid or an integer may be given as text.
+        match (wanted, value) {
+            (KeyType::Uuid | KeyType::Int32 | KeyType::Int64, KeyValue::String(text)) => {
+                KeyValue::parse(name, wanted, &text).map_err(|error| error.to_string())
+            }
+            (_, value) => Ok(value),
         }
     }
 }
@@ -40,7 +64,8 @@ pub struct Entities {
 }
 
 impl Entities {
-    /// From a dictionary of columns, each an int64 array of numpy or a list; without any, one row.
+    /// From a dictionary of columns: of join keys each an int64 array of numpy or a list, of what features are computed
+    /// from an array of Arrow; without any, one row.
     ///
     /// # Errors
     /// A value that is no join key, naming its column and row; columns of different lengths.
@@ -73,12 +98,16 @@ impl Entities {
     fn column(&self, name: &str) -> Result<&Column> {
         let found = self.columns.iter().find(|(known, _)| known == name);
         found.map(|(_, column)| column).ok_or_else(|| {
-            let names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
-            let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             Fault::invalid(format!(
-                "the join key {name:?} is missing: the entities have the columns: {there}"
+                "the join key {name:?} is missing in the request; it has the columns: {}",
+                self.there()
             ))
         })
+    }
+
+    fn there(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
     /// The keys of one view of a plan, whose join keys are called `names` here.
@@ -99,28 +128,77 @@ impl Entities {
         for row in 0..self.rows {
             values.clear();
             for ((column, name), key_type) in columns.iter().zip(names).zip(&types) {
-                values.push(coerced(column.value(row), name, *key_type).map_err(|e| at(row, &e))?);
+                values.push(column.key(row, name, *key_type).map_err(|e| at(row, &e))?);
             }
             keys.push(&values).map_err(|error| at(row, &error))?;
         }
         Ok(keys)
     }
 
-    /// The same columns as the embedded store takes them.
-    pub fn to_rows(&self, key_type: impl Fn(&str) -> Option<KeyType>) -> Result<EntityRows> {
-        let mut rows = EntityRows::new().with_rows(self.rows);
-        for (name, column) in &self.columns {
-            let mut values = Vec::with_capacity(self.rows);
-            for row in 0..self.rows {
-                let value = column.value(row);
-                values.push(match key_type(name) {
-                    Some(wanted) => coerced(value, name, wanted).map_err(|e| at(row, &e))?,
-                    None => value,
-                });
-            }
-            rows = rows.with(name.clone(), values);
+    /// The rows of a read by name.
+    ///
+    /// # Errors
+    /// A column that is missing, or a value that does not fit.
+    pub fn computed_rows(&self, plan: &ComputedPlan) -> Result<ComputedRows> {
+        let mut rows = plan.rows();
+        let keys = plan.join_keys().iter().map(|key| Ok((key, self.column(&key.name)?)));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let fields = plan.request().iter();
+        let fields = fields.map(|field| self.brought(&field.name, &field.value_type));
+        let fields = fields.collect::<Result<Vec<_>>>()?;
+        for row in 0..self.rows {
+            let keys = keys.iter().map(|(key, column)| column.key(row, &key.name, key.key_type));
+            let keys = keys.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| at(row, &e))?;
+            let fields = fields.iter().filter_map(|column| column.get(row).cloned());
+            let fields: Vec<Value> = fields.collect();
+            rows.push(&keys, &fields).map_err(|error| at(row, &error))?;
         }
         Ok(rows)
+    }
+
+    /// What the request brings of a field.
+    fn brought(&self, name: &str, value_type: &ValueType) -> Result<Vec<Value>> {
+        match self.values_of(name, value_type) {
+            Some(values) => values.map_err(Fault::invalid),
+            None => Err(Fault::invalid(format!(
+                "the request must bring {name:?} ({value_type}), which on-demand features are computed from; it has \
+                 the columns: {}",
+                self.there()
+            ))),
+        }
+    }
+
+    fn values_of(
+        &self,
+        name: &str,
+        value_type: &ValueType,
+    ) -> Option<std::result::Result<Vec<Value>, String>> {
+        let (_, column) = self.columns.iter().find(|(known, _)| known == name)?;
+        let Column::Brought(array) = column else { return None };
+        // Python's own floats are of 64 bits.
+        let allow = Allow { narrow_floats: true, time_unit: None };
+        let value = |row| {
+            coerce::value(&arrow_cell::cell(array.as_ref(), row), value_type, allow)
+                .map_err(|why| format!("column {name:?}, row {row}: {why}"))
+        };
+        Some((0..array.len()).map(value).collect())
+    }
+}
+
+impl EntityColumns for Entities {
+    fn keys(&self, key: &WantedKey) -> Option<std::result::Result<Vec<KeyValue>, String>> {
+        let (_, column) = self.columns.iter().find(|(known, _)| *known == key.name)?;
+        let value =
+            |row| column.key(row, &key.name, key.key_type).map_err(|why| at(row, &why).to_string());
+        Some((0..self.rows).map(value).collect())
+    }
+
+    fn values(&self, field: &RequestField) -> Option<std::result::Result<Vec<Value>, String>> {
+        self.values_of(&field.name, &field.value_type)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.columns.iter().map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -128,19 +206,13 @@ fn at(row: usize, error: &dyn std::fmt::Display) -> Fault {
     Fault::invalid(format!("entity row {row}: {error}"))
 }
 
-/// A uuid or an integer may be given as text.
-fn coerced(value: KeyValue, name: &str, wanted: KeyType) -> Result<KeyValue> {
-    match (wanted, value) {
-        (KeyType::Uuid | KeyType::Int32 | KeyType::Int64, KeyValue::String(text)) => {
-            KeyValue::parse(name, wanted, &text).map_err(|error| Fault::invalid(error.to_string()))
-        }
-        (_, value) => Ok(value),
-    }
-}
-
 fn column(name: &str, values: &Bound<'_, PyAny>) -> PyResult<Column> {
     if let Ok(array) = values.cast::<PyArray1<i64>>() {
         return Ok(Column::Integers(array.to_vec()?));
+    }
+    if values.hasattr("_export_to_c")? {
+        let data: PyArrowType<_> = values.extract()?;
+        return Ok(Column::Brought(make_array(data.0)));
     }
     let list = values.cast::<PyList>()?;
     let values = list.iter().enumerate().map(|(row, item)| key_value(name, row, &item));

@@ -171,6 +171,7 @@ impl From<IngestError> for Fault {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Server(message) => Self::store(message),
+            IngestError::Client(error) => error.into(),
             other => Self::invalid(other.to_string()),
         }
     }

@@ -9,8 +9,6 @@ mod embedded;
 mod entities;
 mod errors;
 mod feast;
-mod found;
-mod frames;
 mod history;
 mod loads;
 mod mapped;

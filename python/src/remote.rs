@@ -8,17 +8,13 @@ use arrow_array::ffi_stream::RecordBatchStreamReader;
 use arrow_pyarrow::{PyArrowType, Table};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use serde::Deserialize;
-use thermae_client::{
-    Ack, Client, Config, Error as ClientError, Keys, PendingWrite, ReadOptions, RowOutcome,
-    ViewHandle, WriteBatch,
-};
+use thermae_client::{Ack, Client, Config, Described, Keys, ReadOptions, ViewHandle, choose};
 use thermae_features::definitions;
 use thermae_features::model::Name;
-use thermae_formats::{FeatureView, NO_TIME};
-use thermae_server::ingest::load::{self, Report, Writer};
+use thermae_formats::NO_TIME;
+use thermae_server::ingest::load::{self, Report};
 use thermae_server::ingest::rejects::Rejects;
-use thermae_server::ingest::{IngestError, Row};
+use thermae_server::ingest::writer::ClientWriter;
 
 use crate::answer::{Answer, Held};
 use crate::entities::Entities;
@@ -26,7 +22,7 @@ use crate::errors::{Fault, Result};
 use crate::history;
 use crate::mapped::MappedReaders;
 use crate::pending::Pending;
-use crate::resolve::{Asked, Resolved, resolve};
+use crate::resolve::{Asked, Resolved, Stored, Way, resolve};
 use crate::rows::{ArrowRows, Layout, streams};
 use crate::scan::EntityKeys;
 
@@ -42,30 +38,29 @@ pub struct Remote {
 
 /// What was asked for, compiled.
 #[pyclass(frozen, module = "thermae._thermae")]
-pub struct RemotePlan {
-    /// Names it among the plans of its store.
-    name: String,
-    resolved: Resolved,
-}
+pub struct RemotePlan(Resolved);
 
 #[pymethods]
 impl RemotePlan {
     /// What requests call the join keys, each once.
     #[getter]
     fn join_keys(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for name in self.resolved.keys.iter().flatten() {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
+        self.0.join_keys()
+    }
+
+    /// What requests must bring beside them.
+    #[getter]
+    fn request(&self) -> Vec<String> {
+        match &self.0.way {
+            Way::Stored(_) => Vec::new(),
+            Way::Computed(plan) => plan.request().iter().map(|field| field.name.clone()).collect(),
         }
-        names
     }
 
     /// What the reader should know.
     #[getter]
     fn warnings(&self) -> Vec<String> {
-        self.resolved.warnings.clone()
+        self.0.warnings.clone()
     }
 }
 
@@ -112,10 +107,8 @@ impl Remote {
         service: Option<&str>,
         full_names: bool,
     ) -> Result<RemotePlan> {
-        let asked = self.asked(features.as_deref(), service, full_names)?;
-        let resolved = py.detach(|| resolve(&self.client, &asked))?;
-        let picks: Vec<String> = resolved.picks.iter().map(ToString::to_string).collect();
-        Ok(RemotePlan { name: picks.join(" "), resolved })
+        let asked = Asked::of(features.as_deref(), service, full_names, self.project.as_deref())?;
+        py.detach(|| resolve(&self.client, &asked)).map(RemotePlan)
     }
 
     /// Reads what was prepared.
@@ -129,15 +122,24 @@ impl Remote {
     ) -> PyResult<Answer> {
         let entities = Entities::of(entities)?;
         let options = options(read_time, matrix);
-        let resolved = &plan.resolved;
+        let resolved = &plan.0;
         let read = || -> Result<(Held, i64)> {
-            let keys = keys(resolved, &entities)?;
+            let stored = match &resolved.way {
+                Way::Stored(stored) => stored,
+                Way::Computed(plan) => {
+                    let rows = entities.computed_rows(plan)?;
+                    let answer = self.client.read_computed(&rows, &options)?;
+                    let read_time = answer.read_time();
+                    return Ok((Held::Computed(answer), read_time));
+                }
+            };
+            let keys = keys(stored, &entities)?;
             if let Some(mapped) = &self.mapped {
-                let answers = mapped.read(&plan.name, &resolved.plan, &keys, &options)?;
+                let answers = mapped.read(&stored.name, &stored.plan, &keys, &options)?;
                 return Ok((Held::Mapped(answers), options.read_time));
             }
             let keys: Vec<&Keys> = keys.iter().collect();
-            let answer = self.client.read(&resolved.plan, &keys, &options)?;
+            let answer = self.client.read(&stored.plan, &keys, &options)?;
             let read_time = answer.read_time();
             Ok((Held::Wire(answer), read_time))
         };
@@ -145,7 +147,7 @@ impl Remote {
         Ok(Answer::new(held, Arc::clone(&resolved.columns), entities.rows(), read_time))
     }
 
-    /// Sends the same read, to be awaited.
+    /// Sends the same read, to be awaited; `None` where features are computed: those are read by the blocking way.
     fn send_read(
         &self,
         py: Python<'_>,
@@ -153,16 +155,16 @@ impl Remote {
         entities: &Bound<'_, PyDict>,
         read_time: Option<i64>,
         matrix: bool,
-    ) -> PyResult<Pending> {
+    ) -> PyResult<Option<Pending>> {
+        let Way::Stored(stored) = &plan.0.way else { return Ok(None) };
         let entities = Entities::of(entities)?;
         let options = options(read_time, matrix);
-        let resolved = &plan.resolved;
         let read = py.detach(|| -> Result<_> {
-            let keys = keys(resolved, &entities)?;
+            let keys = keys(stored, &entities)?;
             let keys: Vec<&Keys> = keys.iter().collect();
-            Ok(self.client.send_read(&resolved.plan, &keys, &options)?)
+            Ok(self.client.send_read(&stored.plan, &keys, &options)?)
         })?;
-        Ok(Pending::new(read, Arc::clone(&resolved.columns), entities.rows()))
+        Ok(Some(Pending::new(read, Arc::clone(&plan.0.columns), entities.rows())))
     }
 
     /// Judges every row of a table, then writes them. `producer` 0 is nobody. The outcome is JSON.
@@ -178,7 +180,7 @@ impl Remote {
         let (check, write) = streams(table)?;
         let report = py.detach(|| -> Result<Report> {
             let described = self.described(view)?;
-            if check.check(&described.definition, &layout)? == 0 {
+            if check.check(&described.writable(), &layout)? == 0 {
                 return Ok(Report::default());
             }
             let ack = if durable { Ack::Durable } else { Ack::Logged };
@@ -199,7 +201,7 @@ impl Remote {
         as_of_known: bool,
         spine: PyArrowType<RecordBatchStreamReader>,
     ) -> Result<PyArrowType<Table>> {
-        let asked = self.asked(features.as_deref(), service, full_names)?;
+        let asked = Asked::of(features.as_deref(), service, full_names, self.project.as_deref())?;
         let client = &self.client;
         let table =
             py.detach(|| history::remote(client, &asked, time_column, as_of_known, spine.0));
@@ -208,7 +210,10 @@ impl Remote {
 
     /// The join keys of the entities that the one view of a plan has rows of.
     fn entity_keys<'py>(&self, py: Python<'py>, plan: &RemotePlan) -> PyResult<Bound<'py, PyDict>> {
-        py.detach(|| EntityKeys::remote(&self.client, &plan.resolved.plan))?.to_dict(py)
+        let Way::Stored(stored) = &plan.0.way else {
+            return Err(Fault::invalid("entities are those of a feature view").into());
+        };
+        py.detach(|| EntityKeys::remote(&self.client, &stored.plan))?.to_dict(py)
     }
 
     /// Applies definitions as a file holds them; the outcome is JSON.
@@ -227,35 +232,12 @@ impl Remote {
 }
 
 impl Remote {
-    fn asked(
-        &self,
-        features: Option<&[String]>,
-        service: Option<&str>,
-        full_names: bool,
-    ) -> Result<Asked> {
-        Asked::of(features, service, full_names, self.project.as_deref())
-    }
-
     /// The view that a name means, by its newest schema.
     fn described(&self, view: &str) -> Result<Described> {
         let name: Name = view.parse().map_err(Fault::invalid)?;
         let project = name.project.as_deref().or(self.project.as_deref());
-        // A view that is not there is no error of DESCRIBE where no project is named.
-        let json = self.client.describe(project, Some(&name.name))?;
-        let told: DescribeReply = serde_json::from_str(&json)
-            .map_err(|error| Fault::store(format!("DESCRIBE is not understood: {error}")))?;
-        let of_version = |described: &Described| {
-            name.version.map_or(described.serving, |v| v == described.definition.version)
-        };
-        let mut found = told.views.into_iter().filter(of_version);
-        match (found.next(), found.next()) {
-            (Some(one), None) => Ok(one),
-            (Some(one), Some(other)) => Err(Fault::invalid(format!(
-                "{view} is in several projects ({}, {}): write PROJECT/{}",
-                one.definition.project, other.definition.project, name.name
-            ))),
-            (None, _) => Err(Fault::not_found(format!("there is no feature view {view}"))),
-        }
+        let views = self.client.views(project)?;
+        choose(views, project, &name.name, name.version).map_err(Fault::not_found)
     }
 
     fn handle(&self, described: &Described) -> Result<ViewHandle> {
@@ -279,17 +261,12 @@ impl Remote {
         ack: Ack,
         producer: u64,
     ) -> Result<Report> {
-        let view = &described.definition;
+        let view = &described.writable();
         let mapping = rows.mapping(view, layout)?;
-        let handle = self.handle(described)?;
-        let mut writer = ClientWriter { client: &self.client, handle, ack, producer, lost: None };
+        let (client, handle) = (self.client.clone(), self.handle(described)?);
+        let mut writer = ClientWriter::new(client, handle, ack, producer, described.checks.clone());
         let rejects = Rejects::new(None)?;
-        let report = load::load(&mut rows, view, mapping, &mut writer, rejects, &mut |_| {});
-        let report = match (report, writer.lost) {
-            (Ok(report), _) => report,
-            (Err(_), Some(error)) => return Err(error.into()),
-            (Err(error), None) => return Err(error.into()),
-        };
+        let report = load::load(&mut rows, view, mapping, &mut writer, rejects, &mut |_| {})?;
         if report.rejected == 0 {
             return Ok(report);
         }
@@ -307,73 +284,9 @@ impl Remote {
     }
 }
 
-#[derive(Deserialize)]
-struct DescribeReply {
-    views: Vec<Described>,
-}
-
-#[derive(Deserialize)]
-struct Described {
-    view_id: u32,
-    schema_id: u16,
-    definition: FeatureView,
-    #[serde(default)]
-    serving: bool,
-}
-
-/// Writes rows of one view under one producer, and keeps what ended it.
-struct ClientWriter<'c> {
-    client: &'c Client,
-    handle: ViewHandle,
-    ack: Ack,
-    producer: u64,
-    lost: Option<ClientError>,
-}
-
-impl ClientWriter<'_> {
-    fn keep<T>(
-        &mut self,
-        done: std::result::Result<T, ClientError>,
-    ) -> std::result::Result<T, IngestError> {
-        done.map_err(|error| {
-            let told = IngestError::Server(error.to_string());
-            self.lost = Some(error);
-            told
-        })
-    }
-}
-
-impl Writer for ClientWriter<'_> {
-    type Pending = PendingWrite;
-
-    fn send(&mut self, rows: &[Row]) -> std::result::Result<PendingWrite, IngestError> {
-        let mut batch = WriteBatch::put(&self.handle);
-        batch.ack(self.ack);
-        batch.producer(self.producer, rows.first().map_or(1, |row| row.number));
-        for row in rows {
-            let numbered = batch.sequence(row.number).map(|_| ());
-            self.keep(numbered)?;
-            let times = [row.event_time, row.created_time, NO_TIME];
-            batch.push_encoded(&row.key_bytes, &row.value_bytes, row.dense, times);
-        }
-        let sent = self.client.send_write(&mut batch);
-        self.keep(sent)
-    }
-
-    fn wait(&mut self, pending: PendingWrite) -> std::result::Result<Vec<RowOutcome>, IngestError> {
-        let written = pending.wait().map(|written| written.outcomes);
-        self.keep(written)
-    }
-
-    fn pause(&mut self, duration: Duration) {
-        // The caller waits here in any case, and without the GIL.
-        std::thread::sleep(duration);
-    }
-}
-
-fn keys(resolved: &Resolved, entities: &Entities) -> Result<Vec<Keys>> {
-    let views = resolved.keys.iter().enumerate();
-    views.map(|(view, names)| entities.keys(&resolved.plan, view, names)).collect()
+fn keys(stored: &Stored, entities: &Entities) -> Result<Vec<Keys>> {
+    let views = stored.keys.iter().enumerate();
+    views.map(|(view, names)| entities.keys(&stored.plan, view, names)).collect()
 }
 
 fn options(read_time: Option<i64>, matrix: bool) -> ReadOptions {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use thermae_client::{Client, Plan, ViewFeatures};
+use thermae_client::{Client, ComputedPlan, ComputedQuery, Plan, ViewFeatures};
 use thermae_features::State;
 use thermae_features::model::{Body, Kind, Lifecycle, Name, Object, Pick};
 
@@ -120,19 +120,55 @@ pub fn note_deprecated(object: &Object, warnings: &mut Vec<String>) {
     }
 }
 
-/// A plan, and how requests and answers call what it reads.
+/// What was asked for, and how requests and answers call it.
 #[derive(Debug)]
 pub struct Resolved {
+    /// How it is read.
+    pub way: Way,
+    /// The answer's columns.
+    pub columns: Arc<Columns>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// How features are read.
+#[derive(Debug)]
+pub enum Way {
+    /// All of them are stored: through a plan.
+    Stored(Stored),
+    /// Some are computed: by name.
+    Computed(ComputedPlan),
+}
+
+/// A plan of stored features.
+#[derive(Debug)]
+pub struct Stored {
     /// Compiled by the server.
     pub plan: Plan,
     /// Of each view, what requests call its join keys.
     pub keys: Vec<Vec<String>>,
-    /// The answer's columns.
-    pub columns: Arc<Columns>,
-    /// The picks, each of the project that is meant.
-    pub picks: Vec<Pick>,
-    /// What the reader should know.
-    pub warnings: Vec<String>,
+    /// Names the plan among those of its store.
+    pub name: String,
+}
+
+impl Resolved {
+    /// What requests call the join keys, each once.
+    pub fn join_keys(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        match &self.way {
+            Way::Computed(plan) => {
+                names.extend(plan.join_keys().iter().map(|key| key.name.clone()))
+            }
+            Way::Stored(stored) => {
+                for name in stored.keys.iter().flatten() {
+                    if !names.contains(name) {
+                        names.push(name.clone());
+                    }
+                }
+            }
+        }
+        names
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,20 +195,38 @@ pub fn state(client: &Client) -> Result<State> {
 pub fn resolve(client: &Client, asked: &Asked) -> Result<Resolved> {
     let state = state(client)?;
     let (mut picks, home, mut warnings) = asked.picks(&state)?;
+    let mut is_computed = false;
     for pick in &mut picks {
         let object = state.find(&[Kind::View, Kind::OnDemand], &pick.view, home.as_deref())?;
         note_deprecated(object, &mut warnings);
-        if object.as_view().is_none() {
-            let what = "is computed at request time, which is not had over the wire: open the store embedded";
-            return Err(Fault::invalid(format!("{} {what}", object.id)));
-        }
+        is_computed |= object.as_view().is_none();
         pick.view.project = Some(object.id.project.clone());
+    }
+    if is_computed {
+        return computed(client, &picks, asked.full_names, warnings);
     }
     let wanted: Vec<ViewFeatures<'_>> = picks.iter().map(view_features).collect();
     let plan = client.prepare(&wanted)?;
     let keys = keys(&plan, &picks)?;
     let columns = Arc::new(columns(&plan, &picks, asked.full_names)?);
-    Ok(Resolved { plan, keys, columns, picks, warnings })
+    let name = picks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    Ok(Resolved { way: Way::Stored(Stored { plan, keys, name }), columns, warnings })
+}
+
+fn computed(
+    client: &Client,
+    picks: &[Pick],
+    full_names: bool,
+    warnings: Vec<String>,
+) -> Result<Resolved> {
+    let long = |pick: &Pick| serde_json::to_string(pick).map_err(|e| Fault::store(e.to_string()));
+    let features = picks.iter().map(long).collect::<Result<_>>()?;
+    let query = ComputedQuery { features, service: None, full_names };
+    let plan = client.prepare_computed(&query)?;
+    let columns = plan.columns().iter();
+    let columns = columns.map(|column| (column.name.clone(), column.value_type.clone()));
+    let columns = Arc::new(Columns::apart(columns));
+    Ok(Resolved { way: Way::Computed(plan), columns, warnings })
 }
 
 fn view_features(pick: &Pick) -> ViewFeatures<'_> {

@@ -7,8 +7,10 @@ import datetime as dt
 import struct
 import threading
 import uuid
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from conftest import NOW_US, SHOP, Server, times
@@ -222,3 +224,76 @@ def test_a_switched_view_is_read_by_its_name_at_once(server: Server) -> None:
         other.apply(second)
         other.push("items@2", {"item": ["a"], "price": [2.0]}, at=NOW_US)
         assert store.get_online_features(["items:price"], {"item": ["a"]}).to_dict() == {"price": [2.0]}
+
+
+ON_DEMAND = """
+[on_demand.offer]
+inputs = ["items:price", "activity:clicks"]
+request = [{ name = "amount", type = "int64" }, { name = "rebate", type = "float32" }]
+features = [
+  { name = "total", type = "float64", expression = "price * amount * (1.0 - rebate)" },
+  { name = "word", type = "string", expression = "case when amount > 1 then 'many' else 'one' end" },
+]
+[services.offers]
+features = ["activity:city", "offer:total"]
+"""
+
+
+@pytest.fixture
+def offers(shop: thermae.FeatureStore) -> thermae.FeatureStore:
+    shop.apply(SHOP + ON_DEMAND)
+    return shop
+
+
+def test_on_demand_features_are_computed_of_rows_and_of_what_the_request_brings(offers: thermae.FeatureStore) -> None:
+    entities = {"user": [1, 1, 2], "item": ["a", "b", "z"], "amount": [2, 1, 1], "rebate": [0.5, 0.0, 0.25]}
+    answer = offers.get_online_features(["offer:total,word", "activity:clicks"], entities)
+    assert answer.names == ["total", "word", "clicks"]
+    assert answer.to_dict() == {"total": [9.5, 2.25, None], "word": ["many", "one", "one"], "clicks": [10, 10, None]}
+    assert answer.statuses()["total"].tolist() == [Status.PRESENT, Status.PRESENT, Status.NULL_VALUE]
+    # Of any table, by a service, as a matrix, awaited.
+    table = pa.table({**entities, "more": ["x"] * 3})
+    assert offers.get_online_features("offers", table).to_dict()["total"] == [9.5, 2.25, None]
+    rows = [{name: values[at] for name, values in entities.items()} for at in range(3)]
+    assert offers.get_online_features("offers", rows).to_dict()["city"] == ["Bern", "Bern", ""]
+    matrix = offers.get_online_matrix(["offer:total", "activity:clicks"], entities)
+    assert (
+        matrix.dtype == np.float32 and matrix[:2].tolist() == [[9.5, 10.0], [2.25, 10.0]] and np.isnan(matrix[2]).all()
+    )
+    awaited = asyncio.run(offers.get_online_features_async("offers", pd.DataFrame(entities)))
+    assert awaited.to_arrow().column("total").to_pylist() == [9.5, 2.25, None]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "told"),
+    [
+        ("amount", ["two", "x"], "'amount', row 0|\"amount\", row 0"),
+        ("amount", [1.5, 2.0], '"amount", row 0'),
+        ("amount", [1.0, float("nan")], '"amount", row 0: expected int64, found float64'),
+        ("rebate", [True, False], '"rebate", row 0'),
+        ("amount", [1, 2, 3], "has 3 rows"),
+        ("amount", None, 'must bring "amount" \\(int64\\)'),
+        ("item", None, 'join key "item"'),
+        ("user", [1, None], "row 1"),
+    ],
+)
+def test_request_data_that_does_not_fit_is_named(
+    offers: thermae.FeatureStore, column: str, values: Any, told: str
+) -> None:
+    entities: dict[str, Any] = {"user": [1, 1], "item": ["a", "b"], "amount": [2, 1], "rebate": [0.5, 0.0]}
+    if values is None:
+        del entities[column]
+    else:
+        entities[column] = values
+    with pytest.raises(thermae.InvalidRequestError, match=told):
+        offers.get_online_features(["offer:total"], entities)
+
+
+def test_a_changed_registry_is_followed(offers: thermae.FeatureStore) -> None:
+    entities = {"user": [1], "item": ["a"], "amount": [1], "rebate": [0.0]}
+    assert offers.get_online_features(["offer:total"], entities).to_dict() == {"total": [9.5]}
+    changed = ON_DEMAND.replace('type = "float64", expression', 'type = "float64", description = "d", expression')
+    offers.apply(
+        SHOP + changed + '[views.more]\nentities = ["user"]\nttl = "0"\nfeatures = [{ name = "n", type = "int32" }]\n'
+    )
+    assert offers.get_online_features(["offer:total"], entities).to_dict() == {"total": [9.5]}

@@ -1,4 +1,4 @@
-"""Entities as columns of join keys, the way the extension takes them: int64 arrays and lists."""
+"""Entities as columns, the way the extension takes them: join keys as int64 arrays and lists, the rest as Arrow."""
 
 from __future__ import annotations
 
@@ -6,28 +6,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from .errors import InvalidRequestError
+from .tables import column as arrow_column
 from .tables import to_arrow
 
+_Column = np.ndarray | list[Any]
 
-def columns_of(entities: Any, wanted: Sequence[str]) -> dict[str, np.ndarray | list[Any]]:
+
+def columns_of(entities: Any, plan: Any) -> dict[str, _Column | pa.Array]:
     """Columns by name from a dictionary of columns, a list of rows, or a table of any kind.
 
-    A table may have other columns than those ``wanted``; they are left out.
+    What features are computed from comes as Arrow. A table may have other columns than those that the plan needs; they
+    are left out.
     """
     if entities is None:
         return {}
+    brought = plan.request
     if isinstance(entities, Mapping):
-        return {name: _column(name, entities[name]) for name in entities}
-    if isinstance(entities, Sequence) and not isinstance(entities, (str, bytes)):
-        return _of_rows(entities)
-    table = to_arrow(entities)
-    names = [name for name in wanted if name in table.column_names]
-    return {name: _column(name, table.column(name)) for name in names}
+        columns: Mapping[str, Any] = entities
+    elif isinstance(entities, Sequence) and not isinstance(entities, (str, bytes)):
+        columns = _of_rows(entities)
+    else:
+        table = to_arrow(entities)
+        needed = [*plan.join_keys, *brought]
+        columns = {name: table.column(name) for name in needed if name in table.column_names}
+    return {
+        name: arrow_column(name, values) if name in brought else _column(name, values)
+        for name, values in columns.items()
+    }
 
 
-def _of_rows(rows: Sequence[Any]) -> dict[str, np.ndarray | list[Any]]:
+def _of_rows(rows: Sequence[Any]) -> dict[str, list[Any]]:
     names: dict[str, None] = {}
     for at, row in enumerate(rows):
         if not isinstance(row, Mapping):

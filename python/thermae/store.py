@@ -43,7 +43,7 @@ class WriteReport:
     rows: int = 0
     #: Rows newly written.
     accepted: int = 0
-    #: Rows that had been written before by the same producer: nothing changed.
+    #: Rows that the same producer had brought before: written, or refused then; nothing changed.
     duplicate: int = 0
     #: Rows outside the window of event time.
     outside: int = 0
@@ -169,7 +169,8 @@ class FeatureStore:
         ``features`` is a service's name, or a list of ``"view:f1,f2"``, each with an alias or version where one is
         meant (``"there=weather@2:temp"``); the long form of definitions is a dictionary, ``{"view": "weather", "as":
         "there", "join_keys": {"origin": "dest"}}``. ``entities`` has a column for each join key: a dictionary of
-        columns, a list of rows, or a data frame. ``read_time`` judges TTL by another time than now.
+        columns, a list of rows, or a data frame; for features of on-demand views it has, too, what they are computed
+        from. ``read_time`` judges TTL by another time than now.
         """
         return self._read(features, entities, full_names, read_time, False)
 
@@ -192,8 +193,10 @@ class FeatureStore:
         plan: Any = self._plans.get((_asked(features), full_names))
         if plan is None:
             plan = await asyncio.to_thread(self._plan, features, full_names)
-        columns = columns_of(entities, plan.join_keys)
+        columns = columns_of(entities, plan)
         pending = self._core.send_read(plan, columns, _time_or_none(read_time), False)
+        if pending is None:
+            return await asyncio.to_thread(read)
         try:
             return OnlineAnswer(await _arrival(pending), plan.warnings)
         except StalePlanError:
@@ -206,9 +209,11 @@ class FeatureStore:
             judged_at = time.time_ns() // 1_000
         for attempt in range(2):
             plan = self._plan(features, full_names)
-            columns = columns_of(entities, plan.join_keys)
+            columns = columns_of(entities, plan)
+            core: Any = self._core
             try:
-                core: Any = self._core
+                if isinstance(core, _thermae.Embedded):
+                    return OnlineAnswer(core.read(plan, columns, judged_at or 0), plan.warnings)
                 return OnlineAnswer(core.read(plan, columns, judged_at, matrix), plan.warnings)
             except StalePlanError:
                 self._plans.clear()
@@ -366,14 +371,15 @@ class FeatureStore:
         table = to_arrow(spine)
         time_column = _event_time(table, event_time)
         plan = self._plan(features, full_names)
-        missing = [name for name in plan.join_keys if name not in table.column_names]
+        needs = {**dict.fromkeys(plan.request, "what features are computed from")}
+        needs.update(dict.fromkeys(plan.join_keys, "a join key of the features"))
+        missing = [name for name in needs if name not in table.column_names]
         if missing:
             there = ", ".join(table.column_names) or "none"
-            raise InvalidRequestError(
-                f"the spine has no column {missing[0]!r}, a join key of the features; there are: {there}"
-            )
+            what = needs[missing[0]]
+            raise InvalidRequestError(f"the spine has no column {missing[0]!r}, {what}; there are: {there}")
         # Only what the join needs is sent.
-        needed = times_in_utc(table.select(list(dict.fromkeys([*plan.join_keys, time_column]))), time_column)
+        needed = times_in_utc(table.select(list(dict.fromkeys([*needs, time_column]))), time_column)
         core: Any = self._core
         joined = core.history(*_asked(features), full_names, time_column, as_of_known, needed)
         added = joined.column_names[needed.num_columns :]

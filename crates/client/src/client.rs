@@ -192,11 +192,7 @@ impl Client {
             let (given, due) = (keys.len(), plan.views().len());
             return Err(Error::Usage(format!("{given} lists of keys for {due} views")));
         }
-        let turn = match self.inner.lanes.len() {
-            1 => 0,
-            lanes => self.inner.turn.fetch_add(1, Ordering::Relaxed) % lanes,
-        };
-        let lane = &self.inner.lanes[turn];
+        let lane = self.next_lane();
         let deadline = self.deadline();
         let link = lane.link(deadline)?;
         let flags = ReadFlags { matrix: options.matrix, event_times: options.event_times };
@@ -434,7 +430,7 @@ impl Client {
         Ok(decode_json(&frame.frame())?.to_owned())
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &self,
         lane: &Arc<Lane>,
         encode: impl FnOnce(&mut Vec<u8>, u64, u32) -> Result<(), Error>,
@@ -450,6 +446,15 @@ impl Client {
         self.first_lane().config()
     }
 
+    /// The connection whose turn it is.
+    pub(crate) fn next_lane(&self) -> &Arc<Lane> {
+        let turn = match self.inner.lanes.len() {
+            1 => 0,
+            lanes => self.inner.turn.fetch_add(1, Ordering::Relaxed) % lanes,
+        };
+        &self.inner.lanes[turn]
+    }
+
     fn first_lane(&self) -> &Arc<Lane> {
         // The pool has at least one connection: checked when it was made.
         &self.inner.lanes[0]
@@ -460,7 +465,7 @@ impl Client {
     }
 }
 
-fn is_stale(error: &Error) -> bool {
+pub(crate) fn is_stale(error: &Error) -> bool {
     matches!(error.code(), Some(ErrorCode::UnknownPlan | ErrorCode::StaleSchema))
 }
 

@@ -24,7 +24,9 @@ mod answer;
 mod batch;
 mod buffer;
 mod client;
+mod computed;
 mod config;
+mod described;
 mod error;
 mod history;
 mod history_piece;
@@ -44,7 +46,11 @@ pub use address::Address;
 pub use answer::Answer;
 pub use batch::{ViewHandle, WriteBatch, Written};
 pub use client::Client;
+pub use computed::{
+    ComputedAnswer, ComputedPlan, ComputedQuery, ComputedRows, NamedKey, NamedType,
+};
 pub use config::Config;
+pub use described::{Described, choose};
 pub use error::Error;
 pub use history::{History, HistoryAnswer, HistoryQuery, HistoryView};
 pub use history_piece::HistoryPiece;

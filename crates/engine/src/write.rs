@@ -168,7 +168,8 @@ pub enum Verdict {
         /// The rule.
         check: u16,
     },
-    /// It was made a row of a quarantine, and is to be written there.
+    /// It was made a row of a quarantine, and is to be written there: at the partition's newest event time, which it
+    /// does not move, or at its own where there is none.
     Quarantine {
         /// The rule.
         check: u16,

@@ -6,12 +6,20 @@
 
 #![allow(clippy::disallowed_methods)] // The edge: sockets, files and clocks that are not a shard's.
 
+#[cfg(feature = "serve")]
 pub mod cli;
+#[cfg(feature = "serve")]
 pub mod export;
+#[cfg(feature = "serve")]
 pub mod http;
 pub mod ingest;
+#[cfg(feature = "serve")]
 pub mod net;
+#[cfg(feature = "serve")]
 pub mod progress;
+#[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "serve")]
 pub mod spine;
+#[cfg(feature = "serve")]
 pub mod table;

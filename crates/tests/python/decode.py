@@ -106,6 +106,28 @@ def read(payload, given):
     return fields
 
 
+def compute(payload, _):
+    bits = payload.u8()
+    if bits & ~2:
+        raise Bad(f"flags {bits}")
+    payload.reserved(1)
+    count = payload.u16()
+    fields = {"event_times": bool(bits & 2), "deadline_us": payload.u32(), "read_time": payload.i64()}
+    fields["registry_version"] = payload.u64()
+    rows, ask = payload.u32(), payload.u32()
+    fields["ask"] = payload.take(ask).decode("utf-8")
+    fields["columns"] = [[payload.text(), payload.text()] for _ in range(count)]
+    types = [type_name for _, type_name in fields["columns"]]
+    fields["rows"] = []
+    for _ in range(rows):
+        bits = payload.u8()
+        if bits & ~2:
+            raise Bad(f"row flags {bits}")
+        payload.reserved(3)
+        fields["rows"].append(row(types, payload.take(payload.u32()), bool(bits & 2)))
+    return fields
+
+
 def columns(payload, given):
     frame = bytes(HEADER) + payload.data  # so that offsets count from the start of the frame
 
@@ -343,6 +365,7 @@ KINDS = {
     0x11: ("BACKUP", text),
     0x12: ("ERASE", lambda payload, given: write(payload, given, "ERASE")),
     0x13: ("ERASE_STATUS", erase_status),
+    0x14: ("COMPUTE", compute),
     0x81: ("HELLO reply", hello_reply),
     0x82: ("PLAN", plan),
     0x83: ("COLUMNS", columns),

@@ -15,7 +15,7 @@ use crate::merge::{self, Base};
 use crate::pending::{PendingRow, Waiting};
 use crate::planted::{Bug, is_planted};
 use crate::state::Newest;
-use crate::write::{Ack, Refusal, RowWrite, WriteKind};
+use crate::write::{Ack, Refusal, RowWrite, Verdict, WriteKind};
 
 impl<E: Env> Owner<E> {
     /// Logs one admitted row. `Err(None)` means that the log wants time.
@@ -51,7 +51,7 @@ impl<E: Env> Owner<E> {
             None if matches!(row.kind, WriteKind::Erase) => (row.schema_id, false, &[][..]),
             None => (row.schema_id, row.dense, batch.value(row)),
         };
-        let (kind, times) = kind_and_times(row);
+        let (kind, times) = kind_and_times(row, batch.verdict(index), watermark);
         let expires = times.2 != NO_TIME;
         let reservation = match kind {
             RecordKind::Erase => None,
@@ -146,8 +146,18 @@ fn view_of<'c>(row: &RowWrite, catalogue: &'c Catalogue) -> Option<&'c View> {
 }
 
 /// What record a row becomes, and its event time, created time and expiry: an erase has none of them.
-const fn kind_and_times(row: &RowWrite) -> (RecordKind, (i64, i64, i64)) {
-    let times = (row.event_time, row.created_time, row.expire_at);
+fn kind_and_times(
+    row: &RowWrite,
+    verdict: Option<Verdict>,
+    watermark: Option<i64>,
+) -> (RecordKind, (i64, i64, i64)) {
+    let event_time = match verdict {
+        // A row that is put aside is no news of the world: were its time the clock's, every row of a store of old
+        // data would be past its `keep_for`.
+        Some(Verdict::Quarantine { .. }) => watermark.unwrap_or(row.event_time),
+        Some(Verdict::Refuse { .. }) | None => row.event_time,
+    };
+    let times = (event_time, row.created_time, row.expire_at);
     match row.kind {
         WriteKind::Erase => (RecordKind::Erase, (NO_TIME, NO_TIME, NO_TIME)),
         WriteKind::Delete => (RecordKind::Tombstone, times),

@@ -1,5 +1,6 @@
 //! What is asked for: features, and of whom.
 
+use serde::Deserialize;
 use thermae_formats::{KeyValue, Value};
 
 use super::computed::{fitting, of_key};
@@ -28,6 +29,35 @@ pub struct Ask {
 impl Ask {
     fn new(what: What) -> Self {
         Ask { what, read_time: None, full_names: false }
+    }
+
+    /// What a client asks for, as JSON: `{"features": [pick..]}` or `{"service": "NAME"}`, with `"full_names": true` if
+    /// need be. A pick is a text, or an object as definitions have it.
+    ///
+    /// # Errors
+    /// It is no such object.
+    pub fn of_json(json: &str) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Asked {
+            #[serde(default)]
+            features: Vec<Pick>,
+            #[serde(default)]
+            service: Option<Name>,
+            #[serde(default)]
+            full_names: bool,
+        }
+        let asked: Asked = serde_json::from_str(json)
+            .map_err(|error| Error::Invalid(format!("what is asked for is wrong: {error}")))?;
+        let what = match (asked.service, asked.features) {
+            (Some(service), picks) if picks.is_empty() => What::Service(service),
+            (None, picks) if !picks.is_empty() => What::Picks(picks),
+            _ => {
+                let what = "ask for features or for a service, and for one of them";
+                return Err(Error::Invalid(what.to_owned()));
+            }
+        };
+        Ok(Ask { full_names: asked.full_names, ..Self::new(what) })
     }
 
     /// The features of a service: `NAME`, `PROJECT/NAME`, either with `@VERSION`.

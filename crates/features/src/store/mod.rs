@@ -42,6 +42,7 @@ mod gate;
 mod health;
 mod historical;
 mod historical_rows;
+mod laid;
 mod load;
 mod online;
 mod push;
@@ -69,7 +70,7 @@ pub use historical_rows::HistoricalRows;
 pub use load::{LoadReport, RowSource, SourceRow};
 pub use online::{OnlineAnswer, OnlineColumn, ValueStatus};
 pub use push::PushOptions;
-pub use wanted::{Wanted, WantedKey};
+pub use wanted::{EntityColumns, Wanted, WantedColumn, WantedKey};
 
 /// A store with its registry. Every method may be called from any thread.
 pub struct FeatureStore<E: Env = RealEnv> {
@@ -77,6 +78,8 @@ pub struct FeatureStore<E: Env = RealEnv> {
     handle: Handle<E>,
     registry: Registry<E>,
     cache: Cache,
+    /// When it was opened, microseconds UTC.
+    opened_us: i64,
     /// Kept open, if it was opened here.
     store: Option<Store<E>>,
 }
@@ -109,7 +112,13 @@ impl<E: Env> FeatureStore<E> {
     pub fn over(env: E, dir: &Path, handle: Handle<E>) -> Result<Self, Error> {
         let registry = Registry::open(env.clone(), dir, handle.clone())?;
         handle.set_gate(Box::new(RulesGate::new(env.clone(), registry.place())));
-        Ok(FeatureStore { env, handle, registry, cache: Cache::default(), store: None })
+        let (opened_us, cache) = (env.now_us(), Cache::default());
+        Ok(FeatureStore { env, handle, registry, cache, opened_us, store: None })
+    }
+
+    /// When it was opened, microseconds UTC: since then rows that fail checks are counted.
+    pub fn opened_us(&self) -> i64 {
+        self.opened_us
     }
 
     /// The registry.

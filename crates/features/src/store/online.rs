@@ -2,7 +2,7 @@
 
 use thermae_engine::store::{Answer, Status};
 use thermae_env::Env;
-use thermae_formats::{KeyValue, NO_TIME, Value};
+use thermae_formats::{KeyValue, NO_TIME, Value, ValueType};
 
 use super::FeatureStore;
 use super::ask::{Ask, EntityRows};
@@ -45,8 +45,12 @@ pub struct OnlineColumn {
 pub struct OnlineAnswer {
     /// The version of the registry that all of it was made under.
     pub registry_version: u64,
+    /// The time by which TTL was judged and expressions computed, microseconds UTC.
+    pub read_time: i64,
     /// The columns, in the order asked.
     pub columns: Vec<OnlineColumn>,
+    /// Their types.
+    pub types: Vec<ValueType>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
@@ -79,16 +83,18 @@ impl<E: Env> FeatureStore<E> {
             // A row of a schema that came meanwhile would not have been known.
             let is_present = self.registry.published().state.version();
             if is_present == published.state.version() {
-                return Ok(answer(&resolved, columns));
+                return Ok(answer(&resolved, columns, read_time));
             }
         }
     }
 }
 
-fn answer(resolved: &Resolved, columns: Vec<OnlineColumn>) -> OnlineAnswer {
+fn answer(resolved: &Resolved, columns: Vec<OnlineColumn>, read_time: i64) -> OnlineAnswer {
     OnlineAnswer {
         registry_version: resolved.published.state.version(),
+        read_time,
         columns,
+        types: resolved.types.clone(),
         warnings: resolved.warnings.clone(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use thermae_engine::View;
 use thermae_engine::store::Plan;
+use thermae_formats::ValueType;
 
 use super::ask::What;
 use super::computed::Computed;
@@ -49,6 +50,8 @@ pub(super) struct Resolved {
     pub request: Vec<RequestField>,
     /// The columns of the answer, in order: what each is called and where it comes from.
     pub columns: Vec<(String, Origin)>,
+    /// Their types.
+    pub types: Vec<ValueType>,
     /// What the reader should know: what it reads is deprecated.
     pub warnings: Vec<String>,
 }
@@ -117,7 +120,7 @@ fn resolve(published: &Arc<Published>, what: &What, full_names: bool) -> Result<
         request: Vec::new(),
         warnings,
     };
-    let mut columns: Vec<Vec<(String, Origin)>> = vec![Vec::new(); picks.len()];
+    let mut columns: Vec<Vec<(String, Origin, ValueType)>> = vec![Vec::new(); picks.len()];
     // What is stored first, so that what is computed from it shares its reads.
     for is_computed in [false, true] {
         for (pick, columns) in picks.iter().zip(&mut columns) {
@@ -127,12 +130,14 @@ fn resolve(published: &Arc<Published>, what: &What, full_names: bool) -> Result<
             }
         }
     }
-    let columns: Vec<_> = columns.into_iter().flatten().collect();
+    let columns = columns.into_iter().flatten();
+    let (columns, types): (Vec<_>, _) =
+        columns.map(|(name, origin, value_type)| ((name, origin), value_type)).unzip();
     check_names(&columns, full_names)?;
     let Resolver { joins, computed, request, warnings, .. } = resolver;
     let joins = joins.into_iter().map(Join::compile).collect::<Result<_, _>>()?;
     let published = Arc::clone(published);
-    Ok(Resolved { published, joins, computed, request, columns, warnings })
+    Ok(Resolved { published, joins, computed, request, columns, types, warnings })
 }
 
 fn check_names(columns: &[(String, Origin)], full_names: bool) -> Result<(), Error> {
@@ -177,25 +182,30 @@ impl Resolver<'_> {
         pick: &Pick,
         home: Option<&str>,
         full_names: bool,
-    ) -> Result<Vec<(String, Origin)>, Error> {
+    ) -> Result<Vec<(String, Origin, ValueType)>, Error> {
         let found = self.published.state.pick(pick, home)?;
         note_deprecated(found.object, &mut self.warnings);
         let column = |name: &str| pick.column(name, full_names);
-        if let Body::OnDemand(_) = &found.object.body {
-            let (view, declared) = (self.on_demand(found.object)?, found.object.feature_names());
+        if let Body::OnDemand(declared) = &found.object.body {
+            let view = self.on_demand(found.object)?;
             let place = |name: &&str| {
-                let feature = declared.iter().position(|known| known == name)?;
-                Some((column(name), Origin::Computed { view, feature }))
+                let feature = declared.features.iter().position(|known| known.name == **name)?;
+                let value_type = declared.features.get(feature)?.value_type.clone();
+                Some((column(name), Origin::Computed { view, feature }, value_type))
             };
             return Ok(found.features.iter().filter_map(place).collect());
         }
         let (view, keys) = self.view(pick, found.object)?;
         let join = self.joins.len();
-        let features = found.features.iter().map(|name| (*name).to_owned()).collect();
+        let features: Vec<String> = found.features.iter().map(|name| (*name).to_owned()).collect();
+        let definition = &view.latest.definition;
+        let stored = |(feature, name): (usize, &String)| {
+            let value_type = definition.feature(name)?.value_type.clone();
+            Some((column(name), Origin::Stored { join, feature }, value_type))
+        };
+        let columns = features.iter().enumerate().filter_map(stored).collect();
         self.joins.push(Join { view, keys, features });
-        let stored =
-            |(feature, name): (usize, &&str)| (column(name), Origin::Stored { join, feature });
-        Ok(found.features.iter().enumerate().map(stored).collect())
+        Ok(columns)
     }
 
     /// The stored view that a pick is of, and what the request calls its join keys.

@@ -9,9 +9,9 @@ use thermae_engine::{Catalogue, Schema, WriteBatch, WriteKind};
 use thermae_formats::ViewId;
 
 use super::quarantine::Rate;
-use super::window::Window;
+use super::window::{Recent, Window};
 use crate::model::{Body, Object, OnFailure, quarantine_name};
-use crate::rules::Compiled;
+use crate::rules::{Compiled, Test};
 use crate::state::State;
 
 /// By view: its rules. Views without any are not here.
@@ -73,6 +73,9 @@ pub struct CheckFigures {
     pub on_failure: &'static str,
     /// How many have.
     pub failed: u64,
+    /// Of a null rate: the last rows that it looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recent: Option<Recent>,
 }
 
 impl Book {
@@ -168,11 +171,18 @@ impl Book {
         let rules = self.rules(view)?;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let named = rules.compiled.as_ref().into_iter().flat_map(Compiled::rules);
-        let checks = named.zip(&rules.checks).map(|((name, on_failure), counts)| CheckFigures {
-            check: name.to_owned(),
-            on_failure: on_failure.name(),
-            failed: read(&counts.failed),
-        });
+        let tests = rules.compiled.as_ref().into_iter().flat_map(|compiled| &compiled.checks);
+        let rates: Vec<bool> = tests.map(|c| matches!(c.test, Test::NullRate(_))).collect();
+        let checks =
+            named.zip(&rules.checks).enumerate().map(|(at, ((name, on_failure), counts))| {
+                let is_rate = rates.get(at).copied().unwrap_or(false);
+                CheckFigures {
+                    check: name.to_owned(),
+                    on_failure: on_failure.name(),
+                    failed: read(&counts.failed),
+                    recent: is_rate.then(|| counts.window.recent()),
+                }
+            });
         let counts = &rules.counts;
         Some(ViewFigures {
             refused: read(&counts.refused),

@@ -10,3 +10,4 @@ mod rows;
 mod window;
 
 pub use book::{Book, CheckFigures, ViewFigures};
+pub use window::Recent;

@@ -35,7 +35,8 @@ pub(super) struct Failed<'a> {
     pub values: &'a [Value],
 }
 
-/// Makes the row at `index` of a batch one of the quarantine. Its event time there is the present one.
+/// Makes the row at `index` of a batch one of the quarantine. Its created time there is the present one; what its event
+/// time becomes the engine says ([`thermae_engine::Verdict`]).
 ///
 /// # Errors
 /// It does not fit, being too large with its reasons; the batch is as before.
@@ -64,8 +65,8 @@ pub(super) fn put_aside(
             view_id: schema.view_id,
             schema_id: schema.id,
             dense,
-            event_time: now_us,
-            created_time: NO_TIME,
+            event_time: row.event_time.min(now_us),
+            created_time: now_us,
             expire_at: NO_TIME,
             producer_sequence: row.producer_sequence,
             key: row.key.clone(),

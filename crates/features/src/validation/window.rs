@@ -17,6 +17,13 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// What it has now.
+    pub fn recent(&self) -> Recent {
+        let read = |half: &AtomicU64| unpack(half.load(Ordering::Relaxed));
+        let (filling, full) = (read(&self.filling), read(&self.full));
+        Recent { rows: filling.0 + full.0, nulls: filling.1 + full.1 }
+    }
+
     /// Counts a batch, and says whether more than `rate` is null.
     pub fn exceeds(&self, rate: f64, rows: u64, nulls: u64) -> bool {
         let added = pack(rows, nulls);
@@ -34,6 +41,15 @@ impl Window {
         };
         nulls as f64 > rate * rows as f64
     }
+}
+
+/// Rows and nulls that a window has now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Recent {
+    /// Rows, at most one to two thousand and the last batch.
+    pub rows: u64,
+    /// Those that were null.
+    pub nulls: u64,
 }
 
 /// Batches are far smaller than what a word holds.

@@ -370,6 +370,31 @@ features = [{ name = "x", type = "int64" }]
 }
 
 #[test]
+fn a_row_that_is_put_aside_makes_no_other_row_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    // What counts as old is told by the newest event time, which here is years behind the clock.
+    let kept = SHOP.replace("ttl = \"0\"", "ttl = \"0\"\ntiers = { keep_for = \"30d\" }");
+    store.apply_toml(&kept).unwrap_or_else(|e| panic!("{e}"));
+    let good = |user| row(user, 1.0, 1, "de", "a-1");
+    let bad = |user| row(user, 1.0, -1, "de", "a-1");
+    // A partition that has nothing but a row put aside, and then others of the same time.
+    let outcomes = push(&store, &[bad(1), good(1), good(2), bad(2), bad(2)]);
+    let aside =
+        |at: usize| matches!(outcomes[at], Outcome::NotApplied(Refusal::Quarantined { .. }));
+    assert!(aside(0) && aside(3) && aside(4), "{outcomes:?}");
+    let snapshot = store.handle().snapshot().unwrap();
+    let newest = snapshot.watermarks().iter().flatten().max();
+    assert_eq!(newest, Some(&T), "no partition is ahead of its rows");
+    assert_eq!(all_versions(&store, VIEW).len(), 2);
+    assert_eq!(
+        all_versions(&store, "engagement__quarantine").len(),
+        3,
+        "each is kept, of one time too"
+    );
+}
+
+#[test]
 fn an_entity_is_erased_from_the_quarantine_too() {
     let dir = tempfile::tempdir().unwrap();
     let store = shop(dir.path());

@@ -71,6 +71,8 @@ codes! {
     NotNumeric = 110,
     /// The server does not offer this here (MAP over TCP, acknowledgement mode).
     Unsupported = 111,
+    /// What is asked for, or what the request brings for it, does not fit.
+    BadInput = 112,
     /// The plan is unknown on this connection.
     UnknownPlan = 200,
     /// The schema moved on since the plan or the writer's schema was taken.

@@ -83,11 +83,13 @@ kinds! {
     Erase = 0x12,
     /// Ask how far erases are, and which backups still hold what was erased.
     EraseStatus = 0x13,
+    /// Read features by name, those that are computed when they are read among them.
+    Compute = 0x14,
     /// Answer to Hello.
     HelloReply = 0x81,
     /// Answer to Prepare.
     Plan = 0x82,
-    /// Answer to Read, columnar or matrix.
+    /// Answer to Read, columnar or matrix, and to Compute.
     Columns = 0x83,
     /// Answer to Put, PutPartial, Delete and Erase.
     Written = 0x84,

@@ -4,6 +4,7 @@
 //! Every decoder borrows from the received bytes, allocates nothing from a count that it has not
 //! checked against the bytes that are really there, and refuses bytes left over.
 
+mod compute;
 mod control;
 mod cursor;
 mod erase;
@@ -24,6 +25,7 @@ mod scan_reply;
 mod write;
 mod write_reply;
 
+pub use compute::{ComputeColumn, ComputeRequest, ComputeRow};
 pub use control::{
     MapReply, MapRequest, MapShard, decode_json, decode_pong, encode_json, encode_ping, encode_pong,
 };

@@ -4,7 +4,7 @@ use zerocopy::FromBytes;
 
 use super::cursor::Cursor;
 use super::frame::{Frame, HEADER_BYTES, Kind};
-use super::limits::{MAX_COLUMNS_PER_PLAN, MAX_VIEWS_PER_PLAN};
+use super::limits::MAX_COLUMNS_PER_PLAN;
 use super::malformed::WireError;
 use super::read::ReadFlags;
 use super::reply_layout::{ALIGN, COLUMN_ENTRY_BYTES, HEAD_BYTES, VIEW_ENTRY_BYTES};
@@ -80,7 +80,8 @@ impl<'a> ReadReply<'a> {
         let reserved = cursor.u32("a reply")?;
         cursor.zero(reserved, "a reply")?;
         let read_time = cursor.i64("read_time")?;
-        cursor.count(usize::from(view_count), MAX_VIEWS_PER_PLAN, VIEW_ENTRY_BYTES, "views")?;
+        // An answer to COMPUTE has a view for each column.
+        cursor.count(usize::from(view_count), MAX_COLUMNS_PER_PLAN, VIEW_ENTRY_BYTES, "views")?;
         let mut check = Check { frame: frame.bytes, flags, cursor, end: 0 };
         for _ in 0..view_count {
             check.view()?;

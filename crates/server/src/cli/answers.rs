@@ -1,5 +1,6 @@
 //! What was asked and what was answered, for those who read and those who print.
 
+use thermae_client::ComputedPlan;
 use thermae_formats::wire::CellStatus;
 use thermae_formats::{FeatureView, Value};
 
@@ -7,10 +8,22 @@ use super::keys::EntityRow;
 
 /// What was asked of one view.
 pub struct Asked {
-    /// Its definition.
+    /// Its definition; of what is computed, its keys and columns alone.
     pub view: FeatureView,
     /// Features in the order asked.
     pub features: Vec<String>,
+    /// Where they are computed when they are read: how they are asked for.
+    pub computed: Option<ComputedPlan>,
+}
+
+impl Asked {
+    /// Its name, with its project where one is known.
+    pub fn path(&self) -> String {
+        match self.view.project.as_str() {
+            "" => self.view.name.clone(),
+            project => format!("{project}/{}", self.view.name),
+        }
+    }
 }
 
 /// One value of an answer.

@@ -274,17 +274,21 @@ Examples:
   thermae get weather_by_origin:temp,wind_speed --key origin=JFK --key origin=EWR
   thermae get weather_by_origin carrier_daily:late_share --key origin=JFK,carrier=UA
   thermae get route_last_flight --keys routes.csv --json
-  thermae get weather_by_origin:temp --key origin=JFK --read-time 2013-12-31T00:00:00Z")]
+  thermae get weather_by_origin:temp --key origin=JFK --read-time 2013-12-31T00:00:00Z
+  thermae get payment_now:share --key uid=7 --with amount=9.5      # an on-demand view, computed for this request")]
 pub struct GetArgs {
-    /// VIEW for all its features, or VIEW:f1,f2
+    /// VIEW for all its features, or VIEW:f1,f2; feature views and on-demand views
     #[arg(value_name = "VIEW[:f1,f2]", required = true)]
     pub views: Vec<ViewFeaturesRef>,
     /// Join keys of one entity row: origin=JFK, or origin=JFK,dest=LAX; may be given again
-    #[arg(long = "key", value_name = "NAME=VALUE", required_unless_present = "keys")]
+    #[arg(long = "key", value_name = "NAME=VALUE", required_unless_present_any = ["keys", "with"])]
     pub key: Vec<String>,
     /// A Parquet, CSV or NDJSON file with a column for each join key
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
+    /// What features of on-demand views are computed of beside stored ones, for every row: amount=9.5; NAME=null for none
+    #[arg(long = "with", value_name = "NAME=VALUE")]
+    pub with: Vec<String>,
     /// Judge ttl as of this time instead of now; it is not time travel, values are the newest
     #[arg(long, value_name = "TIME")]
     pub read_time: Option<String>,

@@ -1,11 +1,12 @@
 //! `thermae describe`: which feature views there are, or one in full.
 
 use serde_json::json;
+use thermae_client::Described;
 use thermae_formats::FeatureView;
 use thermae_formats::time::format_duration_us;
 
 use super::args::{DescribeArgs, Global};
-use super::connect::{Described, connect, describe, find_view};
+use super::connect::{connect, describe, find_view};
 use super::exit::{Done, Failure};
 use crate::table::Table;
 
@@ -22,7 +23,7 @@ pub fn run(args: &DescribeArgs, global: &Global) -> Result<Done, Failure> {
             }
         }
         None => {
-            let views = describe(&client, None, None)?;
+            let views = describe(&client)?;
             if global.json {
                 let views: Vec<_> = views.iter().map(to_json).collect();
                 println!("{}", json!({"views": views}));

@@ -30,7 +30,7 @@ const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 /// Runs the command.
 pub fn run(args: &EraseArgs, global: &Global) -> Result<Done, Failure> {
     let client = connect(global)?;
-    let views = describe(&client, None, None)?;
+    let views = describe(&client)?;
     let view = choose(views.clone(), &args.view)?.definition;
     let mut rows = keys::from_arguments(&args.key, &view.join_keys)?;
     if let Some(path) = &args.keys {

@@ -24,7 +24,7 @@ pub fn run(args: &ExportArgs, global: &Global) -> Result<Done, Failure> {
     }
     let client = connect(global)?;
     let views = std::slice::from_ref(&args.view);
-    let asked = get::resolve(describe(&client, None, None)?, views)?;
+    let asked = get::resolve(describe(&client)?, views)?;
     let Some(one) = asked.first() else { return Err(Failure::Failed("no view".to_owned())) };
     let needed = keys::needed(std::iter::once(&one.view))?;
     let names = one.view.join_keys.iter().map(|key| &key.name);

@@ -72,10 +72,7 @@ pub fn json(asked: &[Asked], answers: &Answers) -> Json {
                     features.insert(name.clone(), cell_json(cell));
                 }
                 first += one.features.len();
-                views.insert(
-                    format!("{}/{}", one.view.project, one.view.name),
-                    Json::Object(features),
-                );
+                views.insert(one.path(), Json::Object(features));
             }
             json!({"key": key, "views": views})
         })
@@ -111,7 +108,11 @@ mod tests {
         let features =
             vec![Feature::new("temp", Scalar::Float64), Feature::new("gust", Scalar::Float64)];
         let view = FeatureView::new("nyc", "weather", key, features);
-        let asked = vec![Asked { view, features: vec!["temp".to_owned(), "gust".to_owned()] }];
+        let asked = vec![Asked {
+            view,
+            features: vec!["temp".to_owned(), "gust".to_owned()],
+            computed: None,
+        }];
         let cell = |status, value, event_time| Cell { status, value, event_time };
         let row = |name: &str, cells: Vec<Cell>| {
             ([("origin".to_owned(), KeyValue::from(name))].into_iter().collect(), cells)

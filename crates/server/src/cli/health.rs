@@ -33,20 +33,31 @@ pub struct Checks {
 pub struct Check {
     pub check: String,
     pub failed: u64,
+    /// Of a null rate.
+    pub recent: Option<Recent>,
 }
 
+/// The last rows that a null rate looked at.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Recent {
+    pub rows: u64,
+    pub nulls: u64,
+}
+
+/// What a server tells of its views.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Told {
-    health: Vec<Health>,
+pub struct Told {
+    pub health: Vec<Health>,
+    /// Since when rows that fail checks are counted, microseconds UTC; 0 where it does not say.
+    pub counted_since: i64,
 }
 
-/// The views of an answer.
+/// An answer.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn read(reply: &str) -> Result<Vec<Health>, Failure> {
-    let told: Told = serde_json::from_str(reply)
-        .map_err(|e| Failure::Failed(format!("the server's answer cannot be read: {e}")))?;
-    Ok(told.health)
+pub fn read(reply: &str) -> Result<Told, Failure> {
+    serde_json::from_str(reply)
+        .map_err(|e| Failure::Failed(format!("the server's answer cannot be read: {e}")))
 }

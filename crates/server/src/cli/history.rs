@@ -36,7 +36,7 @@ pub fn run(args: &HistoryArgs, global: &Global) -> Result<Done, Failure> {
     }
     let client = connect(global)?;
     super::ingest::exit_on_panic(&source, global.json, "nothing was written");
-    let planned = plan(args, describe(&client, None, None)?)?;
+    let planned = plan(args, describe(&client)?)?;
     let started = Instant::now();
     let done = join(&client, source, &planned, args)?;
     report(&done, &planned, started.elapsed().as_secs_f64(), args, global);

@@ -3,12 +3,11 @@
 
 use std::collections::HashSet;
 
-use thermae_client::{HistoryQuery, HistoryView};
+use thermae_client::{Described, HistoryQuery, HistoryView};
 use thermae_formats::KeyType;
 
 use super::answers::Asked;
 use super::args::HistoryArgs;
-use super::connect::Described;
 use super::exit::Failure;
 use super::get;
 use crate::serve::size::Size;

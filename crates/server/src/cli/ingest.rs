@@ -3,19 +3,18 @@
 use std::time::Instant;
 
 use serde_json::json;
-use thermae_client::Client;
+use thermae_client::{Client, Described};
 use thermae_formats::wire::Ack;
-use thermae_formats::{FeatureView, Value};
 
 use super::args::{AckArg, Global, IngestArgs};
-use super::connect::{Described, connect, failed, find_view};
+use super::connect::{connect, failed, find_view};
 use super::exit::{Done, Failure};
-use super::writer::ClientWriter;
 use crate::ingest::cell::Reader;
 use crate::ingest::coerce::Allow;
 use crate::ingest::csv::CsvOptions;
 use crate::ingest::load::{Report, load, producer_id};
 use crate::ingest::rejects::Rejects;
+use crate::ingest::writer::ClientWriter;
 use crate::ingest::{Mapping, MappingOptions, Source};
 use crate::progress::{Progress, Unit};
 use crate::table::{Table, thousands};
@@ -123,7 +122,7 @@ pub fn load_file(
     source: &Source,
     options: &LoadOptions,
 ) -> Result<Report, Failure> {
-    let view = &writable(described);
+    let view = &described.writable();
     let mut reader = source.open().map_err(Failure::of)?;
     let mapping =
         Mapping::resolve(view, reader.columns(), &options.mapping).map_err(Failure::of)?;
@@ -151,17 +150,6 @@ pub fn load_file(
         .map_err(Failure::of)
 }
 
-/// The view as files fill it: what the server computes needs no column.
-fn writable(described: &Described) -> FeatureView {
-    let mut view = described.definition.clone();
-    for feature in &mut view.features {
-        if described.computed.contains(&feature.name) {
-            feature.default = Some(Value::Null);
-        }
-    }
-    view
-}
-
 fn to_json(name: &str, report: &Report, seconds: f64, args: &IngestArgs) -> serde_json::Value {
     json!({
         "view": name,
@@ -179,6 +167,12 @@ fn to_json(name: &str, report: &Report, seconds: f64, args: &IngestArgs) -> serd
 
 fn to_text(name: &str, report: &Report, seconds: f64, args: &IngestArgs) -> String {
     let mut out = summary(name, report, seconds);
+    if report.duplicate > 0 {
+        out.push_str(
+            "duplicate: an earlier run of this load settled them; what it refused is not refused again, nor written. \
+             --again has every row judged anew\n",
+        );
+    }
     if report.rejected > 0 {
         let mut table = Table::new([">rejected", "reason", "for example"]);
         for reason in &report.reasons {

@@ -16,6 +16,7 @@ mod erase_status;
 mod exit;
 mod export;
 mod get;
+mod get_computed;
 mod get_print;
 mod health;
 mod history;
@@ -36,7 +37,6 @@ mod stat;
 mod switch;
 mod verify;
 mod view_ref;
-mod writer;
 
 use clap::Parser;
 use serde_json::json;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use thermae_client::{ScanOptions, ScannedRow};
 use thermae_features::model::QUARANTINE_FEATURES;
 use thermae_formats::time::format_timestamp_us;
-use thermae_formats::{FeatureView, KeyValue, Value};
+use thermae_formats::{FeatureView, KeyValue, NO_TIME, Value};
 
 use super::args::{Global, QuarantineArgs};
 use super::connect::{choose, connect, describe, failed, patiently, quarantine_of};
@@ -17,7 +17,7 @@ use super::{get, keys};
 /// Runs the command.
 pub fn run(args: &QuarantineArgs, global: &Global) -> Result<Done, Failure> {
     let client = connect(global)?;
-    let views = describe(&client, None, None)?;
+    let views = describe(&client)?;
     let of = choose(views.clone(), &args.view)?.definition;
     let Some(view) = quarantine_of(&views, &of) else {
         return Err(Failure::Failed(format!(
@@ -76,10 +76,12 @@ fn line(view: &FeatureView, row: &ScannedRow) -> Json {
     let features = view.features.iter().zip(values).skip(QUARANTINE_FEATURES.len());
     let features: Map<String, Json> =
         features.map(|(feature, value)| (feature.name.clone(), value.to_json())).collect();
+    // Rows of a store from before have no created time.
+    let at = if row.created_time == NO_TIME { row.event_time } else { row.created_time };
     json!({
         "key": key,
         "reasons": reasons,
-        "quarantined_at": format_timestamp_us(row.event_time),
+        "quarantined_at": format_timestamp_us(at),
         "event_time": event_time,
         "created_time": created_time,
         "row": features,

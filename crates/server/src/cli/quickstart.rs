@@ -156,7 +156,7 @@ fn tour(
     let loads = load_all(&tcp, places)?;
     say(show::loaded(&loads));
 
-    let views = describe(&tcp, None, None)?;
+    let views = describe(&tcp)?;
     let answers = quickstart_read::answers(&tcp, &views)?;
     say(show::answers(&answers));
 

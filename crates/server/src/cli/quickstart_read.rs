@@ -1,11 +1,13 @@
 //! The quickstart's reads: some answers to look at, and how long reading takes.
 
-use thermae_client::{Client, ReadOptions};
+use std::collections::BTreeMap;
+
+use thermae_client::{Client, Described, ReadOptions};
 use thermae_formats::time::parse_timestamp_us;
 use thermae_formats::{KeyValue, NO_TIME};
 
 use super::answers::{Answers, Asked};
-use super::connect::{Described, failed};
+use super::connect::failed;
 use super::exit::Failure;
 use super::get;
 use super::keys;
@@ -66,7 +68,7 @@ pub fn answers(client: &Client, views: &[Described]) -> Result<Vec<Shown>, Failu
         let texts: Vec<String> = key_texts.iter().map(|&k| k.to_owned()).collect();
         let rows = keys::from_arguments(&texts, &needed)?;
         let read_time = parse_timestamp_us(time).map_err(Failure::Failed)?;
-        let answers = get::read(client, &asked, rows, read_time)?;
+        let answers = get::read(client, &asked, rows, &BTreeMap::new(), read_time)?;
         let keys: Vec<String> = key_texts.iter().map(|k| format!("--key {k}")).collect();
         let command =
             format!("thermae get {} {} --read-time {time}", features.join(" "), keys.join(" "));

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use clap::Parser;
 use serde_json::{Value as Json, json};
-use thermae_client::Client;
+use thermae_client::{Client, Described};
 use thermae_formats::{Value, ValueType};
 
 use super::args::{Cli, Command, HistoryArgs};
-use super::connect::Described;
 use super::exit::Failure;
 use super::history::{self, Report};
 use super::history_plan::plan;

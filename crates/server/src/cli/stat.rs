@@ -13,7 +13,7 @@ use super::args::{Global, StatArgs};
 use super::connect::{connect, failed};
 use super::delete::now_us;
 use super::exit::{Done, Failure};
-use super::health::{self, Health};
+use super::health::{self, Told};
 use crate::table::{Table, bytes, nanoseconds, thousands};
 
 /// What this command shows of the server's figures; the rest is in `--json`.
@@ -131,11 +131,13 @@ fn with_health(figures: &str, registry: &str) -> Result<Json, Failure> {
             .map_err(|e| Failure::Failed(format!("the server's figures cannot be read: {e}")))
     };
     let (mut figures, mut registry) = (read(figures)?, read(registry)?);
-    figures["health"] = registry["health"].take();
+    for part in ["health", "counted_since"] {
+        figures[part] = registry[part].take();
+    }
     Ok(figures)
 }
 
-fn show(figures: &Figures, health: &[Health], now_us: i64) -> String {
+fn show(figures: &Figures, told: &Told, now_us: i64) -> String {
     let server = &figures.server;
     let mut parts = vec![format!(
         "up {:.0} s, {} connections, {} requests, {} errors\n",
@@ -147,9 +149,9 @@ fn show(figures: &Figures, health: &[Health], now_us: i64) -> String {
     parts.push(views(figures).for_stdout());
     parts.push(shards(&figures.engine.shards).for_stdout());
     parts.push(latencies(server).for_stdout());
-    parts.extend(quality::table(health, now_us).map(|table| table.for_stdout()));
+    parts.extend(quality::table(told, now_us).map(|table| table.for_stdout()));
     let mut notes: Vec<String> = notes(figures);
-    notes.extend(quality::notes(health, now_us));
+    notes.extend(quality::notes(told, now_us));
     if !notes.is_empty() {
         parts.push(notes.join("\n") + "\n");
     }
@@ -270,7 +272,7 @@ mod tests {
                 "limit_hits":{"connections":2,"malformed":0}}}"#,
         )
         .unwrap();
-        let text = show(&figures, &[], 0);
+        let text = show(&figures, &Told::default(), 0);
         for part in [
             "nyc/weather     3  300 B     75.0%",
             "26,115",

@@ -58,6 +58,13 @@ pub struct ViewFeaturesRef {
     pub features: Vec<String>,
 }
 
+impl fmt::Display for ViewFeaturesRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view.fmt(f)?;
+        if self.features.is_empty() { Ok(()) } else { write!(f, ":{}", self.features.join(",")) }
+    }
+}
+
 impl FromStr for ViewFeaturesRef {
     type Err = String;
 

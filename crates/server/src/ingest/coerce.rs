@@ -10,7 +10,8 @@ use thermae_formats::{KeyType, KeyValue, Scalar, Value, ValueType};
 use super::cell::Cell;
 
 /// The unit of times that are given as integers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serve", derive(clap::ValueEnum))]
 pub enum TimeUnit {
     /// Seconds.
     S,

@@ -89,6 +89,9 @@ pub enum IngestError {
     /// The server's answer ended the load.
     #[error("{0}")]
     Server(String),
+    /// The server refused, or there is no connection to it any more.
+    #[error(transparent)]
+    Client(#[from] thermae_client::Error),
     /// The file of rejects cannot be written.
     #[error("cannot write the rejects file {}: {source}", path.display())]
     Rejects {

@@ -62,7 +62,8 @@ pub struct Report {
     pub rows: u64,
     /// Rows newly applied.
     pub accepted: u64,
-    /// Rows that had been applied by an earlier run of this load.
+    /// Rows that an earlier run of this load had settled: applied, or refused then. Which of both the server does not
+    /// remember.
     pub duplicate: u64,
     /// Rows that cannot be applied.
     pub rejected: u64,

@@ -2,8 +2,8 @@
 //!
 //! A row's way: [`source`] knows the file and its digest, a reader ([`parquet`], [`csv`], [`ndjson`])
 //! yields bounded batches of [`cell`]s, [`mapping`] says which column feeds what, [`coerce`] makes
-//! typed values of them or a reason why not, [`load`] sends what is good and [`rejects`] keeps what
-//! is not.
+//! typed values of them or a reason why not, [`load`] sends what is good by a [`writer`] and
+//! [`rejects`] keeps what is not.
 
 pub mod arrow_cell;
 pub mod cell;
@@ -17,6 +17,7 @@ pub mod parquet;
 pub mod rejects;
 pub mod rows;
 pub mod source;
+pub mod writer;
 
 #[cfg(test)]
 mod coerce_tests;

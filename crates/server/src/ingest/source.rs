@@ -16,7 +16,8 @@ use super::parquet::ParquetReader;
 const BUFFER_BYTES: usize = 1 << 18;
 
 /// The file formats that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serve", derive(clap::ValueEnum))]
 pub enum Format {
     /// Apache Parquet.
     Parquet,

@@ -9,6 +9,7 @@ use thermae_env::Env;
 use thermae_formats::wire::{ErrorCode, Limits as WireLimits, ReplyBuilder};
 
 use super::backup_desk::BackupDesk;
+use super::compute_desk::Computation;
 use super::connection::Budget;
 use super::counters::{AllCounters, Counters};
 use super::erase_desk::EraseQuestion;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub histories: OnceLock<SyncSender<Option<Begin>>>,
     /// The registry, once there is a store that it is of.
     pub registry: OnceLock<RegistryDesk>,
+    /// Where reads of computed features go, once there is a store to read.
+    pub computations: OnceLock<SyncSender<Option<Computation>>>,
     /// Where questions about erases go, once there is a store to ask.
     pub erases: OnceLock<SyncSender<Option<EraseQuestion>>>,
 }
@@ -49,11 +52,18 @@ pub struct Shared {
 impl Shared {
     /// The state of a server with `shards` shards, started at `started_us`.
     pub fn new(limits: Limits, shards: usize, started_us: i64) -> Self {
-        let counters = AllCounters::new(shards);
-        let (open, pages) = (AtomicU32::new(0), OnceLock::new());
-        let (backups, histories) = (OnceLock::new(), OnceLock::new());
-        let (erases, registry) = (OnceLock::new(), OnceLock::new());
-        Self { limits, counters, open, started_us, pages, backups, histories, erases, registry }
+        Self {
+            limits,
+            counters: AllCounters::new(shards),
+            open: AtomicU32::new(0),
+            started_us,
+            pages: OnceLock::new(),
+            backups: OnceLock::new(),
+            histories: OnceLock::new(),
+            registry: OnceLock::new(),
+            computations: OnceLock::new(),
+            erases: OnceLock::new(),
+        }
     }
 
     /// What bare names of views mean.
@@ -106,12 +116,7 @@ impl<E: Env> Core<E> {
         Self {
             env,
             limits,
-            wire_limits: WireLimits {
-                max_frame_bytes: limits.frame_bytes,
-                max_batch_keys: limits.keys_per_request,
-                in_flight_max: limits.in_flight,
-                max_rows_per_write: limits.rows_per_request,
-            },
+            wire_limits: limits.wire(),
             counters,
             shared,
             budget: Budget { limit_bytes, held_bytes: 0 },

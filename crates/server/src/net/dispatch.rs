@@ -12,7 +12,7 @@ use super::histogram::add;
 use super::history::HistoryState;
 use super::plans::Plans;
 use super::writes::PartialLayout;
-use super::{backup, control, erase, history, reads, registry, scan, writes};
+use super::{backup, compute, control, erase, history, reads, registry, scan, writes};
 
 /// What a connection keeps between requests, beside its bytes.
 #[derive(Debug, Default)]
@@ -92,6 +92,7 @@ fn route<E: Env>(
         Kind::History | Kind::HistoryPut | Kind::HistoryNext | Kind::HistoryEnd => {
             history::step(core, conn, &mut state.history, kind, frame, cx)
         }
+        Kind::Compute => compute::compute(core, conn, frame, cx),
         Kind::Describe => registry::describe(core, conn, frame, cx),
         Kind::Apply => registry::apply(core, conn, frame, cx),
         Kind::Stats => control::stats(core, conn, frame, cx),

@@ -1,7 +1,8 @@
-//! A thread that works on what shards hand over.
+//! Threads that work on what shards hand over.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use thermae_formats::wire::ErrorCode;
@@ -13,10 +14,10 @@ const RETRY_MS: u32 = 100;
 /// When to connect again to a server that is stopping, milliseconds.
 const STOPPED_MS: u32 = 1_000;
 
-/// The thread. Dropped, it works on what was sent until then, and is waited for.
+/// The thread, or several. Dropped, it works on what was sent until then, and is waited for.
 pub(super) struct Helper<T> {
     requests: SyncSender<Option<T>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Helper<T> {
@@ -31,7 +32,36 @@ impl<T: Send + 'static> Helper<T> {
     ) -> io::Result<Self> {
         let (requests, receiver) = sync_channel(waiting_max);
         let thread = Builder::new().name(name.to_owned()).spawn(move || run(&receiver))?;
-        Ok(Self { requests, thread: Some(thread) })
+        Ok(Self { requests, threads: vec![thread] })
+    }
+
+    /// Starts so many threads, which take the requests of one queue in turn.
+    ///
+    /// # Errors
+    /// No thread could be made.
+    pub fn start_several(
+        name: &str,
+        threads: usize,
+        waiting_max: usize,
+        work: impl Fn(T) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let (requests, receiver) = sync_channel::<Option<T>>(waiting_max);
+        let (receiver, work) = (Arc::new(Mutex::new(receiver)), Arc::new(work));
+        let mut helper = Self { requests, threads: Vec::with_capacity(threads) };
+        for _ in 0..threads {
+            let (receiver, work) = (Arc::clone(&receiver), Arc::clone(&work));
+            let next = move || {
+                let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+                receiver.recv().ok().flatten()
+            };
+            let run = move || {
+                while let Some(request) = next() {
+                    work(request);
+                }
+            };
+            helper.threads.push(Builder::new().name(name.to_owned()).spawn(run)?);
+        }
+        Ok(helper)
     }
 
     /// Where requests go.
@@ -42,8 +72,10 @@ impl<T: Send + 'static> Helper<T> {
 
 impl<T> Drop for Helper<T> {
     fn drop(&mut self) {
-        let _ = self.requests.send(None);
-        if let Some(thread) = self.thread.take() {
+        for _ in &self.threads {
+            let _ = self.requests.send(None);
+        }
+        for thread in self.threads.drain(..) {
             // A panic was printed where it happened.
             let _ = thread.join();
         }

@@ -1,12 +1,14 @@
 //! The binary protocol on a shard's ring.
 //!
 //! A request's life: bytes -> [`inbox`] (whole frames) -> [`connection`] (what may go on) ->
-//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`history`], [`registry_desk`], [`backup`], [`erase`] or
+//! [`dispatch`] (by kind) -> [`reads`], [`writes`], [`scan`], [`history`], [`registry_desk`], [`backup`], [`erase`], [`compute_desk`] or
 //! [`control`] -> the connection's output;
 //! [`front`] ties them to the ring's events.
 
 pub mod backup;
 pub mod backup_desk;
+mod compute;
+pub mod compute_desk;
 pub mod connection;
 pub mod control;
 pub mod core;

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thermae_engine::Action;
 use thermae_env::Env;
-use thermae_features::lineage::Node;
+use thermae_features::lineage::{Lineage, Node};
 use thermae_features::model::{About, Kind as ObjectKind, Name, Object, ObjectId};
 use thermae_features::registry::ApplyOptions;
-use thermae_features::{Change, ChangeAction, Definitions, Error, FeatureStore};
+use thermae_features::store::Ask;
+use thermae_features::{Change, ChangeAction, Definitions, Error, FeatureStore, State};
 use thermae_formats::wire::{ErrorCode, Kind, encode_json};
 use thermae_formats::{FeatureView, ViewId};
 
@@ -71,6 +72,9 @@ pub struct RegistryRequest {
     /// How feature views do: freshness, and rows that failed checks.
     #[serde(default)]
     health: bool,
+    /// What a request for features needs, and what it gets.
+    #[serde(default)]
+    wanted: Option<Value>,
 }
 
 /// What the helper is asked.
@@ -266,9 +270,40 @@ struct Told {
 }
 
 fn tell<E: Env>(features: &FeatureStore<E>, request: &RegistryRequest) -> Result<Value, Error> {
-    let (published, lineage) = features.lineage();
+    let published = features.registry().published();
     let state = &published.state;
     let mut told = json!({ "version": state.version() });
+    if request.lineage.is_some() || request.impact.is_some() {
+        tell_lineage(state, request, &mut told)?;
+    }
+    if let Some(kind) = &request.objects {
+        let is_wanted = |object: &&Arc<Object>| kind == "all" || object.id.kind.word() == kind;
+        let objects: Vec<&Object> = state.objects().filter(is_wanted).map(Arc::as_ref).collect();
+        told["objects"] =
+            serde_json::to_value(objects).map_err(|e| Error::Invalid(e.to_string()))?;
+    }
+    if request.health {
+        told["health"] =
+            serde_json::to_value(features.health()).map_err(|e| Error::Invalid(e.to_string()))?;
+        told["counted_since"] = features.opened_us().into();
+    }
+    if let Some(asked) = &request.wanted {
+        let wanted = features.wanted(&Ask::of_json(&asked.to_string())?)?;
+        told["wanted"] = serde_json::to_value(wanted).map_err(|e| Error::Invalid(e.to_string()))?;
+    }
+    if let Some(most) = request.log {
+        let log = features.registry().log(most).into_iter();
+        told["log"] = log
+            .map(|(version, entry)| {
+                json!({ "version": version, "at_us": entry.at_us, "by": entry.by, "lines": entry.lines })
+            })
+            .collect();
+    }
+    Ok(told)
+}
+
+fn tell_lineage(state: &State, request: &RegistryRequest, told: &mut Value) -> Result<(), Error> {
+    let lineage = Lineage::of(state);
     let keys = |nodes: &[Node]| nodes.iter().map(Node::key).collect::<Vec<_>>();
     if let Some(text) = &request.lineage {
         if text.is_empty() {
@@ -295,25 +330,7 @@ fn tell<E: Env>(features: &FeatureStore<E>, request: &RegistryRequest) -> Result
             "owners": impact.owners,
         });
     }
-    if let Some(kind) = &request.objects {
-        let is_wanted = |object: &&Arc<Object>| kind == "all" || object.id.kind.word() == kind;
-        let objects: Vec<&Object> = state.objects().filter(is_wanted).map(Arc::as_ref).collect();
-        told["objects"] =
-            serde_json::to_value(objects).map_err(|e| Error::Invalid(e.to_string()))?;
-    }
-    if request.health {
-        told["health"] =
-            serde_json::to_value(features.health()).map_err(|e| Error::Invalid(e.to_string()))?;
-    }
-    if let Some(most) = request.log {
-        let log = features.registry().log(most).into_iter();
-        told["log"] = log
-            .map(|(version, entry)| {
-                json!({ "version": version, "at_us": entry.at_us, "by": entry.by, "lines": entry.lines })
-            })
-            .collect();
-    }
-    Ok(told)
+    Ok(())
 }
 
 /// Why a task was not done.

@@ -1,4 +1,4 @@
-//! How pages of scans, steps of training reads and answers about erases come from helper threads to the shard
+//! How pages of scans, steps of training reads, computed features and answers about erases come from helper threads to the shard
 //! whose connection waits.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use thermae_formats::wire::ErrorCode;
 
 use super::failure::Failure;
 
-/// A whole SCANNED, HISTORY_REPLY or JSON frame, or why there is none.
+/// A whole SCANNED, HISTORY_REPLY, COLUMNS or JSON frame, or why there is none.
 pub type Page = Result<Vec<u8>, Failure>;
 
 /// Pages that a shard's connections wait for, as they come from the helper.

@@ -43,6 +43,8 @@ pub enum What {
     },
     /// Definitions, or a question to the registry.
     Registry,
+    /// Features by name.
+    Computed,
     /// A page of a scan.
     Scan,
     /// A step of a training read.

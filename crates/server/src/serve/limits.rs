@@ -5,8 +5,12 @@
 //! may be set in the configuration file.
 
 use thermae_engine::memory::least_bytes;
+use thermae_features::store::Wanted;
+use thermae_formats::wire::Limits as WireLimits;
 
 const MIB: u64 = 1 << 20;
+/// Values in one answer to a read by name, entities times features: some 50 MB of JSON.
+const VALUES_MAX: usize = 1 << 20;
 /// The least buffer memory that a shard can work with, in bytes.
 const BUFFER_LEAST_BYTES: u64 = 8 * MIB;
 /// What a shard's ring receives into: 256 buffers of 32 KiB that the system holds, 64 in reserve.
@@ -96,6 +100,44 @@ impl Default for Limits {
             training_idle_ms: 60_000,
             stop_deadline_ms: 5_000,
         }
+    }
+}
+
+impl Limits {
+    /// The part of them that HELLO states.
+    pub fn wire(&self) -> WireLimits {
+        WireLimits {
+            max_frame_bytes: self.frame_bytes,
+            max_batch_keys: self.keys_per_request,
+            in_flight_max: self.in_flight,
+            max_rows_per_write: self.rows_per_request,
+        }
+    }
+
+    /// Whether a read by name, of so many entities, is answered in one request.
+    ///
+    /// # Errors
+    /// What is too much.
+    pub fn check_read(&self, wanted: &Wanted, rows: usize) -> Result<(), String> {
+        let (views, columns) = (wanted.views.len(), wanted.columns.len());
+        let (keys, most) = (rows.saturating_mul(views), self.keys_per_request as usize);
+        if keys > most {
+            return Err(format!(
+                "{rows} entities in {views} views are {keys} keys, the limit is {most}: ask in several requests"
+            ));
+        }
+        let values = rows.saturating_mul(columns);
+        if values > VALUES_MAX {
+            return Err(format!(
+                "{rows} entities with {columns} features are {values} values, the limit is {VALUES_MAX}: ask in \
+                 several requests"
+            ));
+        }
+        let most = self.features_per_plan as usize;
+        if columns > most {
+            return Err(format!("{columns} features are asked for, the limit is {most}"));
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ mod figures;
 pub mod limits;
 pub mod listeners;
 pub mod options;
+mod quality_figures;
 pub mod running;
 pub mod signals;
 pub mod size;

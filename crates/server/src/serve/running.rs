@@ -16,6 +16,7 @@ use super::options::ServeOptions;
 use super::signals::Signals;
 use crate::http::{EngineFamily, Features, GrpcServer, Health, HttpServer, Source, Stage};
 use crate::net::backup_desk::{BackupRoot, Backups};
+use crate::net::compute_desk::ComputeDesk;
 use crate::net::core::Shared;
 use crate::net::erase_desk::EraseDesk;
 use crate::net::front::Front;
@@ -33,6 +34,7 @@ pub struct Running {
     pages: ScanPages,
     histories: HistoryReads,
     erases: EraseDesk,
+    computations: ComputeDesk,
     http: Option<HttpServer>,
     grpc: Option<GrpcServer>,
     health: Arc<Health>,
@@ -91,17 +93,8 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let cannot = |address: SocketAddr| {
         move |source| ServeError::Listen { what: address.to_string(), source }
     };
-    let http = listeners.http.map(|address| {
-        let source = Source {
-            counters: shared.counters.clone(),
-            limits: options.limits,
-            engine: engine_source(&handle_place),
-            failure: failure_source(&handle_place),
-        };
-        let (health, features) = (Arc::clone(&health), Arc::clone(&features));
-        HttpServer::start(address, health, source, features).map_err(cannot(address))
-    });
-    let http = http.transpose()?;
+    let http = start_http(listeners.http, &shared, &handle_place, &health, &features);
+    let http = http.map_err(|(address, source)| cannot(address)(source))?;
     let grpc = listeners.grpc.map(|address| {
         let (health, features) = (Arc::clone(&health), Arc::clone(&features));
         GrpcServer::start(address, health, features).map_err(cannot(address))
@@ -124,6 +117,11 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let erases = EraseDesk::start(env, engine.handle(), options.backup_dir.clone())
         .map_err(|source| ServeError::system("starting the thread of erases", source))?;
     let _ = shared.erases.set(erases.questions());
+    let computations =
+        ComputeDesk::start(env, registry.features(), options.limits).map_err(|source| {
+            ServeError::system("starting the threads of computed features", source)
+        })?;
+    let _ = shared.computations.set(computations.computations());
     health.set(Stage::Ready);
     let tcp = listeners.tcp.as_ref().map(|(_, address)| *address);
     Ok(Running {
@@ -132,6 +130,7 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         pages,
         histories,
         erases,
+        computations,
         registry,
         http,
         grpc,
@@ -140,6 +139,26 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         unix,
         shared,
     })
+}
+
+/// The listener for features, metrics and health, if there is to be one; the address that it cannot have.
+fn start_http(
+    address: Option<SocketAddr>,
+    shared: &Arc<Shared>,
+    handle_place: &Arc<Mutex<Option<Handle<RealEnv>>>>,
+    health: &Arc<Health>,
+    features: &Arc<Features>,
+) -> Result<Option<HttpServer>, (SocketAddr, std::io::Error)> {
+    let Some(address) = address else { return Ok(None) };
+    let source = Source {
+        counters: shared.counters.clone(),
+        limits: shared.limits,
+        engine: engine_source(handle_place, features),
+        failure: failure_source(handle_place),
+    };
+    HttpServer::start(address, Arc::clone(health), source, Arc::clone(features))
+        .map(Some)
+        .map_err(|source| (address, source))
 }
 
 fn start_registry(
@@ -221,14 +240,20 @@ fn archive_at(
     Ok(ArchiveOptions::new(Arc::new(objects)))
 }
 
-/// Reads the engine's numbers for `/metrics`, once there is an engine.
+/// Reads the numbers of engine and feature views for `/metrics`, once they are there.
 fn engine_source(
     place: &Arc<Mutex<Option<Handle<RealEnv>>>>,
+    features: &Arc<Features>,
 ) -> Arc<dyn Fn() -> Vec<EngineFamily> + Send + Sync> {
-    let place = Arc::clone(place);
+    let (place, features) = (Arc::clone(place), Arc::clone(features));
     Arc::new(move || {
         let handle = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        handle.map(|handle| super::figures::families(&handle.stats())).unwrap_or_default()
+        let Some(handle) = handle else { return Vec::new() };
+        let mut families = super::figures::families(&handle.stats());
+        if let Some(store) = features.opened() {
+            families.extend(super::quality_figures::families(&store.health(), RealEnv.now_us()));
+        }
+        families
     })
 }
 
@@ -298,6 +323,7 @@ impl Running {
         drop(self.backups);
         drop(self.histories);
         drop(self.erases);
+        drop(self.computations);
         let reads = handle.reads();
         let horizon = (0..reads.partitions()).map(|one| (one, reads.applied(one))).collect();
         let requests = self.shared.counters.sum(|shard| &shard.requests);

@@ -5,6 +5,7 @@ mod archive;
 mod backup;
 mod bench;
 mod command_line;
+mod computed;
 mod control;
 mod erase;
 mod export;

@@ -110,6 +110,34 @@ fn the_example_of_the_readme_keeps_bad_rows_aside_and_says_what_is_late() {
 }
 
 #[test]
+fn metrics_tell_what_failed_and_how_fresh_views_are() {
+    let data = tempfile::tempdir().unwrap();
+    let server = loaded(data.path());
+    let label = "{view=\"app/user_engagement@1\"";
+    for (family, labels, value) in [
+        ("view_rows_unfit_total", ",outcome=\"quarantined\"}", 18),
+        ("view_rows_unfit_total", ",outcome=\"refused\"}", 1),
+        ("check_rows_failed_total", ",check=\"minutes: 0.0 to 1440.0\"}", 3),
+        ("check_recent_rows", ",check=\"minutes: null at most 0.05 of the time\"}", 200),
+        ("check_recent_nulls", ",check=\"minutes: null at most 0.05 of the time\"}", 13),
+        ("view_fresh_within_seconds", "}", 86_400),
+    ] {
+        let name = format!("thermae_{family}{label}{labels}");
+        assert_eq!(server.metric(&name), value, "{name}");
+    }
+    let age = server.metric(&format!("thermae_view_age_seconds{label}}}"));
+    let late = server.metric(&format!("thermae_view_late_seconds{label}}}"));
+    // Read one after the other.
+    assert!(late.abs_diff(age.saturating_sub(86_400)) <= 60, "{late} s late, {age} s old");
+    assert_eq!(server.metric(&format!("thermae_view_late{label}}}")), u64::from(age > 86_400));
+    let status = text(&server, &["status"], 0);
+    let json: Json = serde_json::from_str(&text(&server, &["stat", "--json"], 0)).unwrap();
+    assert!(status.contains("rows that failed checks are counted since 20"), "{status}");
+    assert!(status.contains("13 of the last 200 rows were null"), "{status}");
+    assert!(json["counted_since"].as_i64().unwrap() > 1_700_000_000_000_000);
+}
+
+#[test]
 fn a_client_is_told_which_check_a_row_fails() {
     let data = tempfile::tempdir().unwrap();
     let server = loaded(data.path());

@@ -20,10 +20,10 @@ const SLEEP: &[&str] = &[
     "crates/client/src/lane.rs",
     "crates/load/src/clock.rs",
     "crates/server/src/cli/",
+    "crates/server/src/ingest/writer.rs",
     "crates/benches/",
     "crates/peers/",
     "crates/tests/",
-    "python/src/remote.rs",
     "xtask/",
 ];
 

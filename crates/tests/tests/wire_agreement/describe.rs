@@ -55,6 +55,7 @@ pub fn decode(frame: &Frame<'_>, given: &Given) -> Json {
         Kind::Prepare => ("PREPARE", prepare(frame)),
         Kind::Plan => ("PLAN", plan(frame)),
         Kind::Read => ("READ", read(frame, given, &limits)),
+        Kind::Compute => ("COMPUTE", compute(frame, &limits)),
         Kind::Columns => ("COLUMNS", columns(frame, given)),
         Kind::Put => ("PUT", write(frame, given, &limits)),
         Kind::PutPartial => ("PUT_PARTIAL", write(frame, given, &limits)),
@@ -125,6 +126,20 @@ fn plan(frame: &Frame<'_>) -> Json {
             "columns": columns.collect::<Vec<_>>()})
     };
     json!({"plan_id": plan.plan_id, "views": plan.views.iter().map(one).collect::<Vec<_>>()})
+}
+
+fn compute(frame: &Frame<'_>, limits: &Limits) -> Json {
+    let asked = ComputeRequest::decode(frame, limits).unwrap();
+    let types: Vec<_> = asked.columns.iter().map(|column| column.value_type.clone()).collect();
+    let layout = layout(&types);
+    let rows = asked.rows.iter().map(|row| {
+        let values = layout.decode(row.value, row.dense).unwrap();
+        values.iter().map(value_json).collect::<Json>()
+    });
+    let columns = asked.columns.iter().map(|c| json!([c.name, c.value_type.to_string()]));
+    json!({"event_times": asked.event_times, "deadline_us": asked.deadline_us,
+        "read_time": asked.read_time, "registry_version": asked.registry_version, "ask": asked.ask,
+        "columns": columns.collect::<Vec<_>>(), "rows": rows.collect::<Vec<_>>()})
 }
 
 fn flags(flags: ReadFlags) -> Json {

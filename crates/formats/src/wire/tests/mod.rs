@@ -46,6 +46,7 @@ fn decode_any(frame: &Frame<'_>) -> Result<(), WireError> {
             assert_eq!(reply.rows().count(), reply.row_count());
             Ok(())
         }
+        Kind::Compute => ComputeRequest::decode(frame, &limits).map(drop),
         Kind::EraseStatus => EraseStatusRequest::decode(frame, &limits).map(drop),
         Kind::Describe | Kind::Apply | Kind::Stats | Kind::Backup | Kind::Json => {
             decode_json(frame).map(drop)

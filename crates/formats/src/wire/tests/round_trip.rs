@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 
 use super::samples;
 use super::*;
-use crate::NO_TIME;
+use crate::{Feature, NO_TIME, RowLayout, Value};
 
 const MAX: u32 = DEFAULT_MAX_FRAME_BYTES;
 
@@ -229,6 +229,35 @@ fn questions_about_erases_come_back() {
     let few = Limits { max_rows_per_write: 1, ..Limits::default() };
     let refused = EraseStatusRequest::decode(&whole(&frame), &few).unwrap_err();
     assert_eq!(refused, WireError::Count { what: "tokens", count: 2, max: 1 });
+}
+
+#[test]
+fn what_is_to_be_computed_comes_back() {
+    let frame = sample("compute");
+    let asked = ComputeRequest::decode(&whole(&frame), &Limits::default()).unwrap();
+    assert_eq!((asked.event_times, asked.deadline_us, asked.read_time), (true, 2_500, NO_TIME));
+    assert_eq!(asked.registry_version, 5);
+    assert_eq!(asked.ask, r#"{"features":["drive:minutes"]}"#);
+    let columns: Vec<_> =
+        asked.columns.iter().map(|c| (c.name, c.value_type.to_string())).collect();
+    assert_eq!(columns, [("origin", "string".to_owned()), ("km", "float32".to_owned())]);
+    let features: Vec<Feature> =
+        asked.columns.iter().map(|c| Feature::new(c.name, c.value_type.clone())).collect();
+    let layout = RowLayout::new(&features).unwrap();
+    let rows = asked.rows.iter().map(|row| layout.decode(row.value, row.dense).unwrap());
+    let text = |text: &str| Value::String(text.to_owned());
+    let expected = [vec![text("JFK"), Value::Float32(1.5)], vec![text("L"), Value::Null]];
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+    let few = Limits { max_batch_keys: 1, ..Limits::default() };
+    let refused = ComputeRequest::decode(&whole(&frame), &few).unwrap_err();
+    assert_eq!(refused, WireError::Count { what: "rows", count: 2, max: 1 });
+    // A flag that this version does not know would change what the row means.
+    let at = frame.len() - asked.rows[1].value.len() - 8;
+    let mut unknown = frame.clone();
+    unknown[at] |= 1;
+    let unknown = super::reseal(&frame, &unknown[HEADER_BYTES..]);
+    let refused = ComputeRequest::decode(&whole(&unknown), &Limits::default()).unwrap_err();
+    assert_eq!(refused, WireError::UnknownCode { what: "set of row flags", code: 1 });
 }
 
 #[test]

@@ -131,7 +131,25 @@ fn read() -> Vec<Sample> {
                 encode_read(out, u64::MAX, &plain, &[], keys[..1].iter().copied(), MAX).unwrap();
             }),
         ),
+        ("read", "compute", made(|out| compute().encode(out, 12, MAX).unwrap())),
     ]
+}
+
+/// A join key and what is computed from, the second value of which is null.
+fn compute() -> ComputeRequest<'static> {
+    let column = |name, scalar| ComputeColumn { name, value_type: ValueType::Scalar(scalar) };
+    ComputeRequest {
+        event_times: true,
+        deadline_us: 2_500,
+        read_time: NO_TIME,
+        registry_version: 5,
+        ask: r#"{"features":["drive:minutes"]}"#,
+        columns: vec![column("origin", Scalar::String), column("km", Scalar::Float32)],
+        rows: vec![
+            ComputeRow { dense: true, value: b"\x03\0\0\0\0\0\xC0\x3FJFK" },
+            ComputeRow { dense: false, value: b"\x02\x01\0\0\0\0\0\0\0L" },
+        ],
+    }
 }
 
 /// Two views; fixed, variable, vector columns; every status; rows out of order.

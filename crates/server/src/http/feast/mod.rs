@@ -51,9 +51,13 @@ impl Features {
         &self.limits
     }
 
+    /// The store, once it is open.
+    pub fn opened(&self) -> Option<&FeatureStore<RealEnv>> {
+        self.store.get().map(Arc::as_ref)
+    }
+
     fn store(&self) -> Result<&FeatureStore<RealEnv>, Failure> {
-        let store = self.store.get().map(Arc::as_ref);
-        store.ok_or_else(|| Failure::passing("the server is starting"))
+        self.opened().ok_or_else(|| Failure::passing("the server is starting"))
     }
 
     fn source_dir(&self) -> Option<&Path> {

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use thermae_features::store::{EntityRows, OnlineColumn, ValueStatus, Wanted};
+use thermae_features::model::RequestField;
+use thermae_features::store::{EntityColumns, OnlineColumn, ValueStatus, Wanted, WantedKey};
+use thermae_formats::{KeyValue, Value};
 
 use super::super::reply::{Failure, Reply};
 use super::Features;
@@ -11,9 +13,6 @@ use super::columns::{Columns, read};
 use super::values::{
     read as read_value, read_key, write, write_array, write_event_time, write_text,
 };
-
-/// Values in one answer, entities times features: some 50 MB of JSON.
-const VALUES_MAX: usize = 1 << 20;
 
 #[derive(Deserialize)]
 struct OnlineRequest<'a> {
@@ -40,8 +39,7 @@ pub(in super::super) fn online(features: &Features, body: &[u8]) -> Result<Reply
     let full_names = request.full_feature_names;
     let asked = Asked::new(service, &request.features, full_names, features.limits())?;
     let rows = request.entities.rows("entities")?.unwrap_or(1);
-    let entities = |wanted: &Wanted| entity_rows(&request.entities, wanted, rows);
-    let (wanted, columns) = answer(features, &asked, rows, entities)?;
+    let (wanted, columns) = answer(features, &asked, rows, &request.entities)?;
     let keys: Vec<_> = request.entities.iter().filter(|(name, _)| is_key(&wanted, name)).collect();
     let mut out = Vec::with_capacity(rows * (keys.len() + columns.len()) * 48);
     out.extend_from_slice(b"{\"metadata\":{\"feature_names\":");
@@ -75,7 +73,7 @@ pub(in super::super) fn online(features: &Features, body: &[u8]) -> Result<Reply
     Ok(Reply::json(out))
 }
 
-/// The answer to a request whose entities are made when it is known which join keys it needs.
+/// The answer to a request whose entities are read when it is known which join keys and request data it needs.
 ///
 /// # Errors
 /// A name that is not there, entities that do not fit, or more than is answered at a time.
@@ -83,59 +81,34 @@ pub(in super::super) fn answer(
     features: &Features,
     asked: &Asked,
     rows: usize,
-    entities: impl FnOnce(&Wanted) -> Result<EntityRows, Failure>,
+    entities: &impl EntityColumns,
 ) -> Result<(Wanted, Vec<OnlineColumn>), Failure> {
     let store = features.store()?;
     let wanted = store.wanted(&asked.ask)?;
-    check_size(features, &wanted, rows)?;
-    let answer = store.get_online_features(&asked.ask, &entities(&wanted)?)?;
+    features.limits().check_read(&wanted, rows).map_err(Failure::invalid)?;
+    let answer = store.get_online_features(&asked.ask, &wanted.entity_rows(rows, entities)?)?;
     Ok((wanted, asked.in_order(answer.columns)))
-}
-
-fn check_size(features: &Features, wanted: &Wanted, rows: usize) -> Result<(), Failure> {
-    let limit = |what: String| Err(Failure::invalid(format!("{what}: ask in several requests")));
-    let (keys, most) =
-        (rows.saturating_mul(wanted.views.len()), features.limits().keys_per_request as usize);
-    if keys > most {
-        let views = wanted.views.len();
-        return limit(format!(
-            "{rows} entities in {views} views are {keys} keys, the limit is {most}"
-        ));
-    }
-    let values = rows.saturating_mul(wanted.columns);
-    if values > VALUES_MAX {
-        let columns = wanted.columns;
-        return limit(format!(
-            "{rows} entities with {columns} features are {values} values, the limit is {VALUES_MAX}"
-        ));
-    }
-    Ok(())
 }
 
 fn is_key(wanted: &Wanted, name: &str) -> bool {
     wanted.keys.iter().any(|key| key.name == name)
 }
 
-fn entity_rows(columns: &Columns<'_>, wanted: &Wanted, rows: usize) -> Result<EntityRows, Failure> {
-    let mut entities = EntityRows::new().with_rows(rows);
-    for key in &wanted.keys {
-        let Some(column) = columns.column(&key.name) else {
-            return Err(Failure::invalid(format!(
-                "the join key {:?} is missing in entities; they have: {}",
-                key.name,
-                columns.names()
-            )));
-        };
+/// The columns of `entities`: join keys, and what on-demand features are computed from.
+impl EntityColumns for Columns<'_> {
+    fn keys(&self, key: &WantedKey) -> Option<Result<Vec<KeyValue>, String>> {
         let read = |raw: &RawValue| read_key(raw, &key.name, key.key_type);
-        entities = entities.with(key.name.clone(), values_of(&key.name, column, read)?);
+        Some(values_of(&key.name, self.column(&key.name)?, read))
     }
-    // One that is missing is named by the store, with the view that it is for.
-    for field in &wanted.request {
-        let Some(column) = columns.column(&field.name) else { continue };
+
+    fn values(&self, field: &RequestField) -> Option<Result<Vec<Value>, String>> {
         let read = |raw: &RawValue| read_value(raw, &field.value_type);
-        entities = entities.with_request(field.name.clone(), values_of(&field.name, column, read)?);
+        Some(values_of(&field.name, self.column(&field.name)?, read))
     }
-    Ok(entities)
+
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|(name, _)| name.to_owned()).collect()
+    }
 }
 
 /// A column of the entities as values; an error says which does not read.
@@ -143,9 +116,9 @@ fn values_of<T>(
     name: &str,
     column: &[&RawValue],
     read: impl Fn(&RawValue) -> Result<T, String>,
-) -> Result<Vec<T>, Failure> {
+) -> Result<Vec<T>, String> {
     let value = |(row, raw): (usize, &&RawValue)| {
-        read(raw).map_err(|why| Failure::invalid(format!("entities[{name:?}][{row}]: {why}")))
+        read(raw).map_err(|why| format!("entities[{name:?}][{row}]: {why}"))
     };
     column.iter().enumerate().map(value).collect()
 }

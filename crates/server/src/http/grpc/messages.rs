@@ -32,6 +32,8 @@ pub(super) struct OnlineRequest {
     pub entities: BTreeMap<String, RepeatedValue>,
     #[prost(bool, tag = "4")]
     pub full_feature_names: bool,
+    #[prost(btree_map = "string, message", tag = "5")]
+    pub request_context: BTreeMap<String, RepeatedValue>,
     #[prost(bool, tag = "6")]
     pub include_feature_view_version_metadata: bool,
 }

@@ -1,15 +1,16 @@
 //! `GetOnlineFeatures`.
 
-use thermae_features::store::{EntityRows, OnlineColumn, ValueStatus, Wanted};
-use thermae_formats::NO_TIME;
+use thermae_features::model::RequestField;
+use thermae_features::store::{EntityColumns, OnlineColumn, ValueStatus, WantedKey};
+use thermae_formats::{KeyValue, NO_TIME, Value as Ours};
 
 use super::super::feast::{Asked, Features, answer};
 use super::super::reply::Failure;
 use super::messages::{
     Asks, FeatureList, FeatureVector, FieldStatus, Metadata, OnlineRequest, OnlineResponse,
-    RepeatedValue, Timestamp, ViewMetadata,
+    RepeatedValue, Timestamp, Value, ViewMetadata,
 };
-use super::values::{to_key, to_proto};
+use super::values::{to_key, to_proto, to_value};
 
 const SECOND_US: i64 = 1_000_000;
 
@@ -28,11 +29,9 @@ pub(super) fn online(
     };
     let full_names = request.full_feature_names;
     let asked = Asked::new(service.as_deref(), &references, full_names, features.limits())?;
-    let entities = &request.entities;
-    let rows = rows_of(entities)?;
-    let (wanted, columns) =
-        answer(features, &asked, rows, |wanted| entity_rows(entities, wanted, rows))?;
-    let keys = wanted.keys.iter().filter_map(|key| Some((key, entities.get(&key.name)?)));
+    let brought = Brought { entities: request.entities, context: request.request_context };
+    let (wanted, columns) = answer(features, &asked, brought.rows()?, &brought)?;
+    let keys = wanted.keys.iter().filter_map(|key| Some((key, brought.entities.get(&key.name)?)));
     let mut names: Vec<String> = keys.clone().map(|(key, _)| key.name.clone()).collect();
     names.extend(columns.iter().map(|column| column.name.clone()));
     let mut results: Vec<FeatureVector> = keys.map(|(_, values)| given(values)).collect();
@@ -50,36 +49,59 @@ pub(super) fn online(
     Ok(OnlineResponse { metadata, results, status: false })
 }
 
-type Entities = std::collections::BTreeMap<String, RepeatedValue>;
+/// Join keys, and what on-demand features are computed from: Feast sends that apart, or among the entities.
+struct Brought {
+    entities: Repeated,
+    context: Repeated,
+}
 
-fn rows_of(entities: &Entities) -> Result<usize, Failure> {
-    let mut columns = entities.iter();
-    let Some((first, values)) = columns.next() else { return Ok(1) };
-    let rows = values.val.len();
-    match columns.find(|(_, values)| values.val.len() != rows) {
-        None => Ok(rows),
-        Some((name, values)) => Err(Failure::invalid(format!(
-            "entities[{first:?}] has {rows} values, entities[{name:?}] has {}: each row needs one of both",
-            values.val.len()
-        ))),
+type Repeated = std::collections::BTreeMap<String, RepeatedValue>;
+
+impl Brought {
+    fn all(&self) -> impl Iterator<Item = (&'static str, &String, &RepeatedValue)> {
+        let entities = self.entities.iter().map(|(name, values)| ("entities", name, values));
+        let context = self.context.iter().map(|(name, values)| ("request_context", name, values));
+        entities.chain(context)
+    }
+
+    /// How many rows there are; one without columns.
+    fn rows(&self) -> Result<usize, Failure> {
+        let mut columns = self.all();
+        let Some((from, first, values)) = columns.next() else { return Ok(1) };
+        let rows = values.val.len();
+        match columns.find(|(_, _, values)| values.val.len() != rows) {
+            None => Ok(rows),
+            Some((place, name, values)) => Err(Failure::invalid(format!(
+                "{from}[{first:?}] has {rows} values, {place}[{name:?}] has {}: each row needs one of both",
+                values.val.len()
+            ))),
+        }
+    }
+
+    fn column<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Result<Vec<T>, String>> {
+        let (from, _, column) = self.all().find(|(_, known, _)| *known == name)?;
+        let value =
+            |(row, value)| read(value).map_err(|why| format!("{from}[{name:?}][{row}]: {why}"));
+        Some(column.val.iter().enumerate().map(value).collect())
     }
 }
 
-fn entity_rows(entities: &Entities, wanted: &Wanted, rows: usize) -> Result<EntityRows, Failure> {
-    let mut made = EntityRows::new().with_rows(rows);
-    for key in &wanted.keys {
-        let Some(column) = entities.get(&key.name) else {
-            let what = format!("the join key {:?} is missing in entities", key.name);
-            return Err(Failure::invalid(what));
-        };
-        let value = |(row, value)| {
-            to_key(value, key.key_type)
-                .map_err(|why| Failure::invalid(format!("entities[{:?}][{row}]: {why}", key.name)))
-        };
-        let values = column.val.iter().enumerate().map(value).collect::<Result<_, _>>()?;
-        made = made.with(key.name.clone(), values);
+impl EntityColumns for Brought {
+    fn keys(&self, key: &WantedKey) -> Option<Result<Vec<KeyValue>, String>> {
+        self.column(&key.name, |value| to_key(value, key.key_type))
     }
-    Ok(made)
+
+    fn values(&self, field: &RequestField) -> Option<Result<Vec<Ours>, String>> {
+        self.column(&field.name, |value| to_value(value, &field.value_type))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.all().map(|(_, name, _)| name.clone()).collect()
+    }
 }
 
 /// A join key is what was asked: it is there, and no row tells its time.
@@ -113,5 +135,49 @@ fn vector(column: OnlineColumn) -> FeatureVector {
         values: column.values.into_iter().map(to_proto).collect(),
         statuses: statuses.collect(),
         event_timestamps: times.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::super::messages::Val;
+    use super::*;
+
+    fn brought(entities: &[(&str, Vec<Val>)], context: &[(&str, Vec<Val>)]) -> Brought {
+        let columns = |columns: &[(&str, Vec<Val>)]| {
+            let values = |values: &[Val]| {
+                values.iter().map(|val| Value { val: Some(val.clone()) }).collect()
+            };
+            let column = |(name, val): &(&str, Vec<Val>)| {
+                ((*name).to_owned(), RepeatedValue { val: values(val) })
+            };
+            columns.iter().map(column).collect()
+        };
+        Brought { entities: columns(entities), context: columns(context) }
+    }
+
+    #[test]
+    fn request_data_comes_apart_or_among_the_entities_and_what_is_wrong_is_named() {
+        let field = |name: &str| RequestField {
+            name: name.to_owned(),
+            value_type: "float64".parse().unwrap(),
+        };
+        let km = |values: [f64; 2]| values.map(Val::Double).to_vec();
+        let uid = || ("uid", vec![Val::Int64(7), Val::Int64(8)]);
+        let apart = brought(&[uid()], &[("km", km([1.0, 2.0]))]);
+        assert_eq!(apart.rows(), Ok(2));
+        assert_eq!(apart.names(), ["uid", "km"]);
+        let floats = Ok(vec![Ours::Float64(1.0), Ours::Float64(2.0)]);
+        assert_eq!(apart.values(&field("km")), Some(floats.clone()));
+        let among = brought(&[uid(), ("km", km([1.0, 2.0]))], &[]);
+        assert_eq!(among.values(&field("km")), Some(floats));
+        assert_eq!(among.values(&field("people")), None);
+        let wrong = brought(&[uid()], &[("km", vec![Val::Double(1.0), Val::String("far".into())])]);
+        let told = wrong.values(&field("km")).unwrap().unwrap_err();
+        assert!(told.starts_with("request_context[\"km\"][1]: expected float64"), "{told}");
+        let uneven = brought(&[uid()], &[("km", vec![Val::Double(1.0)])]).rows().unwrap_err();
+        let told = "entities[\"uid\"] has 2 values, request_context[\"km\"] has 1";
+        assert!(uneven.message.contains(told), "{uneven:?}");
     }
 }

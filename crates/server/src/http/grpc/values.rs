@@ -1,7 +1,7 @@
 //! Values as Feast's `Value` has them.
 
 use thermae_formats::text::{format_uuid, parse_uuid};
-use thermae_formats::{KeyType, KeyValue, Value as Ours};
+use thermae_formats::{KeyType, KeyValue, Value as Ours, ValueType};
 
 use super::messages::{
     BoolList, BytesList, DoubleList, FloatList, Int32List, Int64List, StringList, Val, Value,
@@ -86,6 +86,33 @@ pub(super) fn to_key(value: &Value, wanted: KeyType) -> Result<KeyValue, String>
     }
 }
 
+/// A value that features are computed from, of its field's type: an int32 passes as int64, a float as a double.
+///
+/// # Errors
+/// A sentence that says what was found.
+pub(super) fn to_value(value: &Value, wanted: &ValueType) -> Result<Ours, String> {
+    let ours = match &value.val {
+        None => Ours::Null,
+        Some(Val::Bool(v)) => Ours::Bool(*v),
+        Some(Val::Int32(v)) => Ours::Int32(*v),
+        Some(Val::Int64(v)) => Ours::Int64(*v),
+        Some(Val::Float(v)) => Ours::Float32(*v),
+        Some(Val::Double(v)) => Ours::Float64(*v),
+        Some(Val::String(v)) => Ours::String(v.clone()),
+        Some(Val::Json(v)) => Ours::Json(v.clone()),
+        Some(Val::Bytes(v)) => Ours::Bytes(v.clone()),
+        Some(Val::UnixTimestamp(v)) => Ours::Timestamp(
+            v.checked_mul(SECOND_US)
+                .ok_or_else(|| format!("{v} s are beyond what a time can be"))?,
+        ),
+        Some(Val::Uuid(v)) => Ours::Uuid(parse_uuid(v)?),
+        Some(found) => return Err(format!("expected {wanted}, found {found:?}")),
+    };
+    let ours = ours.widened_to(wanted);
+    ours.check(wanted).map_err(|_| format!("expected {wanted}, found {:?}", value.val))?;
+    Ok(ours)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -120,6 +147,35 @@ mod tests {
         ] {
             assert_eq!(to_proto(ours).val, theirs);
         }
+    }
+
+    #[test]
+    fn request_data_is_of_its_declared_type_or_refused() {
+        let value =
+            |val: Option<Val>, wanted: &str| to_value(&Value { val }, &wanted.parse().unwrap());
+        assert_eq!(value(None, "float64"), Ok(Ours::Null));
+        assert_eq!(value(Some(Val::Int32(7)), "int64"), Ok(Ours::Int64(7)));
+        assert_eq!(value(Some(Val::Float(0.5)), "float64"), Ok(Ours::Float64(0.5)));
+        assert_eq!(
+            value(Some(Val::UnixTimestamp(-2)), "timestamp"),
+            Ok(Ours::Timestamp(-2_000_000))
+        );
+        let uuid = format_uuid(&[7; 16]);
+        assert_eq!(value(Some(Val::Uuid(uuid)), "uuid"), Ok(Ours::Uuid([7; 16])));
+        for (val, wanted, found) in [
+            (Val::Double(0.5), "float32", "Double(0.5)"),
+            (Val::Double(7.0), "int64", "Double(7.0)"),
+            (Val::Int64(7), "int32", "Int64(7)"),
+            (Val::String("7".into()), "int64", "String(\"7\")"),
+            (Val::FloatList(FloatList { val: vec![1.0] }), "float32", "FloatList"),
+        ] {
+            let error = value(Some(val), wanted).unwrap_err();
+            assert!(
+                error.contains(&format!("expected {wanted}")) && error.contains(found),
+                "{error}"
+            );
+        }
+        assert!(value(Some(Val::UnixTimestamp(i64::MAX)), "timestamp").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The load's writer: batches to the server by the client crate.
+//! The load's writer over the wire: batches to the server by the client crate.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use thermae_client::{Client, PendingWrite, ViewHandle, WriteBatch};
 use thermae_formats::NO_TIME;
 use thermae_formats::wire::{Ack, RowOutcome};
 
-use crate::ingest::load::Writer;
-use crate::ingest::{IngestError, Row};
+use super::load::Writer;
+use super::{IngestError, Row};
 
 /// Writes rows of one view under one producer id.
 pub struct ClientWriter {
@@ -19,7 +19,7 @@ pub struct ClientWriter {
 }
 
 impl ClientWriter {
-    /// A writer of rows that are numbered by the file, into a view with these checks.
+    /// A writer of rows that are numbered by their source, into a view with these checks.
     pub fn new(
         client: Client,
         view: ViewHandle,
@@ -31,10 +31,6 @@ impl ClientWriter {
     }
 }
 
-fn failed(error: thermae_client::Error) -> IngestError {
-    IngestError::Server(super::exit::Failure::of(error).to_string())
-}
-
 impl Writer for ClientWriter {
     type Pending = PendingWrite;
 
@@ -44,15 +40,15 @@ impl Writer for ClientWriter {
         batch.producer(self.producer_id, rows.first().map_or(1, |row| row.number));
         for row in rows {
             // Rejected rows leave gaps, so each row names its own number.
-            batch.sequence(row.number).map_err(failed)?;
+            batch.sequence(row.number)?;
             let times = [row.event_time, row.created_time, NO_TIME];
             batch.push_encoded(&row.key_bytes, &row.value_bytes, row.dense, times);
         }
-        self.client.send_write(&mut batch).map_err(failed)
+        Ok(self.client.send_write(&mut batch)?)
     }
 
     fn wait(&mut self, pending: PendingWrite) -> Result<Vec<RowOutcome>, IngestError> {
-        pending.wait().map(|written| written.outcomes).map_err(failed)
+        Ok(pending.wait()?.outcomes)
     }
 
     fn check_name(&self, check: u32) -> Option<String> {
@@ -60,6 +56,7 @@ impl Writer for ClientWriter {
     }
 
     fn pause(&mut self, duration: Duration) {
+        // Whoever loads waits here in any case.
         std::thread::sleep(duration);
     }
 }
