@@ -3,6 +3,7 @@
 mod others;
 pub mod plan;
 mod show;
+mod verify;
 
 use std::path::Path;
 
