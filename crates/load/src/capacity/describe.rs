@@ -262,7 +262,9 @@ impl Description {
                 ));
             }
         }
-        found.workload().check_parts("request").or_else(|what| wrong(&what))?;
+        if let Err(what) = found.workload().check_parts("request") {
+            return wrong(&what);
+        }
         let Keep { hot_rows, hot_hits, warm_days, cold_days } = found.keep;
         if ![hot_rows, hot_hits].iter().all(|share| (0.0..=1.0).contains(share)) {
             return wrong("hot_rows and hot_hits are shares: they must be 0 to 1");
