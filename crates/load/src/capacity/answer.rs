@@ -8,6 +8,7 @@ use super::needs::{Needs, Spread, needs};
 use crate::calibrate::Calibration;
 use thermae_engine::memory::{Given, MemoryPlan, least_bytes};
 
+const MIB: u64 = 1 << 20;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// One resource of the machines.
@@ -102,15 +103,16 @@ fn memory_for(
         memory_bytes >= least_bytes(shards, reserved_bytes)
             && MemoryPlan::divide(&given).hot_bytes >= per_shard(hot_bytes)
     };
-    let (mut low, mut high) = (0_u64, least_bytes(shards, 0));
-    while !enough(high) && high < 1 << 50 {
+    // In whole MiB, as it is written.
+    let (mut low, mut high) = (0_u64, least_bytes(shards, 0).div_ceil(MIB));
+    while !enough(high * MIB) && high < 1 << 30 {
         (low, high) = (high, high * 2);
     }
-    while high - low > 1 << 20 {
+    while high - low > 1 {
         let middle = u64::midpoint(low, high);
-        if enough(middle) { high = middle } else { low = middle }
+        if enough(middle * MIB) { high = middle } else { low = middle }
     }
-    high as f64
+    (high * MIB) as f64
 }
 
 fn resources(

@@ -25,6 +25,7 @@ pre{background:#f6f6f6;border:1px solid #ddd;border-radius:6px;padding:10px;font
 .note{border-left:4px solid #c2410c;padding:4px 10px;margin:6px 0;background:#fdf3ee}.none{color:#777;font-style:italic}
 .bars{width:22%;min-width:90px}.bars i,.bars b{display:inline-block;height:12px;background:#9db8cc;vertical-align:middle}
 .bars b{background:#1b5e8c}
+@media screen and (max-width:600px){.t{font-size:17px}.x,.y,.l{font-size:15px}body{padding:16px}}
 @media print{*{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:14mm}body{padding:0;font-size:11px;max-width:none}.plots{grid-template-columns:1fr 1fr}
 svg,.fact,.note,tr{break-inside:avoid}h2{break-after:avoid}table{font-size:9.5px}th,td{padding:2px 4px}pre{font-size:9px}}";
 
@@ -77,7 +78,7 @@ fn where_and_when(outcome: &Outcome) -> String {
     };
     let drive = &outcome.workload.drive;
     format!(
-        "{way}; {}; client: {} threads, {} connections, {} in flight each",
+        "{way}; {}; client: threads {}, connections {}, in flight on each {}",
         machine(&outcome.machine),
         drive.threads,
         drive.connections,
@@ -129,7 +130,7 @@ fn steps(out: &mut String, outcome: &Outcome) {
     out.push_str(
         "<h2>Steps</h2>\n<p class=\"lead\">Latency counts from when a request was due, not from when it left.</p>\n\
          <div class=\"wide\"><table><tr><th>scheduled/s</th><th>answered/s</th><th>rows/s</th><th>p50</th><th>p90</th>\
-         <th>p99</th><th>p99.9</th><th>max</th><th>late</th><th>errors</th><th>headroom</th><th></th></tr>\n",
+         <th>p99</th><th>p99.9</th><th>max</th><th>not in time</th><th>errors</th><th>headroom</th><th></th></tr>\n",
     );
     for step in &outcome.steps {
         let latency = &step.latency;
@@ -217,8 +218,12 @@ fn plots(outcome: &Outcome) -> Vec<Plot> {
         time.sampled("warm", |s| share(s.warm_share)),
         time.sampled("not there", |s| share(s.missing_share)),
     ];
-    let cores =
-        vec![time.sampled("store", |s| s.cpu_cores), time.sampled("client", |s| s.client_cores)];
+    let cores = match outcome.way {
+        Way::Embedded { .. } => vec![time.sampled("store and client, one process", |s| s.cpu_cores)],
+        _ => {
+            vec![time.sampled("store", |s| s.cpu_cores), time.sampled("client", |s| s.client_cores)]
+        }
+    };
     let memory = vec![time.sampled("resident", |s| s.resident_bytes as f64)];
     let disk = vec![
         time.sampled("read", |s| s.read_bytes_per_s),

@@ -6,8 +6,10 @@ use super::escape;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 78.0;
-const RIGHT: f64 = 22.0;
+/// What a letter takes, at the size of text on a narrow screen.
+const LETTER: f64 = 8.2;
+const LEFT: f64 = 92.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 62.0;
 const COLOURS: [&str; 6] = ["#1b5e8c", "#c2410c", "#2e7d32", "#6a1b9a", "#795548", "#37474f"];
@@ -221,7 +223,7 @@ impl Plot {
                 "<text x=\"{:.0}\" y=\"{top}\" class=\"l\">{name}</text>",
                 left + 29.0
             );
-            left += 44.0 + 6.6 * line.name.chars().count() as f64;
+            left += 44.0 + LETTER * line.name.chars().count() as f64;
         }
     }
 }
@@ -254,7 +256,7 @@ pub mod tests {
         let texts = svg.split("<text ").skip(1).filter_map(|rest| {
             let (head, rest) = rest.split_once('>')?;
             let (text, at) = (rest.split('<').next()?, number(head, "x")?);
-            let width = 6.6 * text.chars().count() as f64;
+            let width = LETTER * text.chars().count() as f64;
             let left = match head.split("class=\"").nth(1)?.chars().next()? {
                 'x' => at - width / 2.0,
                 'y' => at - width,

@@ -12,12 +12,18 @@ use crate::serve::size::Size;
 #[command(
     group(ArgGroup::new("goal").args(["peak", "rate", "find", "calibrate", "ladder", "check", "print", "list", "from"])),
     after_help = "\
-A workload is a preset (--list shows them) or a TOML file (--print shows one). Its views are defined in the project
-`bench` and loaded unless they are there already; nothing else of the store is touched.
+A workload is a preset (--list shows them) or a TOML file (--print shows one: edit it). Its views
+are defined in the project `bench` and loaded unless they are there already; nothing else of the
+store is touched.
 
-Scheduled rates are open loop: requests leave when they are due, whatever the server does, and latency counts from
-then. The client polls, one core a thread: give it cores of its own (taskset), or it is what you measure. What the
-client alone can do is measured too, and results near that are marked client-bound.
+Keys are uniform, zipf, latest, hotspot, or replay (a trace: one key a line, or a column of a CSV):
+  keys = { distribution = \"hotspot\", rows = 0.1, requests = 0.9 }
+  keys = { distribution = \"replay\", file = \"trace.csv\", column = 1 }
+
+Scheduled rates are open loop: requests leave when they are due, whatever the server does, and
+latency counts from then. The client polls, one core a thread: give it cores of its own (taskset),
+or it is what you measure. What the client alone can do is measured too, and results near that are
+marked client-bound.
 
 Examples:
   thermae bench ranking --find p99=2ms --html ranking.html
@@ -110,9 +116,9 @@ pub struct BenchArgs {
 /// `thermae plan`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The description says what there is (views, rows, types), what is asked (requests a second, keys of each view), how
-long rows are kept in each tier, how it grows, and what things cost: docs/capacity.md has it all, and three plans that
-were compared with what was measured.
+The description says what there is (views, rows, types), what is asked (requests a second, keys of
+each view), how long rows are kept in each tier, how it grows, and what things cost.
+docs/capacity.md has it all, and three plans that were compared with what was measured.
 
 Examples:
   thermae bench --calibrate --out here.json
@@ -124,7 +130,7 @@ pub struct PlanArgs {
     #[arg(value_name = "FILE.toml", required_unless_present = "example")]
     pub files: Vec<PathBuf>,
     /// What `thermae bench --calibrate --out FILE` wrote
-    #[arg(long, value_name = "FILE.json", required_unless_present_any = ["example", "verify"])]
+    #[arg(long, value_name = "FILE.json")]
     pub calibration: Option<PathBuf>,
     /// Prices, instead of those of the description
     #[arg(long, value_name = "FILE.toml")]
