@@ -51,6 +51,17 @@ pub struct Rung {
     pub why: String,
 }
 
+impl Rung {
+    /// The share of its time that it added, for people; nothing, where it was as quick as what it stands on.
+    pub fn lost_text(&self) -> String {
+        match self.lost_share {
+            Some(share) if share > 0.0 => format!("{:.0}%", share * 100.0),
+            Some(_) => "none".to_owned(),
+            None => "-".to_owned(),
+        }
+    }
+}
+
 /// Reads through the store from so many threads.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
@@ -299,7 +310,8 @@ fn scaling(
     if !lacking.is_empty() {
         let more: Vec<_> = lacking.iter().map(ToString::to_string).collect();
         let more = more.join(", ");
-        absent.push(format!("scaling to {more} threads: {cores} cores are all that there are here"));
+        absent
+            .push(format!("scaling to {more} threads: {cores} cores are all that there are here"));
     }
     Ok(found)
 }
@@ -333,19 +345,12 @@ mod tests {
         rungs[0].why = "; 3% were hot".to_owned();
         explain(&mut rungs);
         let more: Vec<_> = rungs.iter().map(|rung| rung.more_ns).collect();
-        let families = [
-            None,
-            None,
-            Some(8000),
-            Some(2000),
-            Some(12_000),
-            None,
-            None,
-            Some(1000),
-        ];
+        let families = [None, None, Some(8000), Some(2000), Some(12_000), None, None, Some(1000)];
         assert_eq!(more, families);
         assert_eq!((rungs[0].keys, rungs[4].lost_share), (1, Some(0.5)));
-        assert!(rungs[7].why.contains("last of its reads") && rungs[7].why.ends_with("3% were hot"));
+        assert!(
+            rungs[7].why.contains("last of its reads") && rungs[7].why.ends_with("3% were hot")
+        );
         assert!(rungs.iter().all(|rung| !rung.why.is_empty()));
     }
 }

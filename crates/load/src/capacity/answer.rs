@@ -179,11 +179,7 @@ fn breaks(
 }
 
 /// Works a description out.
-pub fn answer(
-    description: &Description,
-    calibration: &Calibration,
-    reserved: Reserved,
-) -> Answer {
+pub fn answer(description: &Description, calibration: &Calibration, reserved: Reserved) -> Answer {
     let constants = Constants::of(calibration);
     let growth = &description.growth;
     let times = (1.0 + growth.per_year).powi(i32::try_from(growth.years).unwrap_or(50));

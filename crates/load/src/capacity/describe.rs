@@ -280,7 +280,9 @@ impl Description {
             .iter()
             .all(|of| (1e-3..1e12).contains(of))
         {
-            return wrong("a [node] must have some of everything: cores, memory_gib, disk_gib, disk_iops, network_gbps");
+            return wrong(
+                "a [node] must have some of everything: cores, memory_gib, disk_gib, disk_iops, network_gbps",
+            );
         }
         if !(0.001..=60_000.0).contains(&found.target.p99_ms) {
             return wrong("p99_ms must be 0.001 to 60000");

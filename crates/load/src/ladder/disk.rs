@@ -52,7 +52,8 @@ impl Disk {
     ) -> Result<Result<Self, String>, Error> {
         let name = options.folder.display();
         if is_in_memory(options.folder) {
-            let why = format!("disk, warm: {name} is in memory; --embedded DIR names one on a disk");
+            let why =
+                format!("disk, warm: {name} is in memory; --embedded DIR names one on a disk");
             return Ok(Err(why));
         }
         let bytes = (options.rows * FILE_BYTES_A_ROW).min(FILE_BYTES_MAX);

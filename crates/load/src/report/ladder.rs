@@ -44,7 +44,8 @@ pub fn ladder_page(made: &Ladder) -> String {
 
 /// The rungs of each family and number of keys.
 fn groups(made: &Ladder) -> impl Iterator<Item = &[Rung]> {
-    made.rungs.chunk_by(|a, b| a.keys == b.keys && !FAMILIES.iter().any(|(name, _)| *name == b.name))
+    made.rungs
+        .chunk_by(|a, b| a.keys == b.keys && !FAMILIES.iter().any(|(name, _)| *name == b.name))
 }
 
 fn family(out: &mut String, rungs: &[Rung]) {
@@ -58,14 +59,14 @@ fn family(out: &mut String, rungs: &[Rung]) {
     };
     let _ = write!(
         out,
-        "<h2>{name}, {unit}</h2>\n<div class=\"wide\"><table><tr><th>rung</th><th class=\"bars\"></th><th>p50</th>\
+        "<h2>{name}, {unit}</h2>\n<div class=\"wide\"><table class=\"rungs\"><tr><th>rung</th><th class=\"bars\"></th><th>p50</th>\
          <th>p99</th><th>keys/s</th><th>share lost</th><th class=\"why\">for what</th></tr>\n"
     );
     let longest = rungs.iter().map(|rung| rung.p50_ns).max().unwrap_or(1).max(1) as f64;
     for rung in rungs {
         let whole = rung.p50_ns as f64 * 100.0 / longest;
         let added = whole * rung.lost_share.unwrap_or(0.0).clamp(0.0, 1.0);
-        let lost = rung.lost_share.map_or("-".to_owned(), |lost| format!("{:.0}%", lost * 100.0));
+        let lost = rung.lost_text();
         let _ = writeln!(
             out,
             "<tr><td>{}</td><td class=\"bars\"><i style=\"width:{:.1}%\"></i><b style=\"width:{added:.1}%\"></b></td>\
@@ -132,7 +133,7 @@ mod tests {
             absent: vec!["wire: no server".to_owned()],
         };
         let page = ladder_page(&made);
-        assert_eq!(page.matches("<table>").count(), 5, "{page}");
+        assert_eq!(page.matches("<table class=\"rungs\">").count(), 5, "{page}");
         assert!(page.contains("&lt;because&gt;") && page.contains("Not measured: wire"));
         let widths: Vec<f64> = page
             .split("width:")

@@ -23,7 +23,7 @@ svg{width:100%;height:auto;display:block}.t{font:600 14px system-ui,sans-serif}
 .g{stroke:#e3e3e3;fill:none}.a{stroke:#666;fill:none}.m{stroke:#bbb;stroke-dasharray:1 3;fill:none}
 pre{background:#f6f6f6;border:1px solid #ddd;border-radius:6px;padding:10px;font-size:12.5px;overflow-x:auto;white-space:pre-wrap}
 .note{border-left:4px solid #c2410c;padding:4px 10px;margin:6px 0;background:#fdf3ee}.none{color:#777;font-style:italic}
-.bars{width:22%;min-width:90px}.bars i,.bars b{display:inline-block;height:12px;background:#9db8cc;vertical-align:middle}
+th.why,td.bars{text-align:left}.rungs td.why{min-width:250px}.bars{width:22%;min-width:90px}.bars i,.bars b{display:inline-block;height:12px;background:#9db8cc;vertical-align:middle}
 .bars b{background:#1b5e8c}
 @media screen and (max-width:600px){.t{font-size:17px}.x,.y,.l{font-size:15px}body{padding:16px}}
 @media print{*{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:14mm}body{padding:0;font-size:11px;max-width:none}.plots{grid-template-columns:1fr 1fr}
@@ -219,7 +219,9 @@ fn plots(outcome: &Outcome) -> Vec<Plot> {
         time.sampled("not there", |s| share(s.missing_share)),
     ];
     let cores = match outcome.way {
-        Way::Embedded { .. } => vec![time.sampled("store and client, one process", |s| s.cpu_cores)],
+        Way::Embedded { .. } => {
+            vec![time.sampled("store and client, one process", |s| s.cpu_cores)]
+        }
         _ => {
             vec![time.sampled("store", |s| s.cpu_cores), time.sampled("client", |s| s.client_cores)]
         }

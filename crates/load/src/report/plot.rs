@@ -281,7 +281,10 @@ pub mod tests {
 
     #[test]
     fn the_longest_labels_stay_inside_too() {
-        let line = |name: &str| Line { name: name.to_owned(), points: vec![(0.0, 1.2e12), (99_999.0, 3.0)] };
+        let line = |name: &str| Line {
+            name: name.to_owned(),
+            points: vec![(0.0, 1.2e12), (99_999.0, 3.0)],
+        };
         let mut plot = Plot {
             title: "Memory of the store's process".to_owned(),
             x_name: "seconds measured, one step after the other".to_owned(),

@@ -103,9 +103,7 @@ fn calibration_text(made: &Calibration) -> String {
 pub fn run_ladder(args: &BenchArgs, global: &Global) -> Result<Done, Failure> {
     // Below the directory that is named, so that its disk is measured; nothing of it stays.
     let folder = match &args.embedded {
-        Some(folder) => {
-            std::fs::create_dir_all(folder).and_then(|()| tempfile::tempdir_in(folder))
-        }
+        Some(folder) => std::fs::create_dir_all(folder).and_then(|()| tempfile::tempdir_in(folder)),
         None => tempfile::tempdir(),
     };
     let folder = folder.map_err(Failure::of)?;
@@ -130,8 +128,16 @@ fn reachable(global: &Global) -> bool {
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
 fn ladder_text(made: &Ladder) -> String {
-    let mut table =
-        Table::new([">keys", "rung", ">p50", ">p99", ">keys/s", ">a key more", ">share lost", "for what"]);
+    let mut table = Table::new([
+        ">keys",
+        "rung",
+        ">p50",
+        ">p99",
+        ">keys/s",
+        ">a key more",
+        ">share lost",
+        "for what",
+    ]);
     for rung in &made.rungs {
         let keys = f64::from(rung.keys);
         table.row([
@@ -140,8 +146,10 @@ fn ladder_text(made: &Ladder) -> String {
             nanoseconds(rung.p50_ns as f64),
             nanoseconds(rung.p99_ns as f64),
             number(rung.keys_per_s),
-            rung.more_ns.map_or("-".to_owned(), |more| nanoseconds(more as f64 / keys)),
-            rung.lost_share.map_or("-".to_owned(), |share| format!("{:.0}%", share * 100.0)),
+            rung.more_ns
+                .filter(|more| *more > 0)
+                .map_or("-".to_owned(), |more| nanoseconds(more as f64 / keys)),
+            rung.lost_text(),
             rung.why.clone(),
         ]);
     }
@@ -159,7 +167,9 @@ fn ladder_text(made: &Ladder) -> String {
     text.push_str(&scaling.for_stdout());
     if let Some(stream) = made.stream_bytes_per_s {
         let stream = bytes(stream);
-        text.push_str(&format!("the disk takes {stream}/s in durable writes of 1 MiB, four on their way\n"));
+        text.push_str(&format!(
+            "the disk takes {stream}/s in durable writes of 1 MiB, four on their way\n"
+        ));
     }
     for absent in &made.absent {
         text.push_str(&format!("absent: {absent}\n"));

@@ -19,8 +19,7 @@ use thermae_engine::cold::ArchiveOptions;
 pub fn reserved(memory_bytes: u64, shards: u64, has_archive: bool) -> u64 {
     let shards = usize::try_from(shards).unwrap_or(usize::MAX);
     let connections = Limits::default().within(memory_bytes, shards).memory_bytes(shards);
-    let archive =
-        if has_archive { ArchiveOptions::memory_bytes_within(memory_bytes) } else { 0 };
+    let archive = if has_archive { ArchiveOptions::memory_bytes_within(memory_bytes) } else { 0 };
     connections + archive
 }
 
