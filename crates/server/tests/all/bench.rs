@@ -159,9 +159,8 @@ fn a_calibration_makes_a_plan() {
     // The plan beside what a server of its own makes of it; how far it is off is no matter of a test.
     let small = folder.path().join("small.toml");
     std::fs::write(&small, SMALL).unwrap();
-    let verify =
-        [&["plan", small.to_str().unwrap(), "--verify", "--seconds", "0.3", "--json"], &plan[2..4]];
-    let output = thermae().args(verify.concat()).output().unwrap();
+    let verify = ["plan", small.to_str().unwrap(), "--verify", "--seconds", "0.3", "--json"];
+    let output = thermae().args(verify).args(&plan[2..4]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(matches!(output.status.code(), Some(0 | 1)), "{told}");
     let verified: Json = serde_json::from_slice(&output.stdout).expect(&told);
