@@ -7,21 +7,11 @@ use thermae_load::calibrate::Calibration;
 use thermae_load::capacity::{Answer, Cost, Description, EXAMPLE, Prices, Source, Spread, answer};
 use thermae_load::report::{bytes, number};
 
-use super::{failed, print_json, read, verify};
+use super::{failed, print_json, read, reserved, verify};
 use crate::cli::args::Global;
 use crate::cli::args::PlanArgs;
 use crate::cli::exit::{Done, Failure};
-use crate::serve::Limits;
 use crate::table::Table;
-use thermae_engine::cold::ArchiveOptions;
-
-/// What a server keeps from its store: [`thermae_load::capacity::Reserved`].
-pub fn reserved(memory_bytes: u64, shards: u64, has_archive: bool) -> u64 {
-    let shards = usize::try_from(shards).unwrap_or(usize::MAX);
-    let connections = Limits::default().within(memory_bytes, shards).memory_bytes(shards);
-    let archive = if has_archive { ArchiveOptions::memory_bytes_within(memory_bytes) } else { 0 };
-    connections + archive
-}
 
 /// Runs the command.
 pub fn run(args: &PlanArgs, global: &Global) -> Result<Done, Failure> {

@@ -8,8 +8,7 @@ use thermae_load::target::Way;
 use thermae_load::verify::{OFF_MAX, Sample, Verified};
 use thermae_load::workload::Drive;
 
-use super::plan::reserved;
-use super::{Shown, failed, print_json};
+use super::{Shown, failed, print_json, reserved};
 use crate::cli::args::Global;
 use crate::cli::exit::{Done, Failure};
 use crate::cli::serve as serve_command;
