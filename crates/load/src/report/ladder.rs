@@ -133,7 +133,7 @@ mod tests {
             absent: vec!["wire: no server".to_owned()],
         };
         let page = ladder_page(&made);
-        assert_eq!(page.matches("<table class=\"rungs\">").count(), 5, "{page}");
+        assert_eq!(page.matches("<table class=\"rungs\">").count(), 4, "{page}");
         assert!(page.contains("&lt;because&gt;") && page.contains("Not measured: wire"));
         let widths: Vec<f64> = page
             .split("width:")
