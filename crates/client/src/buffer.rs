@@ -7,8 +7,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const KEPT_BUFFERS: usize = 64;
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
-/// What a buffer has at least: one receive takes in most answers whole.
+/// What a buffer that is received into has at least: one receive takes in most answers whole.
 const LEAST_BYTES: usize = 64 << 10;
+/// What holds a small answer that arrived with others; so many of them are kept.
+const SMALL_BYTES: usize = 2 << 10;
+const KEPT_SMALL: usize = 1024;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
@@ -22,7 +25,7 @@ pub(crate) struct AlignedBuf {
 
 impl AlignedBuf {
     pub fn with_bytes(bytes: usize) -> Self {
-        Self { blocks: vec![Block([0; 64]); bytes.max(LEAST_BYTES).div_ceil(64)] }
+        Self { blocks: vec![Block([0; 64]); bytes.div_ceil(64)] }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -45,9 +48,11 @@ impl AlignedBuf {
 #[derive(Default)]
 pub(crate) struct Pool {
     free: Mutex<Vec<AlignedBuf>>,
+    small: Mutex<Vec<AlignedBuf>>,
 }
 
 impl Pool {
+    /// A buffer to receive into, of at least so many bytes.
     pub fn take(&self, bytes: usize) -> AlignedBuf {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match free {
@@ -55,13 +60,29 @@ impl Pool {
                 buffer.grow(bytes);
                 buffer
             }
-            None => AlignedBuf::with_bytes(bytes),
+            None => AlignedBuf::with_bytes(bytes.max(LEAST_BYTES)),
         }
     }
 
+    /// A buffer for an answer of so many bytes.
+    fn take_for(&self, bytes: usize) -> AlignedBuf {
+        if bytes > SMALL_BYTES {
+            return self.take(bytes);
+        }
+        let free = self.small.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        free.unwrap_or_else(|| AlignedBuf::with_bytes(SMALL_BYTES))
+    }
+
     fn give_back(&self, buffer: AlignedBuf) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let len = buffer.bytes().len();
+        if len == SMALL_BYTES {
+            let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+            if small.len() < KEPT_SMALL {
+                small.push(buffer);
+            }
+            return;
+        }
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < KEPT_BUFFERS && (LEAST_BYTES..=KEPT_BUFFER_BYTES).contains(&len) {
             free.push(buffer);
         }
@@ -86,7 +107,7 @@ impl FrameBuf {
 
     /// Copies a frame that lies somewhere in a receive buffer.
     pub fn copy(frame: &Frame<'_>, pool: &Arc<Pool>) -> Self {
-        let mut buffer = pool.take(frame.bytes.len());
+        let mut buffer = pool.take_for(frame.bytes.len());
         buffer.bytes_mut()[..frame.bytes.len()].copy_from_slice(frame.bytes);
         Self::whole(buffer, (frame.bytes.len(), frame.kind_code, frame.request_id), pool)
     }

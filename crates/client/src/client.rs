@@ -212,15 +212,13 @@ impl Client {
         Ok(PendingRead { ticket, plan: plan.clone(), flags, rows })
     }
 
-    /// Takes in the answers that have arrived, without waiting; whether anything had. With
-    /// [`PendingRead::take`] and [`PendingWrite::take`] one thread can keep many requests in flight over many
-    /// clients and leave on a schedule of its own.
-    pub fn receive(&self) -> bool {
-        let mut any = false;
+    /// Takes in the answers that have arrived, without waiting, and adds the numbers of their requests to `arrived`.
+    /// With [`PendingRead::take`] and [`PendingWrite::take`] one thread can keep many requests in flight over many
+    /// clients and leave on a schedule of its own. A lost connection tells no numbers: `take` of what it carried does.
+    pub fn receive(&self, arrived: &mut Vec<u64>) {
         for lane in &self.inner.lanes {
-            any |= lane.receive_now();
+            lane.receive_now(&mut |number| arrived.push(number));
         }
-        any
     }
 
     /// Reads a page of the history of a plan's one view: the first, or, with `place`, the one that follows

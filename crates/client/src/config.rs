@@ -20,6 +20,9 @@ pub struct Config {
     /// Repeat a write whose answer was lost with its own producer sequences, which the server
     /// recognises: nothing is applied twice. Off: such a write is reported as InDoubt. Default on.
     pub retry_in_doubt: bool,
+    /// Requests gather until [`crate::Client::receive`] or a wait for an answer, and leave together: for one thread that
+    /// keeps many in flight, a system call a round instead of one a request. Default off.
+    pub gather: bool,
     /// Shown in the server's figures. Default `thermae-client`.
     pub client_name: String,
     /// Who the caller is. Empty by default: servers take nothing else yet.
@@ -35,6 +38,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             in_flight_max: 256,
             retry_in_doubt: true,
+            gather: false,
             client_name: concat!("thermae-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             credentials: Vec::new(),
         }

@@ -129,7 +129,7 @@ impl Lane {
             }
             match link.try_lead() {
                 Some(mut incoming) => {
-                    if link.receive(&mut incoming, &self.slots, true).is_err() {
+                    if link.receive(&mut incoming, &self.slots, true, &mut |_| ()).is_err() {
                         drop(incoming);
                         link.lose(&self.slots);
                         return Err(Error::Disconnected);
@@ -249,7 +249,7 @@ impl Lane {
             if let Some(answer) = self.slots.take(id) {
                 break (Some(answer), false);
             }
-            match link.receive(&mut incoming, &self.slots, !self.config.spin) {
+            match link.receive(&mut incoming, &self.slots, !self.config.spin, &mut |_| ()) {
                 Ok(true) => {}
                 Ok(false) => {
                     polls = polls.wrapping_add(1);
@@ -270,25 +270,24 @@ impl Lane {
         answer
     }
 
-    /// Takes in what has arrived on the living connection, without waiting; whether anything had.
-    pub fn receive_now(&self) -> bool {
+    /// Takes in what has arrived on the living connection, without waiting, and tells the numbers of the requests.
+    pub fn receive_now(&self, arrived: &mut dyn FnMut(u64)) {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(link) = current.link.as_ref().filter(|link| !link.is_dead()).map(Arc::clone)
         else {
-            return false;
+            return;
         };
         drop(current);
         // Whoever has the right to receive hands over what comes.
-        let Some(mut incoming) = link.try_lead() else { return false };
-        let received = link.receive(&mut incoming, &self.slots, false);
+        let Some(mut incoming) = link.try_lead() else { return };
+        let received = link.receive(&mut incoming, &self.slots, false, arrived);
         drop(incoming);
         match received {
-            Ok(false) => return false,
+            Ok(false) => return,
             Ok(true) => {}
             Err(_) => link.lose(&self.slots),
         }
         self.slots.wake_one_sync();
-        true
     }
 
     /// The answer if it is there, without waiting and without receiving.
@@ -341,7 +340,7 @@ impl Lane {
         // wait for, and they want the next connection.
         let Ok(link) = self.link(now + self.config.request_timeout) else { return };
         let mut incoming = link.lead();
-        let received = link.receive(&mut incoming, &self.slots, true);
+        let received = link.receive(&mut incoming, &self.slots, true, &mut |_| ());
         drop(incoming);
         if received.is_err() {
             link.lose(&self.slots);

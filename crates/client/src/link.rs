@@ -20,6 +20,8 @@ use crate::socket::Socket;
 /// Largest answer taken, in bytes.
 const MAX_REPLY_BYTES: u32 = 256 << 20;
 const LEAST_FREE_BYTES: usize = 16 << 10;
+/// Requests that gather leave at the latest when there are so many bytes of them.
+const GATHERED_BYTES_MAX: usize = 256 << 10;
 
 /// What the server said of itself at the handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +56,9 @@ pub(crate) struct Link {
     socket: Socket,
     dead: AtomicBool,
     incoming: Mutex<Incoming>,
+    /// Scratch memory of the frame that is being sent; with `gathers`, all that have not left.
     outgoing: Mutex<Vec<u8>>,
+    gathers: bool,
     plan_ids: Mutex<Vec<Option<u32>>>,
     pool: Arc<Pool>,
 }
@@ -90,6 +94,7 @@ impl Link {
             dead: AtomicBool::new(false),
             incoming: Mutex::new(incoming),
             outgoing: Mutex::new(Vec::new()),
+            gathers: config.gather,
             plan_ids: Mutex::new(Vec::new()),
             pool: Arc::clone(pool),
         })
@@ -129,21 +134,50 @@ impl Link {
         deadline: Instant,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut scratch = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
-        scratch.clear();
-        encode(&mut scratch)?;
-        self.send_bytes(slots, deadline, &scratch)
+        let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting_bytes = outgoing.len();
+        if let Err(error) = encode(&mut outgoing) {
+            outgoing.truncate(waiting_bytes);
+            return Err(error);
+        }
+        self.leave(slots, deadline, &mut outgoing)
     }
 
     /// Sends a frame that was encoded before.
     pub fn send_again(&self, slots: &Slots, deadline: Instant, frame: &[u8]) -> Result<(), Error> {
-        let _turn = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.send_bytes(slots, deadline, frame)
+        let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.gathers {
+            return self.send_bytes(slots, deadline, frame);
+        }
+        outgoing.extend_from_slice(frame);
+        self.leave(slots, deadline, &mut outgoing)
+    }
+
+    /// Sends what there is, unless it is to gather.
+    fn leave(&self, slots: &Slots, deadline: Instant, outgoing: &mut Vec<u8>) -> Result<(), Error> {
+        if self.gathers && !self.is_dead() && outgoing.len() < GATHERED_BYTES_MAX {
+            return Ok(());
+        }
+        let sent = self.send_bytes(slots, deadline, outgoing);
+        outgoing.clear();
+        sent
+    }
+
+    /// Sends of what has gathered as much as the kernel takes. Whoever sends at the moment does it anyway.
+    fn send_gathered(&self) -> io::Result<()> {
+        let Ok(mut outgoing) = self.outgoing.try_lock() else { return Ok(()) };
+        if !outgoing.is_empty() {
+            let sent = self.socket.send_some(&outgoing)?;
+            outgoing.drain(..sent);
+        }
+        Ok(())
     }
 
     fn send_bytes(&self, slots: &Slots, deadline: Instant, bytes: &[u8]) -> Result<(), Error> {
         let receive = || match self.try_lead() {
-            Some(mut incoming) => self.receive(&mut incoming, slots, false).map(|_| ()),
+            Some(mut incoming) => {
+                self.receive(&mut incoming, slots, false, &mut |_| ()).map(|_| ())
+            }
             None => Ok(()),
         };
         if self.is_dead() || self.socket.send_all(bytes, deadline, receive).is_err() {
@@ -168,21 +202,36 @@ impl Link {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Receives once and hands every whole frame to its request. Waits 50 ms at most when `wait`.
+    /// Receives once and hands every whole frame to its request, whose number `arrived` is told. Waits 50 ms at most
+    /// when `wait`. Whether anything came.
     ///
     /// Any error means that the connection is lost.
-    pub fn receive(&self, incoming: &mut Incoming, slots: &Slots, wait: bool) -> io::Result<bool> {
+    pub fn receive(
+        &self,
+        incoming: &mut Incoming,
+        slots: &Slots,
+        wait: bool,
+        arrived: &mut dyn FnMut(u64),
+    ) -> io::Result<bool> {
+        if self.gathers {
+            self.send_gathered()?;
+        }
         let free = incoming.make_room()?;
         let Some(len) = self.socket.receive(free, wait)? else { return Ok(false) };
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         incoming.end += len;
-        self.deliver(incoming, slots)?;
+        self.deliver(incoming, slots, arrived)?;
         Ok(true)
     }
 
-    fn deliver(&self, incoming: &mut Incoming, slots: &Slots) -> io::Result<()> {
+    fn deliver(
+        &self,
+        incoming: &mut Incoming,
+        slots: &Slots,
+        arrived: &mut dyn FnMut(u64),
+    ) -> io::Result<()> {
         loop {
             let received = &incoming.buffer.bytes()[incoming.start..incoming.end];
             let split = split_frame(received, MAX_REPLY_BYTES).map_err(io::Error::other)?;
@@ -203,6 +252,7 @@ impl Link {
                 copy
             };
             slots.complete(id, Ok(answer));
+            arrived(id);
         }
     }
 }

@@ -79,6 +79,12 @@ impl PendingRead {
         Answer::check(frame, &self.plan, self.flags, self.rows)
     }
 
+    /// Its number, by which [`crate::Client::receive`] tells that the answer has come; no other request of the same
+    /// connection of the pool has it.
+    pub fn number(&self) -> u64 {
+        self.ticket.id
+    }
+
     /// The answer if [`crate::Client::receive`] has taken it in; `None` while it has not come. It comes once.
     pub fn take(&mut self) -> Option<Result<Answer, Error>> {
         let frame = self.ticket.take()?;
@@ -161,6 +167,11 @@ impl PendingWrite {
         let (lane, id, rows) = (Arc::clone(&self.ticket.lane), self.ticket.id, self.rows);
         let answer = self.ticket.wait();
         written(answer, &lane, id, rows)
+    }
+
+    /// As [`PendingRead::number`].
+    pub fn number(&self) -> u64 {
+        self.ticket.id
     }
 
     /// The outcomes if [`crate::Client::receive`] has taken them in; `None` while they have not come. They come

@@ -90,6 +90,15 @@ impl Socket {
         Ok(())
     }
 
+    /// Sends what the kernel takes now; how many bytes that is.
+    pub fn send_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        match rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(sent) => Ok(sent),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Ends the connection in both directions, waking whoever waits on it.
     pub fn shut_down(&self) {
         // A socket that is gone already cannot be shut down any further.

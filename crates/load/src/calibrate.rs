@@ -19,7 +19,7 @@ pub const FORMAT: u32 = 1;
 /// Requests that a peak is taken from, at least.
 const REQUESTS_MIN: f64 = 50.0;
 /// Writes in flight on a connection.
-const WRITES_IN_FLIGHT: usize = 512;
+pub const WRITES_IN_FLIGHT: usize = 512;
 /// Shares of the peak at which latency is measured.
 const LOADS: [f64; 5] = [0.2, 0.4, 0.6, 0.75, 0.9];
 

@@ -6,7 +6,7 @@ mod constants;
 mod describe;
 mod needs;
 
-pub use answer::{Answer, Break, Cost, Resource, answer};
+pub use answer::{Answer, Break, Cost, Reserved, Resource, answer};
 pub use constants::{Constant, Constants, Source};
 pub use describe::{Description, EXAMPLE, Growth, Keep, Node, Prices, Promised, Request};
 pub use needs::{Needs, Spread, needs};

@@ -1,50 +1,65 @@
-//! The ladder: the same rows read through each layer, from plain memory to the wire; what each adds, and why.
+//! The ladder: the same rows read through each layer, from plain memory to the wire, and from the disk to the store;
+//! what each adds, and why.
+
+mod disk;
+mod sessions;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use thermae_engine::catalogue::View;
 use thermae_engine::options::Options;
-use thermae_engine::reads::{Key, Lookup, RowBuf};
 use thermae_engine::store::Store;
 
+use self::disk::{Disk, durable_write, warm};
+use self::sessions::{HotSession, MemorySession};
 use crate::clock::{Clock, RealClock};
-use crate::dice::Dice;
 use crate::drive::{Driver, Pace, SECOND_NS, Watch, Window};
 use crate::embedded::EmbeddedSession;
 use crate::error::Error;
 use crate::machine::Machine;
-use crate::maker::{Maker, Request, Shared};
+use crate::maker::{Maker, Shared};
 use crate::mapped::MappedSession;
 use crate::presets::{preset, resized};
 use crate::run::{Goal, Run, Tick};
-use crate::session::{Done, End, Session};
+use crate::session::Session;
 use crate::target::Way;
 use crate::wire::WireSession;
 use crate::workload::{PROJECT, Workload};
 
-/// Float32 of a row, and of a slot of the hot table: 80 bytes.
-const FEATURES: usize = 10;
-const SLOT_FLOATS: usize = 20;
+/// Threads that scaling is measured with, as far as there are cores.
+const THREADS: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// One rung.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rung {
-    /// What was read through.
+    /// What was read or written through.
     pub name: String,
-    /// Keys of a request.
+    /// Keys of a request; of the disk's reads, how many are in flight.
     pub keys: u32,
     /// Half of the requests, one after the other, were quicker, nanoseconds.
     pub p50_ns: u64,
     /// 99 of 100 were.
     pub p99_ns: u64,
+    /// Keys, or reads of the disk, a second.
+    pub keys_per_s: f64,
     /// More than the rung it stands on, nanoseconds; `None` of the first.
     pub more_ns: Option<i64>,
     /// Share of the time that it added.
     pub lost_share: Option<f64>,
     /// For what.
     pub why: String,
+}
+
+impl Rung {
+    /// The share of its time that it added, for people; nothing, where it was as quick as what it stands on.
+    pub fn lost_text(&self) -> String {
+        match self.lost_share {
+            Some(share) if share > 0.0 => format!("{:.0}%", share * 100.0),
+            Some(_) => "none".to_owned(),
+            None => "-".to_owned(),
+        }
+    }
 }
 
 /// Reads through the store from so many threads.
@@ -65,8 +80,10 @@ pub struct Ladder {
     pub machine: Machine,
     /// Rows that are read.
     pub rows: u64,
-    /// Bottom first.
+    /// Bottom first, in three families: reads of memory, reads of the disk, durable writes.
     pub rungs: Vec<Rung>,
+    /// Bytes a second that the disk takes in one stream of durable writes of 1 MiB, four on their way.
+    pub stream_bytes_per_s: Option<f64>,
     /// With more threads.
     pub scaling: Vec<Scaling>,
     /// What was not measured, and why.
@@ -75,7 +92,7 @@ pub struct Ladder {
 
 /// What is measured.
 pub struct LadderOptions<'a> {
-    /// An empty directory for a store.
+    /// An empty directory on the disk that is to be measured.
     pub folder: &'a Path,
     /// A server, for the rungs above the store; none, and they are absent.
     pub server: Option<&'a str>,
@@ -91,113 +108,37 @@ impl Watch for Nobody {
     fn ended(&self, _: u64, _: u64) {}
 }
 
-/// Rows as plain memory, in slots as large as the hot table's: copying them is what there is to pay at least.
-struct MemorySession {
-    slots: Vec<[f32; SLOT_FLOATS]>,
-    out: Vec<f32>,
-    done: Vec<Done>,
-}
-
-impl MemorySession {
-    fn new(rows: u64) -> Self {
-        let mut dice = Dice::new(1);
-        let slots = (0..rows).map(|_| [(dice.next_u64() >> 40) as f32; SLOT_FLOATS]).collect();
-        Self { slots, out: Vec::new(), done: Vec::new() }
-    }
-}
-
-impl Session for MemorySession {
-    fn room(&self) -> usize {
-        usize::from(self.done.is_empty())
-    }
-
-    fn send(&mut self, request: &Request, token: u64) -> Result<(), Error> {
-        self.out.clear();
-        for row in request.parts.iter().flat_map(|(_, rows)| rows) {
-            let slot = &self.slots[(*row % self.slots.len() as u64) as usize];
-            self.out.extend_from_slice(&slot[..FEATURES]);
-        }
-        std::hint::black_box(&self.out);
-        let rows = request.rows() as u32;
-        self.done.push(Done { token, end: End::Answered { rows, found: rows } });
-        Ok(())
-    }
-
-    fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
-        done.append(&mut self.done);
-        Ok(())
-    }
-}
-
-/// The hot table alone: hash, look up, verify, copy.
-struct HotSession {
-    store: Arc<Store>,
-    view: Arc<View>,
-    row: RowBuf,
-    out: Vec<u8>,
-    done: Vec<Done>,
-}
-
-impl Session for HotSession {
-    fn room(&self) -> usize {
-        usize::from(self.done.is_empty())
-    }
-
-    fn send(&mut self, request: &Request, token: u64) -> Result<(), Error> {
-        let reads = self.store.handle().reads();
-        let rows = request.parts.first().map_or(&[][..], |(_, rows)| rows);
-        let bytes: Vec<[u8; 8]> = rows.iter().map(|row| row.to_le_bytes()).collect();
-        let key = |bytes: &'_ [u8; 8]| (reads.hash(bytes), *bytes);
-        let hashed: Vec<(u64, [u8; 8])> = bytes.iter().map(key).collect();
-        let keys: Vec<Key<'_>> = hashed
-            .iter()
-            .map(|(entity_hash, bytes)| Key { entity_hash: *entity_hash, bytes })
-            .collect();
-        self.out.clear();
-        let (out, mut found) = (&mut self.out, 0);
-        reads.multi_get(&self.view, &keys, &mut self.row, |_, row| {
-            if let Lookup::Found(row) = row {
-                out.extend_from_slice(row.value());
-                found += 1;
-            }
-        });
-        std::hint::black_box(&self.out);
-        let rows = rows.len() as u32;
-        self.done.push(Done { token, end: End::Answered { rows, found } });
-        Ok(())
-    }
-
-    fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
-        done.append(&mut self.done);
-        Ok(())
-    }
-}
-
 /// Measures every rung that there is.
 ///
 /// # Errors
-/// A store that does not open, a server that refuses.
+/// A store that does not open, a server that refuses, a disk that fails.
 pub fn ladder(options: &LadderOptions<'_>, told: &mut dyn FnMut(Tick)) -> Result<Ladder, Error> {
     let machine = Machine::here();
     let memory_bytes = (options.rows * 160).max(64 << 20) * 2;
     let data = options.folder.join("data");
     let way = Way::Embedded { data: data.clone(), memory_bytes, cores: 1 };
-    let (mut rungs, mut absent) = (Vec::new(), Vec::new());
+    let (mut rungs, mut absent, mut stream_bytes_per_s) = (Vec::new(), Vec::new(), None);
     for keys in [1_u32, 100] {
         let workload = workload(options, keys)?;
         // The rows are loaded through a run of its own, which then lets the directory go.
         Run::open(way.clone(), workload.clone(), told)?.load()?;
-        rungs.extend(in_process(options, &data, memory_bytes, workload, keys, told)?);
+        rungs.extend(in_process(&data, memory_bytes, workload, keys, told)?);
     }
-    let scaling = scaling(options, &way, told)?;
+    let scaling = scaling(options, &way, &mut absent, told)?;
     match options.server {
         Some(server) => above(options, server, &mut rungs, &mut absent, told)?,
-        None => absent.push("mapped, wire: no server was given (--server)".to_owned()),
+        None => absent.push("mapped, wire: no server answers at --server".to_owned()),
     }
-    absent.push("device: cargo xtask bench warm has its random reads".to_owned());
-    rungs.sort_by_key(|rung| rung.keys);
+    match Disk::measure(options, told)? {
+        Ok(disk) => {
+            rungs.extend(disk.rungs);
+            rungs.extend(warm(options, told)?);
+            stream_bytes_per_s = Some(disk.stream_bytes_per_s);
+        }
+        Err(why) => absent.push(why),
+    }
     explain(&mut rungs);
-    Ok(Ladder { machine, rows: options.rows, rungs, scaling, absent })
+    Ok(Ladder { machine, rows: options.rows, rungs, stream_bytes_per_s, scaling, absent })
 }
 
 fn workload(options: &LadderOptions<'_>, keys: u32) -> Result<Workload, Error> {
@@ -209,7 +150,6 @@ fn workload(options: &LadderOptions<'_>, keys: u32) -> Result<Workload, Error> {
 }
 
 fn in_process(
-    options: &LadderOptions<'_>,
     data: &Path,
     memory_bytes: u64,
     workload: Workload,
@@ -220,19 +160,15 @@ fn in_process(
         Options { memory_bytes, cores: 1, preload_bytes: u64::MAX, ..Options::default() };
     let store = Arc::new(Store::open_with(data, settings)?);
     let shared = Shared::new(workload)?;
-    let catalogue = store.handle().catalogue();
-    let name = format!("{PROJECT}/{}", shared.workload.views[0].name);
-    let view = Arc::clone(catalogue.resolve(&name)?);
-    let mut rungs = Vec::new();
-    let memory: Box<dyn Session> = Box::new(MemorySession::new(options.rows));
-    rungs.push(rung("memory", keys, &shared, memory, told)?);
-    let (row, out, done) = (RowBuf::default(), Vec::new(), Vec::new());
-    let hot: Box<dyn Session> =
-        Box::new(HotSession { store: Arc::clone(&store), view, row, out, done });
-    rungs.push(rung("hot table", keys, &shared, hot, told)?);
-    let whole: Box<dyn Session> = Box::new(EmbeddedSession::open(&store, &shared)?);
-    rungs.push(rung("store", keys, &shared, whole, told)?);
-    Ok(rungs)
+    let view = &shared.workload.views[0];
+    let (rows, name) = (view.entities, format!("{PROJECT}/{}", view.name));
+    let view = Arc::clone(store.handle().catalogue().resolve(&name)?);
+    Ok(vec![
+        rung("memory", keys, &shared, &mut MemorySession::new(rows), told)?,
+        rung("hot table", keys, &shared, &mut HotSession::new(&store, view), told)?,
+        rung("store", keys, &shared, &mut EmbeddedSession::open(&store, &shared)?, told)?,
+        durable_write(&store, &shared, keys, told)?,
+    ])
 }
 
 fn above(
@@ -249,22 +185,22 @@ fn above(
         let shared = Shared::new(workload)?;
         let address = server.parse::<thermae_client::Address>()?;
         match MappedSession::open(&address, &shared, 1) {
-            Ok(session) => rungs.push(rung("mapped", keys, &shared, Box::new(session), told)?),
+            Ok(mut session) => rungs.push(rung("mapped", keys, &shared, &mut session, told)?),
             Err(error) if keys == 1 => absent.push(format!("mapped: {error}")),
             Err(_) => {}
         }
-        let session = WireSession::open(&address, &shared, 1, true)?;
-        rungs.push(rung("wire", keys, &shared, Box::new(session), told)?);
+        let mut session = WireSession::open(&address, &shared, 1, true)?;
+        rungs.push(rung("wire", keys, &shared, &mut session, told)?);
     }
     Ok(())
 }
 
-/// One request after the other through a session.
+/// One request after the other through a session, or as many at a time as it has room for.
 fn rung(
     name: &str,
     keys: u32,
     shared: &Arc<Shared>,
-    mut session: Box<dyn Session>,
+    session: &mut dyn Session,
     told: &mut dyn FnMut(Tick),
 ) -> Result<Rung, Error> {
     let drive = &shared.workload.drive;
@@ -277,44 +213,74 @@ fn rung(
     let window = Window { start_ns, measured_ns, end_ns };
     let driver = Driver { clock: &clock, pace: Pace::Closed, window, seed: 1, watch: &Nobody };
     let mut maker = Maker::new(shared, 0, 1);
-    let recorded = driver.run(session.as_mut(), &mut maker, 1)?;
+    let recorded = driver.run(session, &mut maker, 1)?;
     let all = recorded.service();
     let found = recorded.operations.first().map_or(0, |tally| tally.found);
     let rows = recorded.operations.first().map_or(0, |tally| tally.rows);
+    if let Some(why) = recorded.first_failure {
+        return Err(Error::Given(format!("{name}: {why}")));
+    }
     if found < rows {
         let what = format!("{name}: {found} of {rows} rows were there; give it more memory");
         return Err(Error::Given(what));
     }
     let (p50_ns, p99_ns) = (all.value_at_quantile(0.5), all.value_at_quantile(0.99));
+    let keys_per_s = recorded.rows as f64 / drive.seconds;
     let (name, why) = (name.to_owned(), String::new());
-    Ok(Rung { name, keys, p50_ns, p99_ns, more_ns: None, lost_share: None, why })
+    Ok(Rung { name, keys, p50_ns, p99_ns, keys_per_s, more_ns: None, lost_share: None, why })
 }
 
-/// What each rung stands on, and what it does more.
-const STEPS: [(&str, &str, &str); 4] = [
+/// The rungs of each family from the bottom up: its name, what it stands on, what its time is for.
+const STEPS: [(&str, Option<&str>, &str); 9] = [
+    ("memory", None, "copying rows whose places are known"),
     (
         "hot table",
-        "memory",
+        Some("memory"),
         "hashing the key, the index (a line in another page), checks of checksum and key",
     ),
-    ("store", "hot table", "partition and shard, ttl and expiry, the projection into columns"),
+    (
+        "store",
+        Some("hot table"),
+        "partition and shard, ttl and expiry, the projection into columns",
+    ),
     (
         "mapped",
-        "store",
+        Some("store"),
         "splitting packed keys, liveness of the writer, one more copy of the answer",
     ),
-    ("wire", "store", "the loopback itself, frames and their checksums on both sides, the client"),
+    (
+        "wire",
+        Some("store"),
+        "the loopback itself, frames and their checksums on both sides, the client",
+    ),
+    ("disk read", None, "a block of 4 KiB past the page cache, as many of them in flight as keys"),
+    (
+        "warm",
+        Some("disk read"),
+        "waking the shard and the reader, finding and unpacking the block, all on one thread; a request waits for the \
+         last of its reads before the next begins",
+    ),
+    ("disk write", None, "as many blocks as the rows take, in their place, durable when it ends"),
+    (
+        "durable write",
+        Some("disk write"),
+        "waking the shard and the writer, the frame of the log, applying the rows to hot table and memtable",
+    ),
 ];
 
+/// Puts the rungs in order and says what each adds to the one that it stands on.
 fn explain(rungs: &mut [Rung]) {
+    let place = |name: &str| STEPS.iter().position(|step| step.0 == name).unwrap_or(STEPS.len());
+    let family = |at: usize| STEPS.iter().take(at + 1).filter(|step| step.1.is_none()).count();
+    rungs.sort_by_key(|rung| (family(place(&rung.name)), rung.keys, place(&rung.name)));
     let before = rungs.to_vec();
     for rung in rungs {
-        let Some((_, below, why)) = STEPS.iter().find(|(name, _, _)| *name == rung.name) else {
-            rung.why = "copying rows whose places are known".to_owned();
-            continue;
-        };
-        rung.why = (*why).to_owned();
-        let below = before.iter().find(|other| other.name == *below && other.keys == rung.keys);
+        let Some((_, below, why)) = STEPS.get(place(&rung.name)) else { continue };
+        let measured = std::mem::take(&mut rung.why);
+        rung.why = format!("{why}{measured}");
+        let is_below =
+            |other: &&Rung| Some(other.name.as_str()) == *below && other.keys == rung.keys;
+        let below = before.iter().find(is_below);
         if let Some(below) = below {
             let more = rung.p50_ns as i64 - below.p50_ns as i64;
             rung.more_ns = Some(more);
@@ -326,11 +292,12 @@ fn explain(rungs: &mut [Rung]) {
 fn scaling(
     options: &LadderOptions<'_>,
     way: &Way,
+    absent: &mut Vec<String>,
     told: &mut dyn FnMut(Tick),
 ) -> Result<Vec<Scaling>, Error> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut found: Vec<Scaling> = Vec::new();
-    for threads in [1, 2, 4, 8, 16].into_iter().filter(|threads| *threads <= cores) {
+    for threads in THREADS.into_iter().filter(|threads| *threads <= cores) {
         let mut workload = workload(options, 100)?;
         (workload.drive.threads, workload.drive.connections) = (threads, threads);
         let outcome = Run::open(way.clone(), workload, told)?.measure(&Goal::Peak)?;
@@ -338,6 +305,13 @@ fn scaling(
         let one = found.first().map_or(rows_per_s, |first| first.rows_per_s);
         let efficiency = rows_per_s / (one * threads as f64).max(1e-9);
         found.push(Scaling { threads, rows_per_s, efficiency });
+    }
+    let lacking: Vec<_> = THREADS.iter().filter(|threads| **threads > cores).collect();
+    if !lacking.is_empty() {
+        let more: Vec<_> = lacking.iter().map(ToString::to_string).collect();
+        let more = more.join(", ");
+        absent
+            .push(format!("scaling to {more} threads: {cores} cores are all that there are here"));
     }
     Ok(found)
 }
@@ -353,21 +327,30 @@ mod tests {
             keys,
             p50_ns,
             p99_ns: 0,
+            keys_per_s: 0.0,
             more_ns: None,
             lost_share: None,
             why: String::new(),
         };
         let mut rungs = vec![
+            rung("warm", 32, 4000),
+            rung("wire", 1, 9_000),
+            rung("wire", 100, 24_000),
             rung("memory", 100, 2000),
             rung("hot table", 100, 10_000),
             rung("store", 100, 12_000),
-            rung("wire", 100, 24_000),
-            rung("wire", 1, 9_000),
+            rung("disk read", 1, 500),
+            rung("disk read", 32, 3000),
         ];
+        rungs[0].why = "; 3% were hot".to_owned();
         explain(&mut rungs);
         let more: Vec<_> = rungs.iter().map(|rung| rung.more_ns).collect();
-        assert_eq!(more, [None, Some(8000), Some(2000), Some(12_000), None]);
-        assert_eq!(rungs[3].lost_share, Some(0.5));
+        let families = [None, None, Some(8000), Some(2000), Some(12_000), None, None, Some(1000)];
+        assert_eq!(more, families);
+        assert_eq!((rungs[0].keys, rungs[4].lost_share), (1, Some(0.5)));
+        assert!(
+            rungs[7].why.contains("last of its reads") && rungs[7].why.ends_with("3% were hot")
+        );
         assert!(rungs.iter().all(|rung| !rung.why.is_empty()));
     }
 }

@@ -11,6 +11,7 @@
 pub mod calibrate;
 pub mod capacity;
 pub mod clock;
+pub mod device;
 pub mod dice;
 pub mod drive;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub mod session;
 pub mod shape;
 pub mod target;
 pub mod values;
+pub mod verify;
 pub mod wire;
 pub mod workload;
 pub mod zipf;

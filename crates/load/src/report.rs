@@ -1,8 +1,10 @@
 //! A result as one HTML page that needs nothing else: no script, no network, plots as SVG, fit for paper.
 
+mod ladder;
 mod page;
 mod plot;
 
+pub use ladder::ladder_page;
 pub use page::page;
 
 /// A time in nanoseconds in a unit that people read.

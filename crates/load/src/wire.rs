@@ -1,5 +1,6 @@
 //! The way in over a socket: many connections, many requests in flight on each, one thread that never waits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub fn config(in_flight: usize) -> Config {
         retry_in_doubt: false,
         client_name: "thermae-bench".to_owned(),
         spin: true,
+        gather: true,
         ..Config::default()
     }
 }
@@ -60,27 +62,40 @@ pub struct WireSession {
     in_flight_max: usize,
     next: usize,
     idle_polls: u32,
+    arrived: Vec<u64>,
     maker: Encoder,
 }
 
 struct Link {
     client: Client,
     plans: Vec<Option<Plan>>,
-    flights: Vec<Flight>,
+    /// By the numbers of their requests.
+    flights: HashMap<u64, Flight>,
 }
 
 struct Flight {
     token: u64,
     what: What,
-    /// The first row of each part, for the check; all rows of a modify.
-    rows: Vec<u64>,
     operation: usize,
+    /// All rows of a modify; of another that is to be checked, a row of the first part and the first of each other;
+    /// nothing otherwise.
+    rows: Vec<u64>,
+    /// Where in the first part its row is.
     checked_row: usize,
 }
 
 enum What {
     Read(PendingRead),
     Write(PendingWrite),
+}
+
+impl What {
+    fn number(&self) -> u64 {
+        match self {
+            Self::Read(pending) => pending.number(),
+            Self::Write(pending) => pending.number(),
+        }
+    }
 }
 
 /// Turns requests into keys and batches.
@@ -91,7 +106,7 @@ struct Encoder {
     batches: Vec<WriteBatch>,
     values: Vec<Value>,
     ack: Ack,
-    answers: u32,
+    sent: u32,
     checks: bool,
 }
 
@@ -117,10 +132,11 @@ impl WireSession {
                 Kind::Write | Kind::Insert => Ok(None),
             };
             let plans = workload.operations.iter().map(plan).collect::<Result<_, _>>()?;
-            links.push(Link { client, plans, flights: Vec::new() });
+            links.push(Link { client, plans, flights: HashMap::new() });
         }
         let maker = Encoder::new(shared, &links[0], checks)?;
-        Ok(Self { links, in_flight_max, next: 0, idle_polls: 0, maker })
+        let (next, idle_polls, arrived) = (0, 0, Vec::new());
+        Ok(Self { links, in_flight_max, next, idle_polls, arrived, maker })
     }
 
     /// In flight now.
@@ -142,9 +158,9 @@ impl Encoder {
         let keys = link.plans.iter().map(keys).collect::<Result<_, _>>()?;
         let ack = if shared.workload.drive.logged { Ack::Logged } else { Ack::Durable };
         let batches = handles.iter().map(WriteBatch::put).collect();
-        let (values, answers) = (Vec::new(), 0);
+        let (values, sent) = (Vec::new(), 0);
         let shared = Arc::clone(shared);
-        Ok(Self { shared, rows, keys, batches, values, ack, answers, checks })
+        Ok(Self { shared, rows, keys, batches, values, ack, sent, checks })
     }
 
     fn read(&mut self, link: &Link, request: &Request) -> Result<PendingRead, Error> {
@@ -170,9 +186,24 @@ impl Encoder {
         Ok(client.send_write(batch)?)
     }
 
+    /// The rows of a request that its answer is to be compared with, and where in the first part its row is.
+    fn checked(&mut self, request: &Request) -> (Vec<u64>, usize) {
+        let first = &request.parts[0].1;
+        self.sent = self.sent.wrapping_add(1);
+        if request.kind == Kind::Modify {
+            return (first.clone(), 0);
+        }
+        if !self.checks || !self.sent.is_multiple_of(CHECK_EVERY) {
+            return (Vec::new(), 0);
+        }
+        // Another row of the first part each time, the first of the others.
+        let at = (self.sent / CHECK_EVERY) as usize % first.len().max(1);
+        let others = request.parts.iter().skip(1).filter_map(|(_, rows)| rows.first());
+        (first.get(at).into_iter().chain(others).copied().collect(), at)
+    }
+
     /// Judges an answer: rows found, and now and then one of them against what was written.
-    fn judge(&mut self, answer: &Answer, flight: &Flight) -> Result<End, Error> {
-        self.answers = self.answers.wrapping_add(1);
+    fn judge(&self, answer: &Answer, flight: &Flight) -> Result<End, Error> {
         let operation = &self.shared.workload.operations[flight.operation];
         let (mut rows, mut found) = (0, 0);
         for (part, view) in self.shared.views_of(flight.operation).iter().enumerate() {
@@ -180,7 +211,6 @@ impl Encoder {
             rows += reply.rows() as u32;
             found += present(&reply);
             if self.checks
-                && self.answers.is_multiple_of(CHECK_EVERY)
                 && let Some(row) = flight.rows.get(part)
             {
                 let at = if part == 0 { flight.checked_row } else { 0 };
@@ -268,17 +298,9 @@ impl Session for WireSession {
                 What::Write(self.maker.write(&link.client, *view, rows)?)
             }
         };
-        let (rows, checked_row) = if request.kind == Kind::Modify {
-            (request.parts[0].1.clone(), 0)
-        } else {
-            // Another row of the first part each time, the first of the others.
-            let first = &request.parts[0].1;
-            let at = self.maker.answers as usize % first.len().max(1);
-            let others = request.parts.iter().skip(1).filter_map(|(_, rows)| rows.first());
-            (first.get(at).into_iter().chain(others).copied().collect(), at)
-        };
-        let operation = request.operation;
-        link.flights.push(Flight { token, what, rows, operation, checked_row });
+        let ((rows, checked_row), operation) = (self.maker.checked(request), request.operation);
+        let flight = Flight { token, what, operation, rows, checked_row };
+        link.flights.insert(flight.what.number(), flight);
         Ok(())
     }
 
@@ -286,17 +308,22 @@ impl Session for WireSession {
         self.idle_polls = self.idle_polls.wrapping_add(1);
         let look = self.idle_polls.is_multiple_of(LOOK_EVERY);
         for link in &mut self.links {
-            if link.flights.is_empty() || !(link.client.receive() || look) {
+            if link.flights.is_empty() {
                 continue;
             }
-            let mut at = 0;
-            while at < link.flights.len() {
-                match step(link, &mut self.maker, at)? {
-                    Some(end) => {
-                        let token = link.flights.swap_remove(at).token;
-                        done.push(Done { token, end });
+            self.arrived.clear();
+            link.client.receive(&mut self.arrived);
+            if look {
+                // Those whose connection is lost, and those that are too late.
+                self.arrived.extend(link.flights.keys());
+            }
+            for number in &self.arrived {
+                let Some(flight) = link.flights.remove(number) else { continue };
+                match step(&link.client, &mut self.maker, flight)? {
+                    Stepped::Ended(done_now) => done.push(done_now),
+                    Stepped::GoesOn(flight) => {
+                        link.flights.insert(flight.what.number(), flight);
                     }
-                    None => at += 1,
                 }
             }
         }
@@ -304,28 +331,33 @@ impl Session for WireSession {
     }
 }
 
-/// Moves a request on, if its answer has come; its end, if it has ended.
-fn step(link: &mut Link, maker: &mut Encoder, at: usize) -> Result<Option<End>, Error> {
-    let flight = &mut link.flights[at];
-    match &mut flight.what {
+/// What became of a request.
+enum Stepped {
+    Ended(Done),
+    GoesOn(Flight),
+}
+
+/// Moves a request on, if its answer has come.
+fn step(client: &Client, maker: &mut Encoder, mut flight: Flight) -> Result<Stepped, Error> {
+    let end = match &mut flight.what {
         What::Read(pending) => match pending.take() {
-            None => Ok(None),
-            Some(Err(error)) => Ok(Some(judge_error(&error))),
+            None => return Ok(Stepped::GoesOn(flight)),
+            Some(Err(error)) => judge_error(&error),
             Some(Ok(answer)) => {
-                let end = maker.judge(&answer, flight)?;
-                if maker.shared.workload.operations[flight.operation].kind != Kind::Modify {
-                    return Ok(Some(end));
+                let end = maker.judge(&answer, &flight)?;
+                if maker.shared.workload.operations[flight.operation].kind == Kind::Modify {
+                    let view = maker.shared.views_of(flight.operation)[0];
+                    flight.what = What::Write(maker.write(client, view, &flight.rows)?);
+                    return Ok(Stepped::GoesOn(flight));
                 }
-                let view = maker.shared.views_of(flight.operation)[0];
-                let write = maker.write(&link.client, view, &flight.rows)?;
-                flight.what = What::Write(write);
-                Ok(None)
+                end
             }
         },
         What::Write(pending) => match pending.take() {
-            None => Ok(None),
-            Some(Err(error)) => Ok(Some(judge_error(&error))),
-            Some(Ok(written)) => Ok(Some(judge_write(&written))),
+            None => return Ok(Stepped::GoesOn(flight)),
+            Some(Err(error)) => judge_error(&error),
+            Some(Ok(written)) => judge_write(&written),
         },
-    }
+    };
+    Ok(Stepped::Ended(Done { token: flight.token, end }))
 }

@@ -241,24 +241,33 @@ impl Workload {
     /// # Errors
     /// As [`Self::from_toml`].
     pub fn check(&self) -> Result<(), Error> {
-        let wrong = |what: String| Err(Error::Given(format!("workload {:?}: {what}", self.name)));
+        let wrong = |what: String| Error::Given(format!("workload {:?}: {what}", self.name));
+        self.check_parts("operation").map_err(wrong)?;
+        let total: f64 = self.operations.iter().map(|operation| operation.weight).sum();
+        if total <= 0.0 {
+            return Err(wrong("the weights of its operations add up to nothing".to_owned()));
+        }
+        self.drive.check().map_err(wrong)
+    }
+
+    /// Checks views and operations, which are called `one` where they were written down.
+    ///
+    /// # Errors
+    /// What is wrong, and in which of them.
+    pub fn check_parts(&self, one: &str) -> Result<(), String> {
         if self.views.is_empty() || self.operations.is_empty() {
-            return wrong("it needs at least one [[view]] and one [[operation]]".to_owned());
+            return Err(format!("it needs at least one [[view]] and one [[{one}]]"));
         }
         for (at, view) in self.views.iter().enumerate() {
             if self.view_index(&view.name) != Some(at) {
-                return wrong(format!("the view {:?} is there twice", view.name));
+                return Err(format!("the view {:?} is there twice", view.name));
             }
-            view.check().or_else(wrong)?;
+            view.check()?;
         }
         for (at, operation) in self.operations.iter().enumerate() {
-            operation.check(self).or_else(|what| wrong(format!("operation {}: {what}", at + 1)))?;
+            operation.check(self).map_err(|what| format!("{one} {}: {what}", at + 1))?;
         }
-        let total: f64 = self.operations.iter().map(|operation| operation.weight).sum();
-        if total <= 0.0 {
-            return wrong("the weights of its operations add up to nothing".to_owned());
-        }
-        self.drive.check().or_else(wrong)
+        Ok(())
     }
 }
 

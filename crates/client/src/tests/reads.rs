@@ -187,9 +187,9 @@ fn one_thread_takes_answers_as_they_come_without_waiting() {
         .map(|key| client.send_read(&plan, &[&keys(&plan, &[key])], &options).unwrap())
         .collect();
     assert!(pending[1].take().is_none(), "nothing was received yet");
-    let mut order = Vec::new();
+    let (mut order, mut arrived) = (Vec::new(), Vec::new());
     while order.len() < 3 {
-        client.receive();
+        client.receive(&mut arrived);
         for (at, read) in pending.iter_mut().enumerate() {
             if order.iter().any(|(other, _)| *other == at) {
                 continue;
@@ -206,6 +206,35 @@ fn one_thread_takes_answers_as_they_come_without_waiting() {
     assert_eq!(order[0].1, Ok(Value::Float32(0.0)));
     assert_eq!(order[1].1, Ok(Value::Float32(1.0)));
     assert_eq!(order[2].1, Err(Error::TimedOut.to_string()), "one without an answer ends");
+    assert_eq!(arrived, [pending[1].number(), pending[0].number()], "in the order of the answers");
+}
+
+#[test]
+fn requests_that_gather_leave_together_and_a_wait_sends_them_too() {
+    let fake = Fake::start(|conn, log| {
+        conn.hello();
+        while let Some(read) = conn.next_request() {
+            log.note(conn, &read);
+            conn.send(&answer(&read));
+        }
+    });
+    let (client, plan) = fake.client(Config { gather: true, ..Config::default() });
+    let options = ReadOptions::default();
+    let send = |key| client.send_read(&plan, &[&keys(&plan, &[key])], &options).unwrap();
+    let mut pending: Vec<_> = (0..200).map(send).collect();
+    assert!(fake.noted().is_empty(), "something left before it was to");
+    let (mut arrived, mut taken) = (Vec::new(), 0);
+    while taken < pending.len() {
+        client.receive(&mut arrived);
+        for number in arrived.drain(..) {
+            let read = pending.iter_mut().find(|read| read.number() == number).unwrap();
+            let answer = read.take().unwrap().unwrap();
+            assert_eq!(answer.view(0).unwrap().rows(), 1);
+            taken += 1;
+        }
+    }
+    assert_eq!(fake.noted().len(), 200);
+    assert_eq!(send(7).wait().unwrap().value(0, 0, 0).unwrap(), Value::Float32(7.0));
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl ArchiveOptions {
     /// The same within a part of `memory_bytes`, which the store is given: see [`Self::memory_bytes`].
     #[must_use]
     pub fn within(mut self, memory_bytes: u64) -> Self {
-        let part = (memory_bytes / MEMORY_SHARE).clamp(1 << 20, 64 << 20);
+        let part = part_of(memory_bytes);
         self.policy.batch_bytes = part;
         (self.policy.file_bytes, self.policy.small_file_bytes) = (part, part / 4);
         self.open_file_bytes = usize::try_from(part).unwrap_or(usize::MAX);
@@ -71,6 +71,16 @@ impl ArchiveOptions {
     pub fn memory_bytes(&self) -> u64 {
         3 * self.policy.batch_bytes + self.open_file_bytes as u64
     }
+
+    /// The same of an archive [`Self::within`] so much memory, before there is one.
+    pub fn memory_bytes_within(memory_bytes: u64) -> u64 {
+        4 * part_of(memory_bytes)
+    }
+}
+
+/// The largest batch, and the largest file, of an archive within so much memory.
+fn part_of(memory_bytes: u64) -> u64 {
+    (memory_bytes / MEMORY_SHARE).clamp(1 << 20, 64 << 20)
 }
 
 impl fmt::Debug for ArchiveOptions {

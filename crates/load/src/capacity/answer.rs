@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::constants::{Constant, Constants};
-use super::describe::Description;
+use super::describe::{Description, Prices};
 use super::needs::{Needs, Spread, needs};
 use crate::calibrate::Calibration;
 use thermae_engine::memory::{Given, MemoryPlan, least_bytes};
 
+const MIB: u64 = 1 << 20;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// One resource of the machines.
@@ -70,8 +71,8 @@ pub struct Answer {
     pub bottleneck: &'static str,
     /// `--memory` of each server, bytes.
     pub memory_option_bytes: f64,
-    /// A month, with the archive as large as it is then.
-    pub cost: Cost,
+    /// A month, with the archive as large as it is then; `None` without prices.
+    pub cost: Option<Cost>,
     /// Resources of those machines in the order in which they run out as load grows from now.
     pub breaks: Vec<Break>,
     /// Every constant, with its source.
@@ -80,32 +81,48 @@ pub struct Answer {
     pub notes: Vec<String>,
 }
 
+/// Bytes that a server of so much `--memory`, so many shards, and an archive or none, keeps from its store: for its
+/// connections and for what is on its way to the archive.
+pub type Reserved = fn(memory_bytes: u64, shards: u64, has_archive: bool) -> u64;
+
 /// Memory of a server whose hot table, filters and block indices take this much, over so many shards: what
 /// `--memory` must say, by the store's own division of it.
-fn memory_for(hot_bytes: f64, filter_bytes: f64, shards: f64) -> f64 {
-    let shards = shards.round().max(1.0) as u64;
+fn memory_for(
+    description: &Description,
+    reserved: Reserved,
+    hot_bytes: f64,
+    filter_bytes: f64,
+) -> f64 {
+    let shards = description.node.cores.round().max(1.0) as u64;
+    let has_archive = description.keep.cold_days > 0.0;
     let per_shard = |bytes: f64| (bytes / shards as f64) as u64;
     let enough = |memory_bytes: u64| {
+        let reserved_bytes = reserved(memory_bytes, shards, has_archive);
         let pinned_bytes = per_shard(filter_bytes);
-        let given = Given { memory_bytes, reserved_bytes: 0, shards, pinned_bytes, flush_bytes: 0 };
-        MemoryPlan::divide(&given).hot_bytes >= per_shard(hot_bytes)
+        let given = Given { memory_bytes, reserved_bytes, shards, pinned_bytes, flush_bytes: 0 };
+        memory_bytes >= least_bytes(shards, reserved_bytes)
+            && MemoryPlan::divide(&given).hot_bytes >= per_shard(hot_bytes)
     };
-    let least = least_bytes(shards, 0);
-    let (mut low, mut high) = (0_u64, least);
-    while !enough(high) && high < 1 << 50 {
+    // In whole MiB, as it is written.
+    let (mut low, mut high) = (0_u64, least_bytes(shards, 0).div_ceil(MIB));
+    while !enough(high * MIB) && high < 1 << 30 {
         (low, high) = (high, high * 2);
     }
-    while high - low > 1 << 20 {
+    while high - low > 1 {
         let middle = u64::midpoint(low, high);
-        if enough(middle) { high = middle } else { low = middle }
+        if enough(middle * MIB) { high = middle } else { low = middle }
     }
-    high.max(least) as f64
+    (high * MIB) as f64
 }
 
-fn resources(description: &Description, constants: &Constants, needs: &Needs) -> Vec<Resource> {
+fn resources(
+    description: &Description,
+    constants: &Constants,
+    reserved: Reserved,
+    needs: &Needs,
+) -> Vec<Resource> {
     let (node, fill) = (&description.node, constants.fill);
-    let shards = node.cores;
-    let memory = |hot: f64, filter: f64| memory_for(hot, filter, shards);
+    let memory = |hot: f64, filter: f64| memory_for(description, reserved, hot, filter);
     let memory = Spread {
         best: memory(needs.hot_bytes.best, needs.filter_bytes.best),
         average: memory(needs.hot_bytes.average, needs.filter_bytes.average),
@@ -129,8 +146,13 @@ fn resources(description: &Description, constants: &Constants, needs: &Needs) ->
 }
 
 /// How many times as large the load may become until `machines` lack a resource.
-fn breaks(description: &Description, constants: &Constants, machines: f64) -> Vec<Break> {
-    let names = resources(description, constants, &needs(description, constants, 1.0));
+fn breaks(
+    description: &Description,
+    constants: &Constants,
+    reserved: Reserved,
+    machines: f64,
+) -> Vec<Break> {
+    let names = resources(description, constants, reserved, &needs(description, constants, 1.0));
     let per_year = description.growth.per_year;
     let mut found: Vec<Break> = names
         .iter()
@@ -138,7 +160,7 @@ fn breaks(description: &Description, constants: &Constants, machines: f64) -> Ve
         .map(|(at, resource)| {
             let fits = |times: f64| {
                 let needs = needs(description, constants, times);
-                resources(description, constants, &needs)[at].nodes <= machines
+                resources(description, constants, reserved, &needs)[at].nodes <= machines
             };
             let (mut low, mut high) = (0.0, 1.0);
             while fits(high) && high < 1e6 {
@@ -157,34 +179,24 @@ fn breaks(description: &Description, constants: &Constants, machines: f64) -> Ve
 }
 
 /// Works a description out.
-pub fn answer(description: &Description, calibration: &Calibration) -> Answer {
+pub fn answer(description: &Description, calibration: &Calibration, reserved: Reserved) -> Answer {
     let constants = Constants::of(calibration);
     let growth = &description.growth;
     let times = (1.0 + growth.per_year).powi(i32::try_from(growth.years).unwrap_or(50));
     let now = needs(description, &constants, 1.0);
     let then = needs(description, &constants, times);
-    let resources = resources(description, &constants, if times >= 1.0 { &then } else { &now });
+    let largest = if times >= 1.0 { &then } else { &now };
+    let resources = resources(description, &constants, reserved, largest);
     let most = resources.iter().max_by(|a, b| a.nodes.total_cmp(&b.nodes));
     let (bottleneck, share) = most.map_or(("cores", 1.0), |most| (most.name, most.nodes));
     let nodes = share.ceil().max(1.0);
     // What a server takes whatever it holds is taken by each.
     let (hot, filters) = (then.hot_bytes.average / nodes, then.filter_bytes.average / nodes);
-    let memory_option_bytes = memory_for(hot, filters, description.node.cores);
-    let prices = &description.prices;
-    let object_bytes = then.cold_bytes.average / GIB * prices.object_gib_month;
-    let object_requests = then.object_writes / 1000.0 * prices.object_1000_writes
-        + then.object_reads / 1000.0 * prices.object_1000_reads;
-    let machines = nodes * prices.node_month;
-    let cost = Cost {
-        currency: prices.currency.clone(),
-        nodes: machines,
-        object_bytes,
-        object_requests,
-        month: machines + object_bytes + object_requests,
-    };
+    let memory_option_bytes = memory_for(description, reserved, hot, filters);
+    let cost = description.prices.as_ref().map(|prices| cost(prices, &then, nodes));
     Answer {
         name: description.name.clone(),
-        breaks: breaks(description, &constants, nodes),
+        breaks: breaks(description, &constants, reserved, nodes),
         notes: notes(description, calibration, &constants, &now, nodes),
         constants: constants.list(calibration),
         now,
@@ -195,6 +207,21 @@ pub fn answer(description: &Description, calibration: &Calibration) -> Answer {
         bottleneck,
         memory_option_bytes,
         cost,
+    }
+}
+
+fn cost(prices: &Prices, then: &Needs, nodes: f64) -> Cost {
+    let price = |price: Option<f64>| price.unwrap_or(0.0);
+    let object_bytes = then.cold_bytes.average / GIB * price(prices.object_gib_month);
+    let object_requests = then.object_writes / 1000.0 * price(prices.object_1000_writes)
+        + then.object_reads / 1000.0 * price(prices.object_1000_reads);
+    let machines = nodes * prices.node_month;
+    Cost {
+        currency: prices.currency.clone(),
+        nodes: machines,
+        object_bytes,
+        object_requests,
+        month: machines + object_bytes + object_requests,
     }
 }
 
@@ -236,6 +263,10 @@ fn notes(
              more than what is planned with here."
                 .to_owned(),
         );
+    }
+    if description.prices.is_none() {
+        let what = "No prices, so no cost: a [prices] section, or --prices FILE.toml, adds it.";
+        notes.push(what.to_owned());
     }
     if calibration.table_bytes_per_byte <= 0.0 {
         notes.push("Nothing was flushed while calibrating: tables are taken to be as large as what is in them.".to_owned());

@@ -84,9 +84,9 @@ pub struct Description {
     /// One machine.
     #[serde(default)]
     pub node: Node,
-    /// What things cost.
+    /// What things cost; without them the plan has no sum.
     #[serde(default)]
-    pub prices: Prices,
+    pub prices: Option<Prices>,
 }
 
 /// Requests of one kind.
@@ -177,19 +177,22 @@ impl Default for Node {
 }
 
 /// What things cost.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Prices {
     /// Shown beside sums.
     pub currency: String,
     /// A machine, a month.
     pub node_month: f64,
-    /// A GiB of object store, a month.
-    pub object_gib_month: f64,
+    /// A GiB of object store, a month; asked for where there is an archive, as the next two are.
+    #[serde(default)]
+    pub object_gib_month: Option<f64>,
     /// A thousand writes to it.
-    pub object_1000_writes: f64,
+    #[serde(default)]
+    pub object_1000_writes: Option<f64>,
     /// A thousand reads of it.
-    pub object_1000_reads: f64,
+    #[serde(default)]
+    pub object_1000_reads: Option<f64>,
 }
 
 impl Prices {
@@ -198,23 +201,32 @@ impl Prices {
     /// # Errors
     /// What is wrong in it.
     pub fn from_toml(text: &str) -> Result<Self, Error> {
-        let prices: Self = toml::from_str(text)
-            .map_err(|error| Error::Given(format!("the price list is wrong: {error}")))?;
-        prices.check()?;
-        Ok(prices)
+        toml::from_str(text)
+            .map_err(|error| Error::Given(format!("the price list is wrong: {error}")))
     }
 
-    fn check(&self) -> Result<(), Error> {
-        let all = [
-            self.node_month,
-            self.object_gib_month,
-            self.object_1000_writes,
-            self.object_1000_reads,
+    fn check(&self, has_archive: bool) -> Result<(), String> {
+        let archive = [
+            ("object_gib_month", self.object_gib_month),
+            ("object_1000_writes", self.object_1000_writes),
+            ("object_1000_reads", self.object_1000_reads),
         ];
-        match all.iter().all(|price| (0.0..1e12).contains(price)) {
-            true => Ok(()),
-            false => Err(Error::Given("a price must be 0 or more".to_owned())),
+        let all = archive.into_iter().chain([("node_month", Some(self.node_month))]);
+        for (name, price) in all {
+            match price {
+                Some(price) if !(0.0..1e12).contains(&price) => {
+                    return Err(format!("the price {name} must be 0 or more"));
+                }
+                None if has_archive => {
+                    return Err(format!(
+                        "rows stay in the archive (cold_days), and there is no price {name}: give it, 0 if it costs \
+                         nothing"
+                    ));
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 
@@ -241,11 +253,21 @@ impl Description {
     pub fn from_toml(text: &str) -> Result<Self, Error> {
         let found: Self = toml::from_str(text)
             .map_err(|error| Error::Given(format!("the description is wrong: {error}")))?;
-        found.workload().check()?;
         let wrong = |what: &str| Err(Error::Given(format!("{}: {what}", found.name)));
+        for (at, request) in found.requests.iter().enumerate() {
+            if !(0.0..=1e12).contains(&request.per_s) || request.per_s == 0.0 {
+                let (at, per_s) = (at + 1, request.per_s);
+                return wrong(&format!(
+                    "request {at}: per_s must be above 0 and is {per_s}; write the rate of the busiest time"
+                ));
+            }
+        }
+        if let Err(what) = found.workload().check_parts("request") {
+            return wrong(&what);
+        }
         let Keep { hot_rows, hot_hits, warm_days, cold_days } = found.keep;
         if ![hot_rows, hot_hits].iter().all(|share| (0.0..=1.0).contains(share)) {
-            return wrong("hot_rows and hot_hits must be 0 to 1");
+            return wrong("hot_rows and hot_hits are shares: they must be 0 to 1");
         }
         if ![warm_days, cold_days].iter().all(|days| (0.0..=100_000.0).contains(days)) {
             return wrong("warm_days and cold_days must be 0 to 100000");
@@ -258,13 +280,24 @@ impl Description {
             .iter()
             .all(|of| (1e-3..1e12).contains(of))
         {
-            return wrong("a node must have some of everything");
+            return wrong(
+                "a [node] must have some of everything: cores, memory_gib, disk_gib, disk_iops, network_gbps",
+            );
         }
         if !(0.001..=60_000.0).contains(&found.target.p99_ms) {
             return wrong("p99_ms must be 0.001 to 60000");
         }
-        found.prices.check()?;
         Ok(found)
+    }
+
+    /// Checks the prices, which may have come from elsewhere.
+    ///
+    /// # Errors
+    /// One that is missing, or that is none.
+    pub fn check_prices(&self) -> Result<(), Error> {
+        let Some(prices) = &self.prices else { return Ok(()) };
+        let told = |what: String| Error::Given(format!("{}: {what}", self.name));
+        prices.check(self.keep.cold_days > 0.0).map_err(told)
     }
 
     /// Its views and requests as a workload.

@@ -29,6 +29,11 @@ fn calibration() -> Calibration {
     }
 }
 
+/// A server that keeps a tenth for its connections.
+fn reserved(memory_bytes: u64, _: u64, _: bool) -> u64 {
+    memory_bytes / 10
+}
+
 const TEXT: &str = r#"
 name = "t"
 [[view]]
@@ -97,7 +102,7 @@ fn needs_are_the_sums_that_a_hand_makes() {
 #[test]
 fn the_answer_names_machines_bottleneck_cost_and_what_breaks_first() {
     let description = Description::from_toml(TEXT).unwrap();
-    let answer = answer(&description, &calibration());
+    let answer = answer(&description, &calibration(), reserved);
     close(answer.times, 2.25);
     let by_name =
         |name: &str| answer.resources.iter().find(|resource| resource.name == name).unwrap();
@@ -105,10 +110,11 @@ fn the_answer_names_machines_bottleneck_cost_and_what_breaks_first() {
     let most = answer.resources.iter().map(|resource| resource.nodes).fold(0.0, f64::max);
     close(answer.nodes, most.ceil());
     close(by_name(answer.bottleneck).nodes, most);
-    assert_eq!(answer.cost.nodes, answer.nodes * 100.0);
+    let cost = answer.cost.unwrap();
+    assert_eq!(cost.nodes, answer.nodes * 100.0);
     let least = least_bytes(4, 0) as f64;
     assert!(answer.memory_option_bytes >= least, "{}", answer.memory_option_bytes);
-    assert!(answer.cost.month > answer.cost.nodes && answer.cost.object_bytes > 0.0);
+    assert!(cost.month > cost.nodes && cost.object_bytes > 0.0);
     assert_eq!(answer.breaks.len(), answer.resources.len());
     assert!(answer.breaks.is_sorted_by(|a, b| a.at_times <= b.at_times));
     // Nothing breaks before the load is as large as was planned for.
@@ -119,7 +125,7 @@ fn the_answer_names_machines_bottleneck_cost_and_what_breaks_first() {
 #[test]
 fn a_promise_that_cannot_be_kept_is_said_to_be_so() {
     let text = TEXT.replace("p99_ms = 0.06", "p99_ms = 0.03");
-    let answer = answer(&Description::from_toml(&text).unwrap(), &calibration());
+    let answer = answer(&Description::from_toml(&text).unwrap(), &calibration(), reserved);
     assert!(
         answer.notes.iter().any(|note| note.contains("not kept at any load")),
         "{:?}",
@@ -130,11 +136,13 @@ fn a_promise_that_cannot_be_kept_is_said_to_be_so() {
 #[test]
 fn memory_is_what_the_store_would_divide() {
     let description = Description::from_toml(TEXT).unwrap();
-    let answer = answer(&description, &calibration());
+    let answer = answer(&description, &calibration(), reserved);
     let memory = answer.resources.iter().find(|resource| resource.name == "memory").unwrap();
     let hot_of = |share: f64| {
+        let memory_bytes = (memory.need.average * share * f64::from(1 << 30)) as u64;
         let given = Given {
-            memory_bytes: (memory.need.average * share * f64::from(1 << 30)) as u64,
+            memory_bytes,
+            reserved_bytes: reserved(memory_bytes, 4, true),
             shards: 4,
             pinned_bytes: (answer.then.filter_bytes.average / 4.0) as u64,
             ..Given::default()
@@ -149,19 +157,31 @@ fn memory_is_what_the_store_would_divide() {
 #[test]
 fn the_example_is_sound_and_nonsense_is_named() {
     let example = Description::from_toml(EXAMPLE).unwrap();
-    assert!(answer(&example, &calibration()).nodes >= 1.0);
+    assert!(answer(&example, &calibration(), reserved).nodes >= 1.0);
     for (old, new, said) in [
         ("warm_days = 1", "warm_days = -1", "warm_days"),
         ("cores = 4", "cores = 0", "some of everything"),
         ("p99_ms = 0.06", "p99_ms = 0", "p99_ms"),
-        ("node_month = 100", "node_month = -1", "price"),
         ("per_year = 0.5", "per_year = -2", "growth"),
         ("view = \"user\", keys = 50", "view = \"item\", keys = 50", "no view \"item\""),
-        ("per_s = 10_000", "per_s = -5", "weight"),
+        ("per_s = 10_000", "per_s = -5", "request 1: per_s must be above 0"),
+        ("per_s = 10_000", "per_s = 0", "request 1: per_s must be above 0"),
+        ("entities = 1_000_000", "entities = 0", "entities must be 1"),
+        ("keys = 50", "keys = 0", "request 1: keys of \"user\" must be 1 to"),
+        ("node_month = 100", "", "node_month"),
         ("name = \"t\"", "name = \"t\"\nnodes = 3", "nodes"),
     ] {
         let told = Description::from_toml(&TEXT.replacen(old, new, 1)).unwrap_err().to_string();
         assert!(told.contains(said), "{new}: {told}");
+    }
+    for (old, new, said) in [
+        ("node_month = 100", "node_month = -1", "the price node_month must be"),
+        ("object_1000_writes = 10", "", "no price object_1000_writes"),
+        ("cold_days = 10", "cold_days = 0", ""),
+    ] {
+        let checked = Description::from_toml(&TEXT.replacen(old, new, 1)).unwrap().check_prices();
+        let told = checked.err().map_or(String::new(), |error| error.to_string());
+        assert!(told.contains(said) && told.is_empty() == said.is_empty(), "{new}: {told}");
     }
     assert!(Prices::from_toml("node_month = 5\ncurrency = \"EUR\"").is_ok());
     assert!(Prices::from_toml("node = 5").is_err());
@@ -180,4 +200,12 @@ fn a_calibration_is_read_back_and_another_document_is_not() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn without_prices_there_is_no_sum_and_a_note_says_how_to_have_one() {
+    let text = TEXT.split("[prices]").next().unwrap();
+    let answer = answer(&Description::from_toml(text).unwrap(), &calibration(), reserved);
+    assert_eq!(answer.cost, None);
+    assert!(answer.notes.iter().any(|note| note.contains("--prices")), "{:?}", answer.notes);
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::plot::{Line, Plot};
 use super::{bytes, escape, nanoseconds, number};
 use crate::figures::Sample;
+use crate::machine::Machine;
 use crate::outcome::{Outcome, SecondOutcome, Step};
 use crate::target::Way;
 
@@ -22,23 +23,34 @@ svg{width:100%;height:auto;display:block}.t{font:600 14px system-ui,sans-serif}
 .g{stroke:#e3e3e3;fill:none}.a{stroke:#666;fill:none}.m{stroke:#bbb;stroke-dasharray:1 3;fill:none}
 pre{background:#f6f6f6;border:1px solid #ddd;border-radius:6px;padding:10px;font-size:12.5px;overflow-x:auto;white-space:pre-wrap}
 .note{border-left:4px solid #c2410c;padding:4px 10px;margin:6px 0;background:#fdf3ee}.none{color:#777;font-style:italic}
-@media print{@page{margin:14mm}body{padding:0;font-size:11px;max-width:none}.plots{grid-template-columns:1fr 1fr}
+th.why,td.bars{text-align:left}.rungs td.why{min-width:250px}.bars{width:22%;min-width:90px}.bars i,.bars b{display:inline-block;height:12px;background:#9db8cc;vertical-align:middle}
+.bars b{background:#1b5e8c}
+@media screen and (max-width:600px){.t{font-size:17px}.x,.y,.l{font-size:15px}body{padding:16px}}
+@media print{*{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:14mm}body{padding:0;font-size:11px;max-width:none}.plots{grid-template-columns:1fr 1fr}
 svg,.fact,.note,tr{break-inside:avoid}h2{break-after:avoid}table{font-size:9.5px}th,td{padding:2px 4px}pre{font-size:9px}}";
 
-/// The whole page.
-pub fn page(outcome: &Outcome) -> String {
-    let name = escape(&outcome.workload.name);
+/// The beginning of a page: a title, and lines below it.
+pub fn head(title: &str, program: &str, lines: &[&str]) -> String {
+    let title = escape(title);
     let mut out =
         String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{name}: {}</title>\n\
-         <style>{STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"lead\">{}</p>\n<p class=\"lead\">{}</p>\n",
-        escape(&outcome.program),
-        escape(&outcome.workload.description),
-        escape(&where_and_when(outcome)),
+        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title}: {}</title>\n\
+         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n",
+        escape(program),
     );
+    for line in lines.iter().filter(|line| !line.is_empty()) {
+        let _ = writeln!(out, "<p class=\"lead\">{}</p>", escape(line));
+    }
+    out
+}
+
+/// The whole page.
+pub fn page(outcome: &Outcome) -> String {
+    let lines = [outcome.workload.description.as_str(), &where_and_when(outcome)];
+    let mut out = head(&outcome.workload.name, &outcome.program, &lines);
     facts(&mut out, outcome);
     for note in &outcome.notes {
         let _ = writeln!(out, "<div class=\"note\">{}</div>", escape(note));
@@ -64,18 +76,25 @@ fn where_and_when(outcome: &Outcome) -> String {
             format!("embedded, {} with {memory} and {cores} shards", data.display())
         }
     };
-    let machine = &outcome.machine;
     let drive = &outcome.workload.drive;
     format!(
-        "{way}; {}, {} cores, {}, Linux {}, load before {}; client: {} threads, {} connections, {} in flight each",
+        "{way}; {}; client: threads {}, connections {}, in flight on each {}",
+        machine(&outcome.machine),
+        drive.threads,
+        drive.connections,
+        drive.in_flight,
+    )
+}
+
+/// A machine in a few words.
+pub fn machine(machine: &Machine) -> String {
+    format!(
+        "{}, {} cores, {}, Linux {}, load before {}",
         machine.cpu,
         machine.cores,
         bytes(machine.memory_bytes as f64),
         machine.kernel,
         machine.load_before,
-        drive.threads,
-        drive.connections,
-        drive.in_flight,
     )
 }
 
@@ -111,7 +130,7 @@ fn steps(out: &mut String, outcome: &Outcome) {
     out.push_str(
         "<h2>Steps</h2>\n<p class=\"lead\">Latency counts from when a request was due, not from when it left.</p>\n\
          <div class=\"wide\"><table><tr><th>scheduled/s</th><th>answered/s</th><th>rows/s</th><th>p50</th><th>p90</th>\
-         <th>p99</th><th>p99.9</th><th>max</th><th>late</th><th>errors</th><th>headroom</th><th></th></tr>\n",
+         <th>p99</th><th>p99.9</th><th>max</th><th>not in time</th><th>errors</th><th>headroom</th><th></th></tr>\n",
     );
     for step in &outcome.steps {
         let latency = &step.latency;
@@ -199,8 +218,14 @@ fn plots(outcome: &Outcome) -> Vec<Plot> {
         time.sampled("warm", |s| share(s.warm_share)),
         time.sampled("not there", |s| share(s.missing_share)),
     ];
-    let cores =
-        vec![time.sampled("store", |s| s.cpu_cores), time.sampled("client", |s| s.client_cores)];
+    let cores = match outcome.way {
+        Way::Embedded { .. } => {
+            vec![time.sampled("store and client, one process", |s| s.cpu_cores)]
+        }
+        _ => {
+            vec![time.sampled("store", |s| s.cpu_cores), time.sampled("client", |s| s.client_cores)]
+        }
+    };
     let memory = vec![time.sampled("resident", |s| s.resident_bytes as f64)];
     let disk = vec![
         time.sampled("read", |s| s.read_bytes_per_s),
@@ -258,4 +283,78 @@ fn starts(outcome: &Outcome) -> Vec<f64> {
         start
     };
     outcome.steps.iter().map(start).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::drive::Recorded;
+    use crate::presets::preset;
+
+    /// A result with steps, seconds and samples of every kind.
+    fn outcome() -> Outcome {
+        let workload = preset("ycsb-b").unwrap();
+        let step = |rate: Option<f64>| {
+            let mut recorded = Recorded::new(2).unwrap();
+            for second in 0..3_u64 {
+                let mut latency = crate::drive::histogram(2).unwrap();
+                latency.record(40_000 + second).unwrap();
+                recorded.operations[0].latency.record(50_000 << second).unwrap();
+                recorded.seconds.push(crate::drive::Second { requests: 9, rows: 9, latency });
+            }
+            recorded.answered = 27;
+            let sample = |at: u32| Sample {
+                at_s: f64::from(at),
+                cpu_cores: 0.9,
+                client_cores: 1.0,
+                resident_bytes: 3 << 30,
+                read_bytes_per_s: 1e9,
+                written_bytes_per_s: 2e8,
+                hot_share: Some(0.9),
+                memory_share: Some(0.02),
+                warm_share: Some(0.07),
+                missing_share: Some(0.01),
+            };
+            Step::of(&workload, &recorded, rate, 3.0, (0..3).map(sample).collect())
+        };
+        let steps = vec![step(None), step(Some(1e4)), step(Some(2e5))];
+        Outcome {
+            format: crate::outcome::FORMAT,
+            program: "thermae <0>".to_owned(),
+            at_us: 0,
+            machine: Machine::default(),
+            way: Way::Wire { server: "http://somewhere".to_owned() },
+            workload,
+            rows_loaded: 5,
+            load_rows_per_s: 1.0,
+            client_per_s: Some(30.0),
+            promise: None,
+            held_per_s: None,
+            steps,
+            notes: vec!["a <note>".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_page_has_every_plot_within_its_box_and_asks_for_nothing() {
+        let page = page(&outcome());
+        for title in [
+            "Latency over the scheduled rate",
+            "Requests a second",
+            "Latency over time",
+            "Where keys were answered",
+            "Cores busy",
+            "Memory of the store&#39;s process",
+            "Disk",
+        ] {
+            assert!(page.contains(&format!("class=\"t\">{title}</text>")), "{title}: {page}");
+        }
+        assert_eq!(page.matches("<svg").count(), 7);
+        assert_eq!(super::super::plot::tests::outside(&page), Vec::<String>::new());
+        for tag in ["<script", "<link", "<img", "<iframe", "src=", "href=", "url(", "@import"] {
+            assert!(!page.contains(tag), "the page asks for more: {tag}");
+        }
+        assert!(page.contains("a &lt;note&gt;") && !page.contains("<note>"));
+    }
 }

@@ -6,8 +6,10 @@ use super::escape;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = 14.0;
+/// What a letter takes, at the size of text on a narrow screen.
+const LETTER: f64 = 8.2;
+const LEFT: f64 = 92.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 62.0;
 const COLOURS: [&str; 6] = ["#1b5e8c", "#c2410c", "#2e7d32", "#6a1b9a", "#795548", "#37474f"];
@@ -221,13 +223,13 @@ impl Plot {
                 "<text x=\"{:.0}\" y=\"{top}\" class=\"l\">{name}</text>",
                 left + 29.0
             );
-            left += 44.0 + 6.6 * line.name.chars().count() as f64;
+            left += 44.0 + LETTER * line.name.chars().count() as f64;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::report::number;
 
@@ -243,6 +245,60 @@ mod tests {
         assert_eq!(bytes.ticks[1] / 1024.0 / 1024.0, 50.0);
         let flat = Axis::linear(0.0, 0.0, 5.0);
         assert!(flat.high > flat.low);
+    }
+
+    /// Texts, as wide as a browser draws them about, and points of paths that are not inside the picture.
+    pub fn outside(svg: &str) -> Vec<String> {
+        let number = |of: &str, name: &str| {
+            let found = of.split_once(&format!("{name}=\""))?.1.split('"').next()?;
+            found.parse::<f64>().ok()
+        };
+        let texts = svg.split("<text ").skip(1).filter_map(|rest| {
+            let (head, rest) = rest.split_once('>')?;
+            let (text, at) = (rest.split('<').next()?, number(head, "x")?);
+            let width = LETTER * text.chars().count() as f64;
+            let left = match head.split("class=\"").nth(1)?.chars().next()? {
+                'x' => at - width / 2.0,
+                'y' => at - width,
+                _ => at,
+            };
+            let inside = left >= 0.0 && left + width <= WIDTH && number(head, "y")? <= HEIGHT;
+            (!inside).then(|| format!("{text} at {left}"))
+        });
+        let paths = svg.split("d=\"M").skip(1).filter_map(|rest| {
+            let path = rest.split('"').next()?;
+            let mut pairs = path.split(['M', 'L']).filter_map(|pair| pair.split_once(' '));
+            let is_out = |(x, y): (&str, &str)| {
+                let y = y.split(['H', 'V', 'v', 'h']).next().and_then(|y| y.parse::<f64>().ok());
+                let x = x.parse::<f64>().ok();
+                !x.is_some_and(|x| (0.0..=WIDTH).contains(&x))
+                    || !y.is_some_and(|y| (0.0..=HEIGHT).contains(&y))
+            };
+            pairs.any(is_out).then(|| path.to_owned())
+        });
+        texts.chain(paths).collect()
+    }
+
+    #[test]
+    fn the_longest_labels_stay_inside_too() {
+        let line = |name: &str| Line {
+            name: name.to_owned(),
+            points: vec![(0.0, 1.2e12), (99_999.0, 3.0)],
+        };
+        let mut plot = Plot {
+            title: "Memory of the store's process".to_owned(),
+            x_name: "seconds measured, one step after the other".to_owned(),
+            y_text: |value| format!("{}/s", crate::report::bytes(value)),
+            x_text: number,
+            is_log: false,
+            is_bytes: true,
+            dots: false,
+            marks: vec![0.0],
+            lines: ["hot", "other memory", "warm", "not there"].map(line).into(),
+        };
+        assert_eq!(outside(&plot.svg()), Vec::<String>::new());
+        plot.lines.extend(["one that is far too long", "and another one"].map(line));
+        assert!(!outside(&plot.svg()).is_empty(), "what is outside is not noticed");
     }
 
     #[test]
@@ -267,6 +323,7 @@ mod tests {
             .skip(1)
             .filter_map(|rest| rest.split('"').next()?.parse::<f64>().ok());
         assert!(places.into_iter().all(|at| (LEFT..=WIDTH - RIGHT).contains(&at)), "{svg}");
+        assert_eq!(outside(&svg), Vec::<String>::new());
         let none = Plot { lines: Vec::new(), ..plot };
         assert!(none.svg().contains("nothing was measured"));
     }

@@ -3,10 +3,12 @@
 mod others;
 pub mod plan;
 mod show;
+mod verify;
 
 use std::path::Path;
 
 use serde::Serialize;
+use thermae_engine::cold::ArchiveOptions;
 use thermae_load::outcome::Outcome;
 use thermae_load::presets::{PRESETS, preset, resized};
 use thermae_load::run::{Goal, Run, Tick};
@@ -18,6 +20,7 @@ use super::args::BenchArgs;
 use super::args::Global;
 use super::exit::{Done, Failure};
 use crate::progress::{Progress, Unit};
+use crate::serve::Limits;
 use crate::table::Table;
 
 /// Largest file of a workload or a result, in bytes.
@@ -143,6 +146,14 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         )));
     }
     std::fs::read_to_string(path).map_err(|e| Failure::Usage(format!("{name}: {e}")))
+}
+
+/// What a server keeps from its store: [`thermae_load::capacity::Reserved`].
+pub fn reserved(memory_bytes: u64, shards: u64, has_archive: bool) -> u64 {
+    let shards = usize::try_from(shards).unwrap_or(usize::MAX);
+    let connections = Limits::default().within(memory_bytes, shards).memory_bytes(shards);
+    let archive = if has_archive { ArchiveOptions::memory_bytes_within(memory_bytes) } else { 0 };
+    connections + archive
 }
 
 /// Writes a file.

@@ -110,6 +110,7 @@ fn a_workload_of_a_file_a_trace_and_what_is_wrong() {
         (&["bench", "point", "--threads", "0"], "threads must be"),
         (&["bench", "--from", "/no/such.json", "--html", "x.html"], "/no/such.json"),
         (&["plan", "/no/such.toml", "--calibration", "x"], "/no/such.toml"),
+        (&["bench", "--calibrate", "--html", "x.html"], "--html"),
     ] {
         let output = server.run(arguments);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -150,5 +151,44 @@ fn a_calibration_makes_a_plan() {
     let shown = thermae().args(&plan[..4]).output().unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("what runs out") && shown.contains("Uncertainty"), "{shown}");
+    let bare = thermae().args(&plan[..2]).output().unwrap();
+    let told = String::from_utf8_lossy(&bare.stderr).into_owned();
+    assert_eq!(bare.status.code(), Some(2), "{told}");
+    assert!(told.contains("bench --calibrate --out"), "{told}");
     server.stop();
+    // The plan beside what a server of its own makes of it; how far it is off is no matter of a test.
+    let small = folder.path().join("small.toml");
+    std::fs::write(&small, SMALL).unwrap();
+    let verify = ["plan", small.to_str().unwrap(), "--verify", "--seconds", "0.3", "--json"];
+    let output = thermae().args(verify).args(&plan[2..4]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{told}");
+    let verified: Json = serde_json::from_slice(&output.stdout).expect(&told);
+    let one = &verified[0];
+    assert!(number(one, "/planned_per_s") > 0.0 && number(one, "/measured_per_s") > 0.0, "{one}");
+    // Every row is there, and found room in the memory that was planned.
+    assert_eq!((number(one, "/rows"), number(one, "/hot_share")), (3000.0, 1.0), "{one}");
+    let memory_off = number(one, "/planned_hot_bytes") / number(one, "/measured_hot_bytes") - 1.0;
+    assert!(memory_off.abs() < 0.5, "{one}");
 }
+
+/// Reads of two views, and writes.
+const SMALL: &str = r#"
+name = "small"
+[[view]]
+name = "user"
+entities = 1000
+features = [{ type = "float32", count = 4 }, { type = "string" }]
+[[view]]
+name = "item"
+entities = 2000
+features = [{ type = "int64", count = 3 }]
+[[request]]
+per_s = 90
+kind = "read"
+of = [{ view = "user" }, { view = "item", keys = 20 }]
+[[request]]
+per_s = 10
+kind = "write"
+of = [{ view = "user" }]
+"#;

@@ -11,7 +11,7 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     ("tiering", &["formats", "env", "hot"]),
     ("engine", &["formats", "env", "hot", "tiering"]),
     ("client", &["formats", "hot"]),
-    ("load", &["formats", "engine", "client"]),
+    ("load", &["formats", "env", "engine", "client"]),
     ("features", &["formats", "env", "hot", "tiering", "engine"]),
     ("server", &["formats", "env", "hot", "tiering", "engine", "features", "client", "load"]),
     ("python", &["formats", "engine", "features", "client", "server"]),

@@ -12,12 +12,18 @@ use crate::serve::size::Size;
 #[command(
     group(ArgGroup::new("goal").args(["peak", "rate", "find", "calibrate", "ladder", "check", "print", "list", "from"])),
     after_help = "\
-A workload is a preset (--list shows them) or a TOML file (--print shows one). Its views are defined in the project
-`bench` and loaded unless they are there already; nothing else of the store is touched.
+A workload is a preset (--list shows them) or a TOML file (--print shows one: edit it). Its views
+are defined in the project `bench` and loaded unless they are there already; nothing else of the
+store is touched.
 
-Scheduled rates are open loop: requests leave when they are due, whatever the server does, and latency counts from
-then. The client polls, one core a thread: give it cores of its own (taskset), or it is what you measure. What the
-client alone can do is measured too, and results near that are marked client-bound.
+Keys are uniform, zipf, latest, hotspot, or replay (a trace: one key a line, or a column of a CSV):
+  keys = { distribution = \"hotspot\", rows = 0.1, requests = 0.9 }
+  keys = { distribution = \"replay\", file = \"trace.csv\", column = 1 }
+
+Scheduled rates are open loop: requests leave when they are due, whatever the server does, and
+latency counts from then. The client polls, one core a thread: give it cores of its own (taskset),
+or it is what you measure. What the client alone can do is measured too, and results near that are
+marked client-bound.
 
 Examples:
   thermae bench ranking --find p99=2ms --html ranking.html
@@ -42,7 +48,7 @@ pub struct BenchArgs {
     /// Measure the constants that `thermae plan` computes with, in a few minutes
     #[arg(long)]
     pub calibrate: bool,
-    /// From memory to the wire: what each layer adds, and what becomes of more threads
+    /// From memory to the wire and from the disk to the store: what each layer adds, and what becomes of more threads
     #[arg(long)]
     pub ladder: bool,
     /// Check this harness: a server with known stalls must show them in p99 and p99.9
@@ -57,7 +63,7 @@ pub struct BenchArgs {
     /// Make the report of a result that was written by --out
     #[arg(long, value_name = "FILE.json", requires = "html")]
     pub from: Option<PathBuf>,
-    /// Measure a store in this process, in this directory, instead of a server
+    /// Measure a store in this process, in this directory, instead of a server; of a ladder, the disk of this directory
     #[arg(long, value_name = "DIR", conflicts_with = "mapped")]
     pub embedded: Option<PathBuf>,
     /// Read through the maps of the server on this machine (--server unix:/PATH)
@@ -102,32 +108,40 @@ pub struct BenchArgs {
     /// Write the result here
     #[arg(long, value_name = "FILE.json")]
     pub out: Option<PathBuf>,
-    /// Write a report here: one page with plots that needs nothing else
-    #[arg(long, value_name = "FILE.html")]
+    /// Write a report here, of a run or of a ladder: one page with plots that needs nothing else
+    #[arg(long, value_name = "FILE.html", conflicts_with_all = ["calibrate", "check", "print", "list"])]
     pub html: Option<PathBuf>,
 }
 
 /// `thermae plan`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The description says what there is (views, rows, types), what is asked (requests a second, keys of each view), how
-long rows are kept in each tier, how it grows, and what things cost: docs/capacity.md has it all, and three plans that
-were compared with what was measured.
+The description says what there is (views, rows, types), what is asked (requests a second, keys of
+each view), how long rows are kept in each tier, how it grows, and what things cost.
+docs/capacity.md has it all, and three plans that were compared with what was measured.
 
 Examples:
   thermae bench --calibrate --out here.json
+  thermae plan --example > shop.toml
   thermae plan shop.toml --calibration here.json
-  thermae plan --example > shop.toml")]
+  thermae plan shop.toml --calibration here.json --verify")]
 pub struct PlanArgs {
-    /// The description
+    /// The description; several only with --verify
     #[arg(value_name = "FILE.toml", required_unless_present = "example")]
-    pub file: Option<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// What `thermae bench --calibrate --out FILE` wrote
-    #[arg(long, value_name = "FILE.json", required_unless_present = "example")]
+    #[arg(long, value_name = "FILE.json")]
     pub calibration: Option<PathBuf>,
     /// Prices, instead of those of the description
     #[arg(long, value_name = "FILE.toml")]
     pub prices: Option<PathBuf>,
+    /// Check plans against this machine: start a server with the planned memory, load the views, drive the requests at
+    /// their peak, and tell how far the plan is off. Without --calibration one is measured first
+    #[arg(long, conflicts_with = "example")]
+    pub verify: bool,
+    /// Verifying: seconds measured
+    #[arg(long, value_name = "S", default_value = "5", requires = "verify")]
+    pub seconds: f64,
     /// Print a description to begin with
     #[arg(long)]
     pub example: bool,

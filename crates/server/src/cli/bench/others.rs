@@ -5,7 +5,7 @@ use thermae_load::drive::SECOND_NS;
 use thermae_load::honesty::{OFF_MAX, check};
 use thermae_load::ladder::{Ladder, LadderOptions, ladder};
 use thermae_load::null::Stalls;
-use thermae_load::report::{nanoseconds, number};
+use thermae_load::report::{bytes, ladder_page, nanoseconds, number};
 use thermae_load::target::Way;
 use thermae_load::workload::Drive;
 
@@ -82,7 +82,7 @@ fn calibration_text(made: &Calibration) -> String {
     text.push_str(&format!(
         "\nindex {:.1} bytes a row; {} beside the hot table; tables {:.2} bytes a byte\n",
         made.index_bytes_per_row,
-        thermae_load::report::bytes(made.base_bytes),
+        bytes(made.base_bytes),
         made.table_bytes_per_byte
     ));
     for at in &made.at_load {
@@ -101,7 +101,12 @@ fn calibration_text(made: &Calibration) -> String {
 
 /// Measures the ladder.
 pub fn run_ladder(args: &BenchArgs, global: &Global) -> Result<Done, Failure> {
-    let folder = tempfile::tempdir().map_err(Failure::of)?;
+    // Below the directory that is named, so that its disk is measured; nothing of it stays.
+    let folder = match &args.embedded {
+        Some(folder) => std::fs::create_dir_all(folder).and_then(|()| tempfile::tempdir_in(folder)),
+        None => tempfile::tempdir(),
+    };
+    let folder = folder.map_err(Failure::of)?;
     let options = LadderOptions {
         folder: folder.path(),
         server: reachable(global).then_some(global.server.as_str()),
@@ -111,6 +116,9 @@ pub fn run_ladder(args: &BenchArgs, global: &Global) -> Result<Done, Failure> {
     let mut shown = Shown::default();
     let made = ladder(&options, &mut |tick| shown.show(&tick)).map_err(failed)?;
     drop(shown);
+    if let Some(path) = &args.html {
+        write(path, &ladder_page(&made))?;
+    }
     finish(&made, &ladder_text(&made), args, global)
 }
 
@@ -120,8 +128,16 @@ fn reachable(global: &Global) -> bool {
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
 fn ladder_text(made: &Ladder) -> String {
-    let mut table =
-        Table::new([">keys", "rung", ">p50", ">p99", ">a key more", ">share lost", "for what"]);
+    let mut table = Table::new([
+        ">keys",
+        "rung",
+        ">p50",
+        ">p99",
+        ">keys/s",
+        ">a key more",
+        ">share lost",
+        "for what",
+    ]);
     for rung in &made.rungs {
         let keys = f64::from(rung.keys);
         table.row([
@@ -129,8 +145,11 @@ fn ladder_text(made: &Ladder) -> String {
             rung.name.clone(),
             nanoseconds(rung.p50_ns as f64),
             nanoseconds(rung.p99_ns as f64),
-            rung.more_ns.map_or("-".to_owned(), |more| format!("{:.0} ns", more as f64 / keys)),
-            rung.lost_share.map_or("-".to_owned(), |share| format!("{:.0}%", share * 100.0)),
+            number(rung.keys_per_s),
+            rung.more_ns
+                .filter(|more| *more > 0)
+                .map_or("-".to_owned(), |more| nanoseconds(more as f64 / keys)),
+            rung.lost_text(),
             rung.why.clone(),
         ]);
     }
@@ -146,6 +165,12 @@ fn ladder_text(made: &Ladder) -> String {
     }
     text.push('\n');
     text.push_str(&scaling.for_stdout());
+    if let Some(stream) = made.stream_bytes_per_s {
+        let stream = bytes(stream);
+        text.push_str(&format!(
+            "the disk takes {stream}/s in durable writes of 1 MiB, four on their way\n"
+        ));
+    }
     for absent in &made.absent {
         text.push_str(&format!("absent: {absent}\n"));
     }

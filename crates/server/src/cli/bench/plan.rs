@@ -1,10 +1,13 @@
 //! `thermae plan`: what hardware a load takes.
 
+use std::path::Path;
+
+use thermae_load::Error;
 use thermae_load::calibrate::Calibration;
-use thermae_load::capacity::{Answer, Description, EXAMPLE, Prices, Source, Spread, answer};
+use thermae_load::capacity::{Answer, Cost, Description, EXAMPLE, Prices, Source, Spread, answer};
 use thermae_load::report::{bytes, number};
 
-use super::{failed, print_json, read};
+use super::{failed, print_json, read, reserved, verify};
 use crate::cli::args::Global;
 use crate::cli::args::PlanArgs;
 use crate::cli::exit::{Done, Failure};
@@ -16,21 +19,46 @@ pub fn run(args: &PlanArgs, global: &Global) -> Result<Done, Failure> {
         print!("{EXAMPLE}");
         return Ok(Done::All);
     }
-    let (Some(file), Some(calibration)) = (&args.file, &args.calibration) else {
-        return Err(Failure::Usage("a plan needs a description and a calibration".to_owned()));
-    };
-    let mut description = Description::from_toml(&read(file)?).map_err(failed)?;
-    if let Some(prices) = &args.prices {
-        description.prices = Prices::from_toml(&read(prices)?).map_err(failed)?;
+    let mut descriptions = Vec::new();
+    for file in &args.files {
+        let told = |error| in_file(file, error);
+        descriptions.push(Description::from_toml(&read(file)?).map_err(told)?);
     }
-    let calibration = Calibration::from_json(&read(calibration)?).map_err(failed)?;
-    let answer = answer(&description, &calibration);
+    let calibration = match &args.calibration {
+        Some(file) => {
+            let told = |error| in_file(file, error);
+            Some(Calibration::from_json(&read(file)?).map_err(told)?)
+        }
+        None => None,
+    };
+    if args.verify {
+        return verify::run(&descriptions, calibration, args.seconds, global);
+    }
+    let ([description], Some(calibration)) = (&mut descriptions[..], calibration) else {
+        let what = "a plan is of one description and needs --calibration FILE.json, which `thermae bench --calibrate --out \
+                    FILE.json` writes; --verify takes several descriptions";
+        return Err(Failure::Usage(what.to_owned()));
+    };
+    if let Some(prices) = &args.prices {
+        let told = |error| in_file(prices, error);
+        description.prices = Some(Prices::from_toml(&read(prices)?).map_err(told)?);
+    }
+    description.check_prices().map_err(failed)?;
+    let answer = answer(description, &calibration, reserved);
     if global.json {
         print_json(&answer)?;
     } else {
         print!("{}", text(&answer));
     }
     Ok(Done::All)
+}
+
+/// What is wrong, and in which file.
+fn in_file(file: &Path, error: Error) -> Failure {
+    match error {
+        Error::Given(text) => Failure::Usage(format!("{}: {text}", file.display())),
+        other => failed(other),
+    }
 }
 
 fn spread(of: Spread) -> [String; 3] {
@@ -49,17 +77,13 @@ fn text(answer: &Answer) -> String {
         answer.times,
     )];
     parts.push(format!(
-        "{:.0} machines, bought for {}; --memory {} each; {} {}/month ({} machines, {} archive, {} its requests)\n\
+        "{:.0} machines, bought for {}; --memory {} each; {}\n\
          A core that is busy all the time makes {} requests/s of this mix; cores are loaded to {:.0}% so that p99 keeps its\n\
          promise, as the longest request takes {} us of one.\n",
         answer.nodes,
         answer.bottleneck,
         bytes(answer.memory_option_bytes),
-        number(answer.cost.month),
-        answer.cost.currency,
-        number(answer.cost.nodes),
-        number(answer.cost.object_bytes),
-        number(answer.cost.object_requests),
+        answer.cost.as_ref().map_or("no prices were given".to_owned(), cost),
         number(now.per_core_per_s),
         then.load_share * 100.0,
         number(then.service_us),
@@ -83,6 +107,17 @@ fn text(answer: &Answer) -> String {
     parts.push(constants.for_stdout());
     parts.push(answer.notes.iter().map(|note| format!("note: {note}\n")).collect());
     parts.join("\n")
+}
+
+fn cost(cost: &Cost) -> String {
+    format!(
+        "{} {}/month ({} machines, {} archive, {} its requests)",
+        number(cost.month),
+        cost.currency,
+        number(cost.nodes),
+        number(cost.object_bytes),
+        number(cost.object_requests),
+    )
 }
 
 fn needs_table(answer: &Answer) -> String {
