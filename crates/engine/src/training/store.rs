@@ -31,7 +31,8 @@ impl<E: Env> Histories for Snapshot<E> {
         view: ViewId,
         entity_hashes: RangeInclusive<u64>,
     ) -> Result<StoreHistory<E>, Error> {
-        let range = HistoryRange { hashes: entity_hashes, ..HistoryRange::all(view, SCAN_BYTES) };
+        let all = HistoryRange::all(view, SCAN_BYTES);
+        let range = HistoryRange { hashes: entity_hashes, through_cache: true, ..all };
         Ok(StoreHistory { parts: self.parts_of(&range)? })
     }
 

@@ -48,7 +48,11 @@ pub(super) fn rows_of<E: Env>(
     let table = |run: &Run<E>| {
         let is_wanted = overlaps(run.table_ref.min_event_time, run.table_ref.max_event_time);
         let rows = || run.table.view_rows(range.view, &range.hashes, range.scan_bytes);
-        is_wanted.then(rows).flatten().map(|rows| Rows::Table(Box::new(rows)))
+        let rows = is_wanted.then(rows).flatten();
+        rows.map(|rows| {
+            let rows = if range.through_cache { rows.through_cache() } else { rows };
+            Rows::Table(Box::new(rows))
+        })
     };
     let mut rows = Vec::new();
     for part in parts {

@@ -75,6 +75,12 @@ impl<F: File> Table<F> {
 }
 
 impl<F: File> ViewRows<F> {
+    /// The same, read through the page cache, where that can be had.
+    #[must_use]
+    pub fn through_cache(self) -> Self {
+        Self { blocks: self.blocks.through_cache(), ..self }
+    }
+
     /// Entity hash and version of the present row; `None` before the first and behind the last.
     pub fn peek(&self) -> Option<(u64, Version<'_>)> {
         if self.row.is_empty() {
