@@ -452,13 +452,14 @@ impl<E: Env> Archiver<E> {
         let surveyed = |(id, kind)| Some((id, kind, self.surveys.get(&id).filter(is_whole)?));
         let tables = round.kinds().filter_map(surveyed);
         let departures = departures(self.door.store.partitions, leaving, tables);
+        let are_all_read = self.unread_views().is_empty();
         let Some(anchor) = &mut self.anchor else { return Ok(()) };
         for (view, departure) in &departures.views {
             let before = anchor.views.entry(*view).or_insert(i64::MIN);
             *before = (*before).max(before_us(departure));
         }
         let commits = self.views.values().flat_map(|(_, tables)| tables.commits());
-        if self.unread_views().is_empty() {
+        if are_all_read {
             anchor.tables.clear();
         }
         anchor.tables.extend(commits.map(|(path, commits)| (path.to_owned(), commits)));

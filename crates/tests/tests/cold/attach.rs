@@ -78,7 +78,7 @@ impl Small {
         self.turn_until(|_| waiter.poll().pop().map(|applied| applied.unwrap()));
     }
 
-    fn turn(&mut self) {
+    pub fn turn(&mut self) {
         assert!(self.stepped.shards[0].turn().unwrap());
         if let Some(archiver) = self.stepped.archiver.as_mut().filter(|_| self.is_archiving) {
             archiver.step();
