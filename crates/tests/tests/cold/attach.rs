@@ -167,7 +167,7 @@ impl Small {
     }
 
     pub fn figures(&self) -> ArchiveFigures {
-        self.stepped.handle.stats().archive.unwrap()
+        self.stepped.handle.stats().archive.unwrap_or_default()
     }
 
     pub fn trouble(&self) -> Option<String> {

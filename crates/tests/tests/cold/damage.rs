@@ -83,8 +83,10 @@ fn a_damaged_file_of_the_archive_is_not_merged_and_rows_go_on_to_be_archived() {
     let before = small.turn_until(|small| {
         small.stepped.handle.is_archive_attached().then(|| small.figures())
     });
-    (VERSIONS..4 * VERSIONS).for_each(|event_time| small.put(event_time));
-    let wanted = (KEYS * 3 * VERSIONS) as u64;
+    for event_time in VERSIONS..3 * VERSIONS {
+        small.put_in("notes", event_time, |id| noise(id, event_time));
+    }
+    let wanted = (KEYS * 2 * VERSIONS) as u64;
     let figures = small.turn_until(|small| {
         let figures = small.figures();
         let is_done = figures.archived_rows >= wanted && !figures.damaged.is_empty();
