@@ -146,10 +146,10 @@ impl<F: File> Survey<F> {
     /// Notes whose rows may lie in the block that could not be read.
     fn leave_out(&mut self, error: &WarmError) {
         let (view, hashes) = self.scan.present_block();
-        let unread = self.contents.unread.get_or_insert_with(|| Unread {
-            why: error.to_string(),
-            ..Unread::default()
-        });
+        let unread = self
+            .contents
+            .unread
+            .get_or_insert_with(|| Unread { why: error.to_string(), ..Unread::default() });
         let of = |hash: &u64| partition_of(*hash, self.partitions);
         let partitions = of(hashes.start())..=of(hashes.end());
         unread.places.extend(partitions.map(|partition| (view, partition)));

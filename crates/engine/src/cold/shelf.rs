@@ -126,8 +126,11 @@ impl ColdPart {
         let before = self.before.attached.as_ref();
         let before = before.and_then(|before| before.views.get(&range.view));
         let tables = [after.view(range.view)?, before];
-        let files: BTreeMap<_, _> =
-            tables.into_iter().flatten().flat_map(|tables| tables.files_between(event_times, hashes)).collect();
+        let files: BTreeMap<_, _> = tables
+            .into_iter()
+            .flatten()
+            .flat_map(|tables| tables.files_between(event_times, hashes))
+            .collect();
         let rows = files.into_values().map(|opener| {
             let applied = Arc::clone(applied);
             let shows = move |entity_hash: u64, sequence: u64| {

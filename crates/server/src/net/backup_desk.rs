@@ -79,7 +79,8 @@ impl BackupRoot {
         &self,
         env: &E,
     ) -> Result<Vec<(String, Place<E>)>, thermae_engine::Error> {
-        let not_text = || thermae_engine::Error::Invalid(format!("{} is no text", self.at.display()));
+        let not_text =
+            || thermae_engine::Error::Invalid(format!("{} is no text", self.at.display()));
         let at = self.at.to_str().ok_or_else(not_text)?;
         backup::places(env, at, &self.object_store, &self.scratch)
     }

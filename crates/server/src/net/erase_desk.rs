@@ -125,14 +125,13 @@ impl<E: Env> Answerer<E> {
         let root = self.root.as_ref().filter(|_| !question.keys.is_empty());
         let places = root.map(|root| root.places(&self.env)).transpose().map_err(internal)?;
         for (name, place) in places.into_iter().flatten() {
-            let held =
-                match backup::holders(&place, &self.handle, question.view, &question.keys) {
-                    Ok(held) => held,
-                    Err(error) => {
-                        unread.push(format!("{name}: {error}"));
-                        continue;
-                    }
-                };
+            let held = match backup::holders(&place, &self.handle, question.view, &question.keys) {
+                Ok(held) => held,
+                Err(error) => {
+                    unread.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
             let Holders { backups: holders, unread: why_not, has_unfinished } = held;
             backups.extend(holders.iter().map(|holder| {
                 json!({

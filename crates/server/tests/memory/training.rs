@@ -36,7 +36,8 @@ fn asked(row: i64) -> (i64, i64) {
 
 /// What a version says: a part of it told by its number, and the rest alike, so that the disk has less to do.
 fn says(key: i64, version: i64) -> String {
-    let number = format!("{:016x}", ((key * VERSIONS + version) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let number =
+        format!("{:016x}", ((key * VERSIONS + version) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     number.repeat(4) + &"thermae ".repeat((TEXT_BYTES - 64) / 8)
 }
 

@@ -80,9 +80,8 @@ fn a_damaged_file_of_the_archive_is_not_merged_and_rows_go_on_to_be_archived() {
         objects.replace(path, bytes.into()).unwrap();
     }
     let mut small = Small::open(&env, Some(&objects));
-    let before = small.turn_until(|small| {
-        small.stepped.handle.is_archive_attached().then(|| small.figures())
-    });
+    let before = small
+        .turn_until(|small| small.stepped.handle.is_archive_attached().then(|| small.figures()));
     for event_time in VERSIONS..3 * VERSIONS {
         small.put_in("notes", event_time, |id| noise(id, event_time));
     }
