@@ -100,7 +100,8 @@ impl<E: Env> Cursor<E> {
         }
         let event_times = options.from_us..=options.to_us;
         let (times, scan_bytes) = (event_times.clone(), SCAN_BYTES);
-        let range = HistoryRange { view, hashes, event_times: times, scan_bytes };
+        let all = HistoryRange::all(view, scan_bytes);
+        let range = HistoryRange { hashes, event_times: times, ..all };
         let history = snapshot.history(&range)?;
         let mut cursor = Cursor { history, key, event_times, tombstones: options.tombstones };
         if let Some(after) = after {

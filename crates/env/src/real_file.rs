@@ -1,10 +1,10 @@
 //! Blocking access to a file of the operating system.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::{AlignedBuf, BLOCK_BYTES, File};
@@ -66,6 +66,14 @@ impl File for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         Ok(rustix::fs::fdatasync(&self.fd)?)
+    }
+
+    fn through_cache(&self) -> io::Result<Self> {
+        // Whether a read goes past the cache is a property of the open file, and both are wanted.
+        let path = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        let how = OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| rustix::fs::open(&*path, how, Mode::empty()))?;
+        Ok(Self::new(fd, false))
     }
 
     fn len_bytes(&self) -> io::Result<u64> {

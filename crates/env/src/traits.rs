@@ -113,6 +113,9 @@ pub trait File: Clone + Send + Sync + 'static {
     /// Makes all completed writes durable. A failure is final: the data may be gone and the next
     /// call may report success over nothing.
     fn sync_data(&self) -> io::Result<()>;
+    /// The same file, to be read through the page cache: for whoever reads much of it, in order, and perhaps soon
+    /// again. It stays readable as this handle does, whatever becomes of the name.
+    fn through_cache(&self) -> io::Result<Self>;
     /// Current length.
     fn len_bytes(&self) -> io::Result<u64>;
     /// Makes the file `len_bytes` long with every block really allocated and written with zeroes

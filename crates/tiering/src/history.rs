@@ -51,12 +51,16 @@ pub struct HistoryRange {
     /// Bytes that are read at once from a table, unless a block is larger: as much memory is taken for
     /// each table that has rows of the view.
     pub scan_bytes: usize,
+    /// Tables are read through the page cache: they are read soon again, and what they take there is the system's
+    /// to give away.
+    pub through_cache: bool,
 }
 
 impl HistoryRange {
-    /// Everything of a view.
+    /// Everything of a view, tables past the page cache.
     pub const fn all(view: ViewId, scan_bytes: usize) -> Self {
-        Self { view, hashes: 0..=u64::MAX, event_times: i64::MIN..=i64::MAX, scan_bytes }
+        let (hashes, event_times) = (0..=u64::MAX, i64::MIN..=i64::MAX);
+        Self { view, hashes, event_times, scan_bytes, through_cache: false }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Many sorted sources read as one, and what becomes of each version on the way.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use thermae_formats::schema::{History, TierPolicy};
 use thermae_formats::version::Version;
@@ -31,6 +32,20 @@ pub trait SeekSource: Source {
     /// # Errors
     /// As [`Source::advance`].
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Self::Error>;
+
+    /// Entity hashes of rows from the present one on, as many as are known without a look at the rows; none where
+    /// that is not how they are kept.
+    fn hashes(&self) -> &[u64] {
+        &[]
+    }
+
+    /// Leaves out so many rows of [`Self::hashes`], fewer than those are.
+    ///
+    /// # Errors
+    /// As [`Source::advance`].
+    fn leave_out(&mut self, rows: usize) -> Result<(), Self::Error> {
+        (0..rows).try_for_each(|_| self.advance())
+    }
 }
 
 /// Rows that lie in parts, each in table order by itself: what is newest of a key may lie in any of them.
@@ -41,6 +56,23 @@ pub trait PartedSource: SeekSource {
     /// # Errors
     /// The part cannot be opened.
     fn next_part(&mut self) -> Result<bool, Self::Error>;
+
+    /// Event times between which the versions of the part lie, microseconds.
+    fn event_times(&self) -> RangeInclusive<i64> {
+        i64::MIN..=i64::MAX
+    }
+}
+
+/// How many of some ascending hashes come before this one, where that are probably few: in steps that double, and
+/// then halve.
+pub(crate) fn before(hashes: &[u64], hash: u64) -> usize {
+    let mut end = 1;
+    while hashes.get(end - 1).is_some_and(|other| *other < hash) {
+        end *= 2;
+    }
+    let begin = end / 2;
+    let rest = hashes.get(begin..end.min(hashes.len())).unwrap_or_default();
+    begin + rest.partition_point(|other| *other < hash)
 }
 
 /// Which rows of different sources belong together.

@@ -4,8 +4,10 @@
 //! made from where the log stands or not at all; so the next round begins with asking for the tables again, and
 //! neither loses nor doubles a row.
 
+mod aside;
 mod erasing;
 mod round;
+mod surveying;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,13 +18,13 @@ use thermae_env::Env;
 use thermae_formats::ViewId;
 use thermae_formats::schema::History;
 use thermae_tiering::cold::plan::{Progress, lag_us, next_batch};
-use thermae_tiering::cold::{Batch, Committed, OpenFiles, Store};
+use thermae_tiering::cold::{Batch, ColdError, Committed, OpenFiles, Store};
 use thermae_tiering::departures::Departure;
 
 use super::attach::{ArchiveError, attach};
 use super::collect::Collect;
 use super::hand_over::{before_us, departures};
-use super::survey::{Contents, Survey};
+use super::survey::Contents;
 use crate::anchor::Anchor;
 use crate::catalogue::View;
 use crate::cold::{
@@ -34,8 +36,10 @@ use crate::message::Message;
 use crate::outside::Shared;
 use crate::planted::{Bug, is_planted};
 use crate::waiter::{Waiter, waiter};
+use aside::{Aside, Thing};
 use erasing::{Erasing, Removal};
 use round::Round;
+use surveying::Surveyed;
 
 /// The first rest after a failure, and the longest, nanoseconds.
 const REST_NS: u64 = 1_000_000_000;
@@ -78,6 +82,7 @@ pub struct Archiver<E: Env> {
     batch_bytes: u64,
     stage: Stage<E>,
     erasing: Erasing,
+    aside: Aside,
     failures_running: u32,
     flush_us: i64,
     sweep_us: i64,
@@ -93,7 +98,7 @@ enum Stage<E: Env> {
     /// What shards have erased is removed.
     Erasing { round: Round<E>, removal: Box<Removal> },
     /// New tables are looked through.
-    Surveying { round: Round<E>, at: Option<(u64, Survey<E::File>)> },
+    Surveying { round: Round<E>, at: Surveyed<E> },
     /// Batches are planned and made until none is due.
     Planning { round: Round<E> },
     /// A batch is filled.
@@ -130,6 +135,7 @@ impl<E: Env> Archiver<E> {
             options,
             stage: Stage::Resting { until_ns: 0 },
             erasing: Erasing::default(),
+            aside: Aside::default(),
             failures_running: 0,
             flush_us: i64::MIN,
             sweep_us: i64::MIN,
@@ -160,6 +166,7 @@ impl<E: Env> Archiver<E> {
                 Step::Wait { until_ns }
             }
         };
+        self.figures.damaged = self.aside.told();
         self.shelf().set_figures(self.figures.clone());
         step
     }
@@ -182,7 +189,7 @@ impl<E: Env> Archiver<E> {
                     return Ok(Step::Wait { until_ns: now_ns + LOOK_NS });
                 }
             }
-            Stage::Surveying { round, at } => self.survey(round, at)?,
+            Stage::Surveying { round, at } => self.survey(round, at),
             Stage::Planning { round } => self.plan(round)?,
             Stage::Collecting { round, mut collect } => {
                 let is_too_large = collect.batch.bytes() as u64 > 2 * self.batch_bytes;
@@ -190,16 +197,22 @@ impl<E: Env> Archiver<E> {
                     // The rows do not lie evenly: a smaller batch is planned.
                     self.batch_bytes /= 2;
                     Stage::Planning { round }
-                } else if collect.step()? {
-                    self.archive(round, &collect.batch)?
                 } else {
-                    Stage::Collecting { round, collect }
+                    match collect.step() {
+                        Ok(true) => self.archive(round, &collect.batch)?,
+                        Ok(false) => Stage::Collecting { round, collect },
+                        Err(error) => self.look_again(round, &collect, error)?,
+                    }
                 }
             }
             Stage::Tending { round, next } => self.tend(round, next)?,
             Stage::HandingOver { round } => {
                 self.hand_over(&round)?;
-                (self.failures_running, self.figures.trouble) = (0, self.erasing.trouble.clone());
+                let damaged = self.aside.told().len();
+                let aside = format!("damaged and set aside: {damaged}; all else goes on");
+                let aside = (damaged > 0).then_some(aside);
+                let trouble = self.erasing.trouble.clone().or(aside);
+                (self.failures_running, self.figures.trouble) = (0, trouble);
                 let round_ns = u64::try_from(self.options.round_us).unwrap_or(0) * 1_000;
                 Stage::Resting { until_ns: now_ns.saturating_add(round_ns) }
             }
@@ -244,14 +257,27 @@ impl<E: Env> Archiver<E> {
     /// All shards have answered. The catalogue is one from after that: it knows every schema of their rows.
     fn begin(&mut self, mut round: Round<E>) -> Result<Stage<E>, ArchiveError> {
         round.catalogue = self.shared.catalogue.load_full();
+        let now_ns = self.env.monotonic_ns();
         let mut has_changed = !self.shelf().is_attached();
         for view in round.catalogue.views() {
             let known = self.views.get(&view.id);
             if known.is_some_and(|(known, _)| Arc::ptr_eq(known, view)) {
                 continue;
             }
-            let tables = ViewTables::load(&self.door, view, known.map(|(_, tables)| &**tables))?;
-            self.views.insert(view.id, (Arc::clone(view), Arc::new(tables)));
+            let thing = Thing::View(view.id);
+            if self.aside.rests(&thing, now_ns) {
+                continue;
+            }
+            match ViewTables::load(&self.door, view, known.map(|(_, tables)| &**tables)) {
+                Err(error) if error.is_damage() => {
+                    self.views.remove(&view.id);
+                    self.aside.set(thing, error.to_string(), now_ns);
+                }
+                loaded => {
+                    self.views.insert(view.id, (Arc::clone(view), Arc::new(loaded?)));
+                    self.aside.clear(&thing);
+                }
+            }
             has_changed = true;
         }
         if has_changed {
@@ -259,6 +285,11 @@ impl<E: Env> Archiver<E> {
             self.publish();
         }
         self.surveys.retain(|id, _| round.tables.contains_key(id));
+        self.aside.retain(|thing| match thing {
+            Thing::Table(id) => round.tables.contains_key(id),
+            Thing::View(id) => round.catalogue.view_by_id(*id).is_some(),
+            Thing::Object(object) => self.views.values().any(|(_, tables)| tables.names(object)),
+        });
         Ok(match self.begin_removal(&round) {
             Some(removal) => Stage::Erasing { round, removal: Box::new(removal) },
             None => self.end_removal(round, Ok(())),
@@ -302,27 +333,6 @@ impl<E: Env> Archiver<E> {
         Err(error)
     }
 
-    fn survey(
-        &mut self,
-        round: Round<E>,
-        at: Option<(u64, Survey<E::File>)>,
-    ) -> Result<Stage<E>, ArchiveError> {
-        if let Some((id, mut survey)) = at {
-            if let Some(contents) = survey.step()? {
-                self.surveys.insert(id, contents);
-                return Ok(Stage::Surveying { round, at: None });
-            }
-            return Ok(Stage::Surveying { round, at: Some((id, survey)) });
-        }
-        let is_new = |id: &&u64| !self.surveys.contains_key(id);
-        let Some(id) = round.tables.keys().find(is_new).copied() else {
-            return Ok(Stage::Planning { round });
-        };
-        let partitions = self.door.store.partitions;
-        let at = round.tables.get(&id).map(|run| (id, Survey::new(&run.table, partitions)));
-        Ok(Stage::Surveying { round, at })
-    }
-
     /// Plans the next batch; none is due: the files are tended.
     fn plan(&mut self, round: Round<E>) -> Result<Stage<E>, ArchiveError> {
         let now_us = self.env.now_us();
@@ -333,7 +343,8 @@ impl<E: Env> Archiver<E> {
             batch_bytes: self.batch_bytes,
             ..self.options.policy
         };
-        let state = state.into_iter().map(|(place, all)| (place, within(all, self.batch_bytes)));
+        let state = state.into_iter().filter(|(place, _)| !self.is_unread(place));
+        let state = state.map(|(place, all)| (place, within(all, self.batch_bytes)));
         let Some(plan) = next_batch(&state.collect(), &policy, now_us) else {
             self.batch_bytes = self.options.policy.batch_bytes;
             return Ok(Stage::Tending { round, next: ViewId(0) });
@@ -350,7 +361,7 @@ impl<E: Env> Archiver<E> {
             })
         };
         let tables = round.tables.iter().filter(|(id, _)| holds(id));
-        let tables = tables.map(|(_, run)| Arc::clone(&run.table)).collect();
+        let tables = tables.map(|(id, run)| (*id, Arc::clone(&run.table))).collect();
         let batch = Batch::new(self.door.store, columns, plan.advances);
         let collect = Box::new(Collect::new(
             batch,
@@ -359,35 +370,6 @@ impl<E: Env> Archiver<E> {
             Arc::clone(&round.erases),
         ));
         Ok(Stage::Collecting { round, collect })
-    }
-
-    /// How far each partition's rows of each view that keeps its history have come.
-    fn progress(&mut self, round: &Round<E>, now_us: i64) -> BTreeMap<(ViewId, u16), Progress> {
-        let mut state: BTreeMap<(ViewId, u16), Progress> = BTreeMap::new();
-        for (view, tables) in self.views.values() {
-            if view.latest.definition.tiers.history != History::Full {
-                continue;
-            }
-            let archived = tables.archived();
-            for mark in round.marks.values() {
-                let place = (view.id, mark.partition);
-                let archived = archived.get(&mark.partition).copied().unwrap_or(0);
-                let extents =
-                    self.surveys.values().filter_map(|contents| contents.extents.get(&place));
-                let bytes =
-                    extents.map(|extent| extent.bytes_between(archived, mark.next_sequence));
-                let waiting_bytes = bytes.sum();
-                if waiting_bytes > 0 {
-                    let waiting_since_us = *self.since.entry(place).or_insert(now_us);
-                    let flushed = mark.next_sequence;
-                    let progress = Progress { archived, flushed, waiting_bytes, waiting_since_us };
-                    state.insert(place, progress);
-                } else {
-                    self.since.remove(&place);
-                }
-            }
-        }
-        state
     }
 
     fn archive(&mut self, round: Round<E>, batch: &Batch) -> Result<Stage<E>, ArchiveError> {
@@ -423,9 +405,17 @@ impl<E: Env> Archiver<E> {
             }
             return Ok(Stage::HandingOver { round });
         };
-        let view = *view;
-        let tended = Arc::make_mut(tables).tend(&self.options.policy, slowest, now_us)?;
-        match tended {
+        let (view, now_ns) = (*view, self.env.monotonic_ns());
+        let rests = |object: &str| self.aside.rests(&Thing::Object(object.to_owned()), now_ns);
+        let tended = Arc::make_mut(tables).tend(&self.options.policy, slowest, &rests, now_us);
+        if let Err(ColdError::Damaged { object, .. }) = &tended
+            && tables.names(object)
+        {
+            let (thing, why) = (Thing::Object(object.clone()), tended.map_err(|e| e.to_string()));
+            self.aside.set(thing, why.err().unwrap_or_default(), now_ns);
+            return Ok(Stage::Tending { round, next: view });
+        }
+        match tended? {
             Tended::Nothing => return Ok(Stage::Tending { round, next: ViewId(view.0 + 1) }),
             Tended::Merged => self.figures.merges += 1,
             Tended::Checkpointed => {}
@@ -457,16 +447,22 @@ impl<E: Env> Archiver<E> {
         // A commit whose answer was lost became known when something else read the log, which may have failed then:
         // nothing has shown it to readers yet.
         self.publish();
-        let surveyed = |(id, kind)| Some((id, kind, self.surveys.get(&id)?));
+        // One that is damaged cannot be rewritten.
+        let is_whole = |contents: &&Contents| contents.unread.is_none();
+        let surveyed = |(id, kind)| Some((id, kind, self.surveys.get(&id).filter(is_whole)?));
         let tables = round.kinds().filter_map(surveyed);
         let departures = departures(self.door.store.partitions, leaving, tables);
+        let are_all_read = self.unread_views().is_empty();
         let Some(anchor) = &mut self.anchor else { return Ok(()) };
         for (view, departure) in &departures.views {
             let before = anchor.views.entry(*view).or_insert(i64::MIN);
             *before = (*before).max(before_us(departure));
         }
         let commits = self.views.values().flat_map(|(_, tables)| tables.commits());
-        anchor.tables = commits.map(|(path, commits)| (path.to_owned(), commits)).collect();
+        if are_all_read {
+            anchor.tables.clear();
+        }
+        anchor.tables.extend(commits.map(|(path, commits)| (path.to_owned(), commits)));
         anchor.write(&self.env, &self.dir)?;
         self.shared.needs_archive.store(Arc::new(anchor.views.clone()));
         let departures = Arc::new(departures);
@@ -479,6 +475,11 @@ impl<E: Env> Archiver<E> {
 
     fn shelf(&self) -> &Shelf {
         &self.shared.shelf
+    }
+
+    /// Views whose tables in the archive cannot be read, and why.
+    fn unread_views(&self) -> BTreeMap<ViewId, String> {
+        self.aside.views().map(|(view, why)| (view, why.to_owned())).collect()
     }
 
     /// Shows readers the tables as they are now.
@@ -494,7 +495,8 @@ impl<E: Env> Archiver<E> {
         self.figures.tables = views.values().map(|tables| tables.commits().count() as u64).sum();
         let objects = Arc::clone(&self.door.objects);
         let id = self.anchor.as_ref().map_or(0, |anchor| anchor.id);
-        let attached = Some(Attached { id, objects, views });
+        let unread = self.unread_views();
+        let attached = Some(Attached { id, objects, views, unread });
         self.shelf().set_tables(Tables { attached, why_not: None });
     }
 }

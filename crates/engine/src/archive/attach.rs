@@ -24,6 +24,9 @@ pub enum ArchiveError {
     /// A table of the warm tier.
     #[error(transparent)]
     Warm(#[from] thermae_tiering::WarmError),
+    /// What is set aside is needed.
+    #[error("{0}")]
+    Damaged(String),
     /// It is not the archive that it should be.
     #[error("the archive is paused, and nothing leaves the warm tier: {0}")]
     Paused(String),

@@ -21,8 +21,13 @@ pub struct Collect<E: Env> {
     /// What there is of it.
     pub batch: Batch,
     view: ViewId,
-    hashes: RangeInclusive<u64>,
-    tables: Vec<Arc<Table<E::File>>>,
+    /// Of the partitions of the batch and no others: what is damaged of another one is not met.
+    hashes: Vec<RangeInclusive<u64>>,
+    /// Those that are still to be read, and their numbers.
+    tables: Vec<(u64, Arc<Table<E::File>>)>,
+    /// Ranges of hashes that are still to be read of the last of them.
+    left: Vec<RangeInclusive<u64>>,
+    reading: Option<u64>,
     rows: Option<ViewRows<E::File>>,
     scratch: Scratch,
     erases: Arc<PendingErases>,
@@ -33,13 +38,20 @@ impl<E: Env> Collect<E> {
     pub fn new(
         batch: Batch,
         partitions: u16,
-        tables: Vec<Arc<Table<E::File>>>,
+        tables: Vec<(u64, Arc<Table<E::File>>)>,
         erases: Arc<PendingErases>,
     ) -> Self {
-        let (view, advances) = (batch.columns().view(), batch.advances());
-        let (first, last) = (advances.keys().next(), advances.keys().next_back());
-        let hashes = hashes_of(*first.unwrap_or(&0), *last.unwrap_or(&0), partitions);
-        Self { batch, view, hashes, tables, rows: None, scratch: Scratch::new(), erases }
+        let view = batch.columns().view();
+        let hashes = runs(batch.advances().keys().copied())
+            .map(|(first, last)| hashes_of(first, last, partitions))
+            .collect();
+        let (left, reading, rows, scratch) = (Vec::new(), None, None, Scratch::new());
+        Self { batch, view, hashes, tables, left, reading, rows, scratch, erases }
+    }
+
+    /// Number of the table that is being read.
+    pub const fn reading(&self) -> Option<u64> {
+        self.reading
     }
 
     /// Takes some rows; true when all are there.
@@ -48,10 +60,17 @@ impl<E: Env> Collect<E> {
     /// A table cannot be read; the batch is of no use then.
     pub fn step(&mut self) -> Result<bool, WarmError> {
         let Some(rows) = &mut self.rows else {
-            let Some(table) = self.tables.pop() else { return Ok(true) };
-            self.rows = table.view_rows(self.view, &self.hashes, SCAN_BYTES);
+            let Some((id, table)) = self.tables.last() else { return Ok(true) };
+            if self.reading != Some(*id) {
+                (self.reading, self.left) = (Some(*id), self.hashes.clone());
+            }
+            let Some(hashes) = self.left.pop() else {
+                self.tables.pop();
+                return Ok(false);
+            };
+            self.rows = table.view_rows(self.view, &hashes, SCAN_BYTES);
             if let Some(rows) = &mut self.rows {
-                rows.seek(*self.hashes.start(), &[], &mut self.scratch)?;
+                rows.seek(*hashes.start(), &[], &mut self.scratch)?;
             }
             return Ok(false);
         };
@@ -68,6 +87,18 @@ impl<E: Env> Collect<E> {
         }
         Ok(false)
     }
+}
+
+/// First and last of those that follow each other, out of ascending ones.
+fn runs(partitions: impl Iterator<Item = u16>) -> impl Iterator<Item = (u16, u16)> {
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for partition in partitions {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == partition => *last = partition,
+            _ => runs.push((partition, partition)),
+        }
+    }
+    runs.into_iter()
 }
 
 /// Entity hashes of the partitions from `first` to `last`.

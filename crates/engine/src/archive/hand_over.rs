@@ -63,7 +63,7 @@ mod tests {
             let extent = Extent { sequences: *sequences, bytes: *bytes, movable };
             ((ViewId(*view), *partition), extent)
         };
-        Contents { extents: of.iter().map(extent).collect() }
+        Contents { extents: of.iter().map(extent).collect(), unread: None }
     }
 
     #[test]

@@ -87,7 +87,11 @@ impl<E: Env> ArchiveReader<E> {
                 let why = tables.why_not.as_deref();
                 return Ok(why.map(|why| Fetched::Unavailable(Arc::from(why))));
             };
-            let Some(view) = attached.views.get(&ask.view) else { return Ok(None) };
+            let view = match attached.view(ask.view) {
+                Ok(Some(view)) => view,
+                Ok(None) => return Ok(None),
+                Err(why) => return Ok(Some(Fetched::Failed(Arc::from(why)))),
+            };
             let (time, hash) = (ask.order.0, ask.entity_hash);
             let mut found = Ok(Fetched::Absent);
             for (_, opener) in view.files_between((time, time), (hash, hash)) {

@@ -1,6 +1,6 @@
 //! Which rows lie in a table of the warm tier: read through once, remembered as long as the table is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thermae_env::File;
@@ -46,6 +46,17 @@ impl Default for Movable {
 pub struct Contents {
     /// By view and partition.
     pub extents: BTreeMap<(ViewId, u16), Extent>,
+    /// What of it cannot be read, if anything.
+    pub unread: Option<Unread>,
+}
+
+/// What of a table cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Views and partitions of which rows may lie there.
+    pub places: BTreeSet<(ViewId, u16)>,
+    /// What is wrong where it begins.
+    pub why: String,
 }
 
 impl Extent {
@@ -98,14 +109,17 @@ impl<F: File> Survey<F> {
         Self { scan, partitions, kind, contents: Contents::default() }
     }
 
-    /// Looks at some rows; what lies in the table, when all were looked at.
-    ///
-    /// # Errors
-    /// The table cannot be read.
-    pub fn step(&mut self) -> Result<Option<Contents>, WarmError> {
+    /// Looks at some rows; what lies in the table, when all were looked at. Blocks that cannot be read are left out,
+    /// and told.
+    pub fn step(&mut self) -> Option<Contents> {
         for _ in 0..STEP_ROWS {
-            let Some(row) = self.scan.next()? else {
-                return Ok(Some(std::mem::take(&mut self.contents)));
+            let row = match self.scan.next() {
+                Ok(Some(row)) => row,
+                Ok(None) => return Some(std::mem::take(&mut self.contents)),
+                Err(error) => {
+                    self.leave_out(&error);
+                    continue;
+                }
             };
             // What a stub stands for is in the archive.
             if row.version.is_stub() {
@@ -126,7 +140,19 @@ impl<F: File> Survey<F> {
                 extent.movable.add(row.version.event_time, bytes);
             }
         }
-        Ok(None)
+        None
+    }
+
+    /// Notes whose rows may lie in the block that could not be read.
+    fn leave_out(&mut self, error: &WarmError) {
+        let (view, hashes) = self.scan.present_block();
+        let unread = self
+            .contents
+            .unread
+            .get_or_insert_with(|| Unread { why: error.to_string(), ..Unread::default() });
+        let of = |hash: &u64| partition_of(*hash, self.partitions);
+        let partitions = of(hashes.start())..=of(hashes.end());
+        unread.places.extend(partitions.map(|partition| (view, partition)));
     }
 }
 

@@ -61,6 +61,9 @@ pub(super) fn of_snapshot<E: Env>(
         return Ok(None);
     }
     let attached = part.attached().map_err(Error::Archive)?;
+    if let Some(why) = attached.unread.values().next() {
+        return Err(Error::Archive(why.clone()));
+    }
     let mut tables = BTreeMap::new();
     for view in attached.views.values() {
         let is_ahead = |(partition, to): (u16, u64)| {

@@ -1,7 +1,6 @@
 //! Which backups still hold an entity: by the filters of their tables, and exactly where a filter does not say no.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thermae_env::Env;
@@ -10,7 +9,6 @@ use thermae_formats::backup::{Backup, BackupName, FileKind, FileName};
 use thermae_formats::hash::entity_hash;
 use thermae_tiering::table::{Scratch, Table};
 
-use super::disk::failed;
 use super::place::Place;
 use crate::checkpoint;
 use crate::error::Error;
@@ -18,8 +16,6 @@ use crate::handle::Handle;
 
 /// Bytes of a table that are read at once.
 const SCAN_BYTES: usize = 64 << 10;
-/// Directories below each other that are looked through for places.
-const DEPTH_MAX: usize = 16;
 
 /// A backup that holds entities.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,29 +38,6 @@ pub struct Holders {
     /// It has files that no backup names, of one that was interrupted: they may hold anything, and the next backup
     /// there removes them.
     pub has_unfinished: bool,
-}
-
-/// The places for backups in a directory and those below it, by their paths.
-///
-/// # Errors
-/// A directory cannot be listed.
-pub fn places<E: Env>(env: &E, root: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    let mut dirs = vec![(root.to_owned(), 0)];
-    while let Some((dir, depth)) = dirs.pop() {
-        let entries = match env.list(&dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            entries => entries.map_err(|e| failed("listing", &dir, e))?,
-        };
-        let below = entries.iter().filter(|entry| entry.is_dir).map(|entry| dir.join(&entry.name));
-        if Place::<E>::is_one(entries.iter().map(|entry| &*entry.name)) {
-            found.push(dir);
-        } else if depth < DEPTH_MAX {
-            dirs.extend(below.map(|dir| (dir, depth + 1)));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// What of the backups in a place holds any of these keys of a view. Backups of another store than that of

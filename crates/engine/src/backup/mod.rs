@@ -16,6 +16,8 @@ mod keep;
 mod meter;
 mod pieces;
 mod place;
+#[cfg(feature = "cold")]
+mod places;
 mod restore;
 mod source;
 mod take;
@@ -23,10 +25,12 @@ mod take;
 #[cfg(feature = "cold")]
 pub use archive::{ArchiveRoots, restore_with_archive};
 pub use check::{Listed, list, verify};
-pub use holders::{Holder, Holders, holders, places};
+pub use holders::{Holder, Holders, holders};
 pub use keep::{Removed, keep, remove};
 pub use meter::Work;
 pub use place::Place;
+#[cfg(feature = "cold")]
+pub use places::places;
 pub use restore::{Restored, restore};
 pub use source::{Source, open_to_back_up, scratch_dir};
 pub use take::{Taken, take};

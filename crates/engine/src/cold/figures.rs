@@ -35,6 +35,8 @@ pub struct ArchiveFigures {
     pub lag_us: i64,
     /// Bytes of rows in tables that are not archived, about.
     pub waiting_bytes: u64,
+    /// What is damaged and set aside, tables of the warm tier and files of the archive: all else goes on.
+    pub damaged: Vec<String>,
     /// Why it does not get on, if it does not.
     pub trouble: Option<String>,
 }

@@ -41,6 +41,18 @@ pub(crate) struct Attached {
     pub id: u128,
     pub objects: Arc<dyn Objects>,
     pub views: BTreeMap<ViewId, Arc<ViewTables>>,
+    /// Views whose tables cannot be read, and why: nobody is to take what they have for nothing.
+    pub unread: BTreeMap<ViewId, String>,
+}
+
+impl Attached {
+    /// The tables of a view, if it has any.
+    ///
+    /// # Errors
+    /// They cannot be read; why.
+    pub fn view(&self, view: ViewId) -> Result<Option<&Arc<ViewTables>>, String> {
+        self.unread.get(&view).map_or(Ok(self.views.get(&view)), |why| Err(why.clone()))
+    }
 }
 
 impl Shelf {
@@ -111,11 +123,14 @@ impl ColdPart {
         let (from, to) = (*range.event_times.start(), *range.event_times.end());
         let event_times = (from, to.min(before_us.saturating_sub(1)));
         let hashes = (*range.hashes.start(), *range.hashes.end());
-        let versions = [Some(after), self.before.attached.as_ref()];
-        let tables =
-            versions.into_iter().flatten().filter_map(|tables| tables.views.get(&range.view));
-        let files: BTreeMap<_, _> =
-            tables.flat_map(|tables| tables.files_between(event_times, hashes)).collect();
+        let before = self.before.attached.as_ref();
+        let before = before.and_then(|before| before.views.get(&range.view));
+        let tables = [after.view(range.view)?, before];
+        let files: BTreeMap<_, _> = tables
+            .into_iter()
+            .flatten()
+            .flat_map(|tables| tables.files_between(event_times, hashes))
+            .collect();
         let rows = files.into_values().map(|opener| {
             let applied = Arc::clone(applied);
             let shows = move |entity_hash: u64, sequence: u64| {

@@ -128,7 +128,8 @@ impl ViewTables {
         newest.archive.archive(batch, definition, now_us)
     }
 
-    /// Merges small files, takes out those past `keep_for`, or writes a checkpoint of a table log, once.
+    /// Merges small files, takes out those past `keep_for`, or writes a checkpoint of a table log, once. Files whose
+    /// objects `rests` names are not merged.
     ///
     /// # Errors
     /// The object store fails, or a file is damaged; the table is as it was, or as it is to be.
@@ -136,6 +137,7 @@ impl ViewTables {
         &mut self,
         policy: &ArchivePolicy,
         slowest_watermark: Option<i64>,
+        rests: &dyn Fn(&str) -> bool,
         now_us: i64,
     ) -> Result<Tended, ColdError> {
         let keep_for_us = self.entry.view.tiers.keep_for_us;
@@ -151,7 +153,9 @@ impl ViewTables {
                 run.archive.remove(&past, definition, now_us)?;
                 return Ok(Tended::Expired(past.len()));
             }
-            if let Some(paths) = next_merge(run.archive.snapshot().files(), policy) {
+            let snapshot = run.archive.snapshot();
+            let files = snapshot.files().filter(|file| !rests(&snapshot.object(&file.path)));
+            if let Some(paths) = next_merge(files, policy) {
                 run.archive.rewrite(&paths, &columns_of, definition, &|_| true, false, now_us)?;
                 return Ok(Tended::Merged);
             }
@@ -256,6 +260,11 @@ impl ViewTables {
     /// All files of all tables.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         self.runs.iter().flat_map(|run| run.archive.snapshot().files())
+    }
+
+    /// Whether an object is one of the files.
+    pub fn names(&self, object: &str) -> bool {
+        self.snapshots().any(|of| of.files().any(|file| of.object(&file.path) == object))
     }
 
     /// Files that may hold rows within these bounds, ends included: where each lies, and how it is opened.

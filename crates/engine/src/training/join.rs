@@ -270,12 +270,24 @@ impl<E: Env, H: Histories> SeekSource for Watched<'_, E, H> {
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Halt> {
         self.source.seek(entity_hash, key).map_err(|error| failed(self.view, error))
     }
+
+    fn hashes(&self) -> &[u64] {
+        self.source.hashes()
+    }
+
+    fn leave_out(&mut self, rows: usize) -> Result<(), Halt> {
+        self.source.leave_out(rows).map_err(|error| failed(self.view, error))
+    }
 }
 
 impl<E: Env, H: Histories> PartedSource for Watched<'_, E, H> {
     fn next_part(&mut self) -> Result<bool, Halt> {
         self.joining.check()?;
         self.source.next_part().map_err(|error| failed(self.view, error))
+    }
+
+    fn event_times(&self) -> RangeInclusive<i64> {
+        self.source.event_times()
     }
 }
 

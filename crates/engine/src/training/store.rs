@@ -31,7 +31,8 @@ impl<E: Env> Histories for Snapshot<E> {
         view: ViewId,
         entity_hashes: RangeInclusive<u64>,
     ) -> Result<StoreHistory<E>, Error> {
-        let range = HistoryRange { hashes: entity_hashes, ..HistoryRange::all(view, SCAN_BYTES) };
+        let all = HistoryRange::all(view, SCAN_BYTES);
+        let range = HistoryRange { hashes: entity_hashes, through_cache: true, ..all };
         Ok(StoreHistory { parts: self.parts_of(&range)? })
     }
 
@@ -56,11 +57,23 @@ impl<E: Env> SeekSource for StoreHistory<E> {
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Error> {
         self.parts.seek(entity_hash, key).map_err(Error::from_warm)
     }
+
+    fn hashes(&self) -> &[u64] {
+        self.parts.hashes()
+    }
+
+    fn leave_out(&mut self, rows: usize) -> Result<(), Error> {
+        self.parts.leave_out(rows).map_err(Error::from_warm)
+    }
 }
 
 impl<E: Env> PartedSource for StoreHistory<E> {
     fn next_part(&mut self) -> Result<bool, Error> {
         self.parts.next_part().map_err(Error::from_warm)
+    }
+
+    fn event_times(&self) -> RangeInclusive<i64> {
+        self.parts.event_times()
     }
 }
 

@@ -70,6 +70,20 @@ impl BackupRoot {
         let (scratch, object_store) = (backup::scratch_dir(data), object_store.clone());
         Self { at, scratch, object_store }
     }
+
+    /// The places below it, each by the name that clients call it by; `.` is the root itself.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub fn places<E: Env>(
+        &self,
+        env: &E,
+    ) -> Result<Vec<(String, Place<E>)>, thermae_engine::Error> {
+        let not_text =
+            || thermae_engine::Error::Invalid(format!("{} is no text", self.at.display()));
+        let at = self.at.to_str().ok_or_else(not_text)?;
+        backup::places(env, at, &self.object_store, &self.scratch)
+    }
 }
 
 /// Where shards hand backups over.

@@ -1,12 +1,10 @@
 //! The helper thread that answers how far erases are: it asks the shards, and looks through the backups, which
 //! takes reads of the disk. A shard only hands a question over.
 
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use serde_json::{Value as Json, json};
-use thermae_engine::backup::{self, Holders, Place};
-use thermae_engine::cold::is_url;
+use thermae_engine::backup::{self, Holders};
 use thermae_engine::handle::ArchiveState;
 use thermae_engine::{Error, Handle};
 use thermae_env::{Env, lower_priority};
@@ -14,6 +12,7 @@ use thermae_formats::ViewId;
 use thermae_formats::time::format_timestamp_us;
 use thermae_formats::wire::{ErrorCode, Kind, Token, encode_json};
 
+use super::backup_desk::BackupRoot;
 use super::failure::Failure;
 use super::helper::Helper;
 use super::scan_arrivals::{Destination, Page};
@@ -50,7 +49,7 @@ impl EraseDesk {
     pub fn start<E: Env>(
         env: E,
         handle: Handle<E>,
-        root: Option<PathBuf>,
+        root: Option<BackupRoot>,
     ) -> std::io::Result<Self> {
         let helper = Helper::start("erases", WAITING_MAX, |questions| {
             // At the usual priority the work is done, too.
@@ -69,7 +68,7 @@ impl EraseDesk {
 struct Answerer<E: Env> {
     env: E,
     handle: Handle<E>,
-    root: Option<PathBuf>,
+    root: Option<BackupRoot>,
 }
 
 impl<E: Env> Answerer<E> {
@@ -123,35 +122,27 @@ impl<E: Env> Answerer<E> {
     /// Which backups hold any of the keys.
     fn backups(&self, question: &EraseQuestion, told: &mut Json) -> Result<(), Failure> {
         let (mut backups, mut unfinished, mut unread) = (Vec::new(), Vec::new(), Vec::new());
-        let root = self.root.as_deref().filter(|_| !question.keys.is_empty());
-        let is_url = |root: &&Path| root.to_str().is_some_and(is_url);
-        if let Some(root) = root.filter(is_url) {
-            let what = "an object store, which is not looked through: assume that they hold it";
-            unread.push(format!("{}: {what}", root.display()));
-        } else if let Some(root) = root {
-            for dir in backup::places(&self.env, root).map_err(internal)? {
-                let place = Place::new(self.env.clone(), &dir);
-                let keys = &question.keys;
-                let name = name_below(root, &dir);
-                let held = match backup::holders(&place, &self.handle, question.view, keys) {
-                    Ok(held) => held,
-                    Err(error) => {
-                        unread.push(format!("{name}: {error}"));
-                        continue;
-                    }
-                };
-                let Holders { backups: holders, unread: why_not, has_unfinished } = held;
-                backups.extend(holders.iter().map(|holder| {
-                    json!({
-                        "place": name,
-                        "backup": holder.name.to_string(),
-                        "taken": format_timestamp_us(holder.taken_us),
-                        "keys": holder.keys,
-                    })
-                }));
-                unread.extend(why_not.iter().map(|(of, error)| format!("{name} {of}: {error}")));
-                unfinished.extend(has_unfinished.then(|| name.clone()));
-            }
+        let root = self.root.as_ref().filter(|_| !question.keys.is_empty());
+        let places = root.map(|root| root.places(&self.env)).transpose().map_err(internal)?;
+        for (name, place) in places.into_iter().flatten() {
+            let held = match backup::holders(&place, &self.handle, question.view, &question.keys) {
+                Ok(held) => held,
+                Err(error) => {
+                    unread.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            let Holders { backups: holders, unread: why_not, has_unfinished } = held;
+            backups.extend(holders.iter().map(|holder| {
+                json!({
+                    "place": name,
+                    "backup": holder.name.to_string(),
+                    "taken": format_timestamp_us(holder.taken_us),
+                    "keys": holder.keys,
+                })
+            }));
+            unread.extend(why_not.iter().map(|(of, error)| format!("{name} {of}: {error}")));
+            unfinished.extend(has_unfinished.then(|| name.clone()));
         }
         told["backups"] = backups.into();
         told["unfinished"] = unfinished.into();
@@ -162,10 +153,4 @@ impl<E: Env> Answerer<E> {
 
 fn internal(error: Error) -> Failure {
     Failure::new(ErrorCode::Internal, format!("the backups cannot be looked through: {error}"))
-}
-
-/// A place as `thermae backup` names it; `.` is the root itself.
-fn name_below(root: &Path, dir: &Path) -> String {
-    let name = dir.strip_prefix(root).unwrap_or(dir).display().to_string();
-    if name.is_empty() { ".".to_owned() } else { name }
 }

@@ -25,7 +25,14 @@ fn archive(figures: &ArchiveFigures) -> Vec<EngineFamily> {
         let values = vec![(Vec::new(), value)];
         EngineFamily { name, help, counter, values }
     };
-    all.into_iter().map(family).collect()
+    let damaged = figures.damaged.iter().map(|what| (vec![("what", what.clone())], 1));
+    let damaged = EngineFamily {
+        name: "archive_damaged",
+        help: "Damaged tables and files of the archive that are set aside",
+        counter: false,
+        values: damaged.collect(),
+    };
+    all.into_iter().map(family).chain([damaged]).collect()
 }
 
 /// Every figure of the engine, by shard or by view.

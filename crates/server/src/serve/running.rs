@@ -112,9 +112,12 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let registry = start_registry(env, &options.data, engine.handle())?;
     let _ = shared.registry.set(registry.desk());
     features.open(registry.features());
-    let backups = start_backups(env, &options, registry.features())?;
+    let root = options.backup_dir.clone();
+    let root = root.map(|at| BackupRoot::new(at, &options.data, &options.object_store));
+    let backups = Backups::start(env, registry.features(), root.clone())
+        .map_err(|source| ServeError::system("starting the thread of backups", source))?;
     let _ = shared.backups.set(backups.desk());
-    let erases = EraseDesk::start(env, engine.handle(), options.backup_dir.clone())
+    let erases = EraseDesk::start(env, engine.handle(), root)
         .map_err(|source| ServeError::system("starting the thread of erases", source))?;
     let _ = shared.erases.set(erases.questions());
     let computations =
@@ -171,17 +174,6 @@ fn start_registry(
     })?;
     RegistryHelper::start(features)
         .map_err(|source| ServeError::system("starting the thread of the registry", source))
-}
-
-fn start_backups(
-    env: RealEnv,
-    options: &ServeOptions,
-    features: Arc<FeatureStore<RealEnv>>,
-) -> Result<Backups, ServeError> {
-    let root = options.backup_dir.clone();
-    let root = root.map(|at| BackupRoot::new(at, &options.data, &options.object_store));
-    Backups::start(env, features, root)
-        .map_err(|source| ServeError::system("starting the thread of backups", source))
 }
 
 fn start_engine(

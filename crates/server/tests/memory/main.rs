@@ -7,6 +7,7 @@ mod load;
 #[allow(dead_code)] // What the other tests need of it.
 #[path = "../all/process.rs"]
 mod process;
+mod training;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,7 +40,7 @@ fn the_server_stays_within_its_memory_under_full_load() {
     let memory = (MEMORY_BYTES / MIB).to_string() + "MiB";
     let options = ["--cores", "1", "--memory", &memory];
     let server = Server::start_by(command, &dir.path().join("data"), &options);
-    define(&server, dir.path());
+    define(&server, dir.path(), "rows", "data", "bytes");
     let read = run(&server);
     for writer in 0..WRITERS {
         load::read_all(&server.address, writer * ROWS_EACH, ROWS_EACH);
@@ -88,21 +89,24 @@ fn run(server: &Server) -> u64 {
     })
 }
 
-fn define(server: &Server, dir: &Path) {
+/// Defines a view of one feature.
+fn define(server: &Server, dir: &Path, view: &str, feature: &str, value_type: &str) {
     let file = dir.join("rows.toml");
-    let text = r#"
+    let text = format!(
+        r#"
 format = 1
 project = "load"
 owner = "tests"
 
 [entities.row]
-join_keys = [{ name = "id", type = "int64" }]
+join_keys = [{{ name = "id", type = "int64" }}]
 
-[views.rows]
+[views.{view}]
 entities = ["row"]
 ttl = "0"
-features = [{ name = "data", type = "bytes" }]
-"#;
+features = [{{ name = "{feature}", type = "{value_type}" }}]
+"#
+    );
     std::fs::write(&file, text).unwrap();
     let applied = server.run(&["apply", file.to_str().unwrap()]);
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));

@@ -1,5 +1,5 @@
 //! A simulated store that archives what it is told and lets it leave its tables, while machine and object store
-//! fail: histories against the model, and the archive by itself.
+//! fail: histories against the model, the archive by itself, and that what is erased is left in neither.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +11,7 @@ use thermae_formats::schema::{History, TierPolicy};
 use thermae_tiering::cold::plan::{ArchivePolicy, LogPolicy};
 use thermae_tiering::cold::{MemoryObjects, Objects};
 
+use super::erases::{Archive, EraseReport, check_forgotten};
 use super::history::PartitionHistory;
 use super::objects::FailingObjects;
 use super::scans::Held;
@@ -54,6 +55,10 @@ pub struct ColdReport {
     pub refused: u64,
     /// Stores whose digests were compared with those of a plain store of the same writes.
     pub digests: u64,
+    /// Erases that were complete before a life ended.
+    pub erases: u64,
+    /// Texts of theirs that were looked for in every file and object, and found nowhere.
+    pub forgotten: u64,
     /// Lives of stores.
     pub lives: u64,
     /// Calls of the object store that failed.
@@ -77,6 +82,8 @@ impl ColdReport {
         self.unavailable += other.unavailable;
         self.refused += other.refused;
         self.digests += other.digests;
+        self.erases += other.erases;
+        self.forgotten += other.forgotten;
         self.lives += other.lives;
         self.failed_calls += other.failed_calls;
         self.crashes += other.crashes;
@@ -122,6 +129,8 @@ fn rounds(seed: u64) -> Result<ColdReport, String> {
                 env.crash_after(40 + rng.below(300));
             }
             stir(&mut world, round, &mut rng, &mut report).map_err(named)?;
+            let archive = Some((Arc::clone(&objects), Arc::clone(&way)));
+            check_erases(&mut world, &archive, &mut report).map_err(named)?;
             if round == ROUNDS - 1 && !env.is_frozen() {
                 check_digests(&mut world, seed, policies, &mut report).map_err(named)?;
             }
@@ -138,6 +147,28 @@ fn rounds(seed: u64) -> Result<ColdReport, String> {
         env = if rng.one_in(2) { env.kill() } else { env.crash() };
     }
     Ok(report)
+}
+
+/// Waits for the end of all erases, and looks for what they were to take; nothing where the machine stopped.
+fn check_erases(
+    world: &mut World,
+    archive: &Archive,
+    report: &mut ColdReport,
+) -> Result<(), String> {
+    let is_complete = !world.env.is_frozen()
+        && match world.complete_erases(archive) {
+            Err(_) if world.env.is_frozen() => false,
+            complete => complete?,
+        };
+    if is_complete {
+        // What is found is what is there: the machine does not stop over it.
+        world.env.crash_after(u64::from(u32::MAX));
+        archive.iter().for_each(|(_, way)| way.heal());
+        let mut found = EraseReport::default();
+        report.erases += check_forgotten(world, archive, &mut found)?;
+        report.forgotten += found.forgotten;
+    }
+    Ok(())
 }
 
 /// Whether the store's digests are those of a plain store, without an archive, of the same writes: what left for the
@@ -211,9 +242,13 @@ fn stir(
     report: &mut ColdReport,
 ) -> Result<(), String> {
     let mut held: Vec<Held> = Vec::new();
+    let erase_one_in = [0, 30, 200][rng.below(3) as usize];
     for batch in 0..20 + rng.below(20) {
         let operations: Vec<_> = (0..1 + rng.below(40))
-            .map(|row| Operation::draw(rng, (round * 1_000 + batch) * 1_000 + row, ENTITIES))
+            .map(|row| {
+                let number = (round * 1_000 + batch) * 1_000 + row;
+                Operation::draw_or_erase(rng, number, ENTITIES, erase_one_in)
+            })
             .collect();
         world.send(&operations, None, Ack::Durable);
         if rng.one_in(2) && !world.settle()? {

@@ -71,7 +71,7 @@ pub fn erase_run(
 }
 
 /// Where a machine archives, if it does: what outlives it, and its way there.
-type Archive = Option<(Arc<MemoryObjects>, Arc<FailingObjects>)>;
+pub(super) type Archive = Option<(Arc<MemoryObjects>, Arc<FailingObjects>)>;
 
 fn rounds(seed: u64, has_archive: bool) -> Result<EraseReport, String> {
     let mut rng = Rng::new(seed);
@@ -171,9 +171,18 @@ fn stir(world: &mut World, round: u64, rng: &mut Rng) -> Result<(), String> {
     Ok(())
 }
 
-/// Looks for every text that was ever written, and for every row in the archive; how many erases there were.
+/// Checks every row, and that what was erased is forgotten; how many erases there were.
 fn check(world: &mut World, archive: &Archive, report: &mut EraseReport) -> Result<u64, String> {
     world.check_rows()?;
+    check_forgotten(world, archive, report)
+}
+
+/// Looks for every text that was ever written, and for every row in the archive; how many erases there were.
+pub(super) fn check_forgotten(
+    world: &World,
+    archive: &Archive,
+    report: &mut EraseReport,
+) -> Result<u64, String> {
     let (mut gone, mut kept, mut erases) = (Vec::new(), Vec::new(), 0);
     let mut gone_rows = BTreeSet::new();
     for (partition, history) in world.histories.iter().enumerate() {
@@ -231,7 +240,7 @@ fn text_of(operation: &Operation) -> Option<Vec<u8>> {
 
 impl World {
     /// Turns until every erase that was ever accepted is complete; false when the machine stopped first.
-    fn complete_erases(&mut self, archive: &Archive) -> Result<bool, String> {
+    pub(super) fn complete_erases(&mut self, archive: &Archive) -> Result<bool, String> {
         let before = self.digests()?;
         let tokens = |(partition, history): (usize, &PartitionHistory)| {
             let writes = history.accepted.iter().enumerate();

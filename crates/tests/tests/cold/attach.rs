@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use thermae_engine::background::Background;
-use thermae_engine::cold::ArchiveOptions;
+use thermae_engine::cold::{ArchiveFigures, ArchiveOptions};
 use thermae_engine::options::HotMemory;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::{
@@ -65,15 +65,20 @@ impl Small {
         let opened = open(env.clone(), Path::new(data), options).unwrap();
         let stepped = opened.into_shards(|_| NoService).unwrap();
         let mut small = Small { stepped, is_archiving: false };
-        let note = Feature::new("note", Scalar::String);
-        let mut view = FeatureView::new("test", "notes", join_keys(), vec![note]);
-        view.tiers.warm_for_us = 1;
-        let waiter = small.stepped.handle.submit_apply(&[view]).unwrap();
-        small.turn_until(|_| waiter.poll().pop().map(|applied| applied.unwrap()));
+        small.define("notes");
         small
     }
 
-    fn turn(&mut self) {
+    /// Defines a view of notes, whose rows may leave at once.
+    pub fn define(&mut self, name: &str) {
+        let note = Feature::new("note", Scalar::String);
+        let mut view = FeatureView::new("test", name, join_keys(), vec![note]);
+        view.tiers.warm_for_us = 1;
+        let waiter = self.stepped.handle.submit_apply(&[view]).unwrap();
+        self.turn_until(|_| waiter.poll().pop().map(|applied| applied.unwrap()));
+    }
+
+    pub fn turn(&mut self) {
         assert!(self.stepped.shards[0].turn().unwrap());
         if let Some(archiver) = self.stepped.archiver.as_mut().filter(|_| self.is_archiving) {
             archiver.step();
@@ -91,13 +96,18 @@ impl Small {
     }
 
     pub fn put(&mut self, event_time: i64) {
+        self.put_in("notes", event_time, |id| format!("{id} at {event_time}"));
+    }
+
+    /// Writes a version of each key of a view, with what it notes.
+    pub fn put_in(&mut self, view: &str, event_time: i64, note: impl Fn(i64) -> String) {
         let catalogue = self.stepped.handle.catalogue();
-        let schema = &catalogue.resolve("notes").unwrap().latest;
+        let schema = &catalogue.resolve(view).unwrap().latest;
         let mut batch = WriteBatch::new(Ack::Durable, 0);
         for id in 0..KEYS {
             let (mut key, mut value) = (Vec::new(), Vec::new());
             encode_key(&join_keys(), &[KeyValue::Int(id)], &mut key).unwrap();
-            let text = Value::String(format!("{id} at {event_time}"));
+            let text = Value::String(note(id));
             let dense = schema.layout.encode(&[text], &mut value).unwrap();
             let (key, value) = (batch.store(&key), batch.store(&value));
             batch.rows.push(RowWrite {
@@ -132,14 +142,17 @@ impl Small {
         });
     }
 
-    /// Versions that a scan of everything shows.
-    pub fn rows(&mut self) -> Result<usize, Error> {
+    pub fn snapshot(&mut self) -> Result<Snapshot<SimEnv>, Error> {
         let mut ticket = Some(self.stepped.handle.submit_snapshot()?);
-        let snapshot = self.turn_until(|_| {
+        Ok(self.turn_until(|_| {
             let answer = ticket.take()?.poll().unwrap();
             answer.map_err(|waiting| ticket = Some(waiting)).ok()
-        });
-        Self::shown(&snapshot)
+        }))
+    }
+
+    /// Versions that a scan of everything shows.
+    pub fn rows(&mut self) -> Result<usize, Error> {
+        Self::shown(&self.snapshot()?)
     }
 
     fn shown(snapshot: &Snapshot<SimEnv>) -> Result<usize, Error> {
@@ -151,6 +164,10 @@ impl Small {
         };
         assert!(rows.iter().all(|row| row.values.as_deref() == Some(&[told(row)])));
         Ok(rows.len())
+    }
+
+    pub fn figures(&self) -> ArchiveFigures {
+        self.stepped.handle.stats().archive.unwrap_or_default()
     }
 
     pub fn trouble(&self) -> Option<String> {

@@ -155,3 +155,31 @@ fn a_restore_that_dies_at_any_call_is_harmless_and_comes_to_its_end_when_repeate
     }
     assert!(calls > 8, "{calls}");
 }
+
+#[test]
+fn a_bucket_is_looked_through_for_an_entity_as_a_directory_is() {
+    let env = SimEnv::new(9);
+    let mut small = Small::open_idle(&env, None);
+    small.put(0);
+    let bucket = Place::in_objects(env.clone(), empty(), "s3://bucket/shop", Path::new("/scratch"));
+    for place in [&place(&env), &bucket] {
+        let mut ticket = Some(small.stepped.handle.submit_backup().unwrap());
+        let snapshot = small.turn_until(|_| {
+            let answer = ticket.take()?.poll().unwrap();
+            answer.map_err(|waiting| ticket = Some(waiting)).ok()
+        });
+        let source = Source::new(&small.stepped.handle, snapshot, 1_000_000).unwrap();
+        let name = at_once(|work| backup::take(place, &source, work)).unwrap().name;
+        let handle = &small.stepped.handle;
+        let view = handle.catalogue().resolve("notes").unwrap().id;
+        let holders = |id: i64| {
+            let key = id.to_le_bytes().to_vec();
+            backup::holders(place, handle, view, &[key]).unwrap()
+        };
+        let held = holders(3);
+        let [holder] = &held.backups[..] else { panic!("{held:?}") };
+        assert_eq!((&holder.name, holder.keys), (&name, 1));
+        assert!(held.unread.is_empty() && !held.has_unfinished, "{held:?}");
+        assert!(holders(KEYS).backups.is_empty());
+    }
+}

@@ -20,6 +20,7 @@ fn nothing_is_lost_or_doubled_while_machine_and_object_store_fail() {
     assert!(sum.failed_calls > 200 && sum.crashes > 10, "{sum:?}");
     assert!(sum.compared > 100 && sum.served_from_cold > 200 && sum.digests > 3, "{sum:?}");
     assert!(sum.unavailable > 0 && sum.refused > 0, "{sum:?}");
+    assert!(sum.erases > 20 && sum.forgotten > 200, "{sum:?}");
     assert!(sum.left_in_warm < sum.shown * 2 / 3, "warm gives space back: {sum:?}");
 }
 
@@ -33,6 +34,13 @@ fn rows_that_leave_before_they_are_archived_are_missed() {
 #[test]
 fn a_partial_write_that_is_laid_over_nothing_in_place_of_an_archived_row_is_seen() {
     let is_found = |seed: &u64| cold_run(*seed, Some(Bug::MergeOntoNothing)).is_err();
+    let found = (0..40).filter(is_found).count();
+    assert!(found >= 4, "found in {found} of 40 seeds");
+}
+
+#[test]
+fn what_an_erase_leaves_in_the_archive_is_found() {
+    let is_found = |seed: &u64| cold_run(*seed, Some(Bug::ErasedObjectsStay)).is_err();
     let found = (0..40).filter(is_found).count();
     assert!(found >= 4, "found in {found} of 40 seeds");
 }

@@ -3,3 +3,4 @@
 mod attach;
 mod backups;
 mod campaign;
+mod damage;

@@ -49,6 +49,11 @@ impl Asked {
         self.len() * Self::ROW_BYTES + self.keys.len()
     }
 
+    /// Entity hashes of some rows.
+    pub(super) fn hashes(&self, rows: Range<usize>) -> &[u64] {
+        &self.hashes[rows]
+    }
+
     /// Entity hash of a row; there must be such a row, as in the following.
     pub fn hash(&self, at: usize) -> u64 {
         self.hashes[at]

@@ -34,6 +34,11 @@ impl MemtableRows {
         Some((entity_hash, version))
     }
 
+    /// Event times between which the memtable's versions lie.
+    pub fn event_times(&self) -> RangeInclusive<i64> {
+        self.memtable.event_times().map_or(i64::MIN..=i64::MAX, |(oldest, newest)| oldest..=newest)
+    }
+
     pub fn advance(&mut self) {
         self.at += 1;
     }

@@ -1,6 +1,7 @@
 //! A view's history part by part, for whoever needs no order among versions of different parts: nothing is
 //! merged, and one part at a time takes memory.
 
+use std::ops::RangeInclusive;
 use std::vec::IntoIter;
 
 use thermae_env::Env;
@@ -99,9 +100,30 @@ impl<E: Env> SeekSource for HistoryParts<E> {
         }
         self.settle()
     }
+
+    fn hashes(&self) -> &[u64] {
+        match &self.present {
+            Some(Part::Rows(rows)) => rows.hashes(),
+            Some(Part::Merged(_)) | None => &[],
+        }
+    }
+
+    fn leave_out(&mut self, count: usize) -> Result<(), WarmError> {
+        if let Some(Part::Rows(rows)) = &mut self.present {
+            rows.leave_out(count)?;
+        }
+        self.settle()
+    }
 }
 
 impl<E: Env> PartedSource for HistoryParts<E> {
+    fn event_times(&self) -> RangeInclusive<i64> {
+        match &self.present {
+            Some(Part::Rows(rows)) => rows.event_times(),
+            Some(Part::Merged(_)) | None => i64::MIN..=i64::MAX,
+        }
+    }
+
     fn next_part(&mut self) -> Result<bool, WarmError> {
         // The old one goes first: there is never memory for two.
         self.present = None;

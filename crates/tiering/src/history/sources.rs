@@ -2,6 +2,7 @@
 //! always at hand.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use thermae_env::Env;
 use thermae_formats::version::Version;
@@ -48,7 +49,11 @@ pub(super) fn rows_of<E: Env>(
     let table = |run: &Run<E>| {
         let is_wanted = overlaps(run.table_ref.min_event_time, run.table_ref.max_event_time);
         let rows = || run.table.view_rows(range.view, &range.hashes, range.scan_bytes);
-        is_wanted.then(rows).flatten().map(|rows| Rows::Table(Box::new(rows)))
+        let rows = is_wanted.then(rows).flatten();
+        rows.map(|rows| {
+            let rows = if range.through_cache { rows.through_cache() } else { rows };
+            Rows::Table(Box::new(rows))
+        })
     };
     let mut rows = Vec::new();
     for part in parts {
@@ -205,6 +210,34 @@ impl<E: Env> Rows<E> {
             }
             Rows::Table(rows) => rows.seek(entity_hash, key, scratch),
             Rows::Older(rows) => rows.seek(entity_hash, key),
+        }
+    }
+
+    /// As [`SeekSource::hashes`](crate::merge::SeekSource::hashes).
+    pub(super) fn hashes(&self) -> &[u64] {
+        match self {
+            Rows::Memtable(_) => &[],
+            Rows::Table(rows) => rows.hashes(),
+            Rows::Older(rows) => rows.hashes(),
+        }
+    }
+
+    /// As [`SeekSource::leave_out`](crate::merge::SeekSource::leave_out).
+    pub(super) fn leave_out(&mut self, count: usize) -> Result<(), WarmError> {
+        match self {
+            Rows::Memtable(rows) => (0..count).for_each(|_| rows.advance()),
+            Rows::Table(rows) => rows.leave_out(count),
+            Rows::Older(rows) => return rows.leave_out(count),
+        }
+        Ok(())
+    }
+
+    /// Event times between which its versions lie.
+    pub(super) fn event_times(&self) -> RangeInclusive<i64> {
+        match self {
+            Rows::Memtable(rows) => rows.event_times(),
+            Rows::Table(rows) => rows.about().min_event_time..=rows.about().max_event_time,
+            Rows::Older(_) => i64::MIN..=i64::MAX,
         }
     }
 }

@@ -17,6 +17,8 @@ const FIRST_BYTES: u64 = 16 << 10;
 /// Blocks in their order, by blocking direct reads.
 pub(super) struct Blocks<F> {
     pub(super) table: Arc<Table<F>>,
+    /// What is read: the table's own file, or the same through the page cache.
+    file: F,
     left: Range<u32>,
     run: AlignedBuf,
     run_at: u64,
@@ -37,14 +39,22 @@ impl<F: File> Blocks<F> {
     pub(super) fn new(table: Arc<Table<F>>, run_bytes: usize) -> Self {
         let left = 0..table.blocks();
         let most_bytes = run_bytes as u64;
-        let run = AlignedBuf::new();
-        Self { table, left, run, run_at: 0, most_bytes, ahead_bytes: most_bytes }
+        let (run, file) = (AlignedBuf::new(), table.file().clone());
+        Self { table, file, left, run, run_at: 0, most_bytes, ahead_bytes: most_bytes }
     }
 
     /// Some of a table: the first reads are short.
     pub(super) fn within(table: Arc<Table<F>>, blocks: Range<u32>, run_bytes: usize) -> Self {
         let all = Self::new(table, run_bytes);
         Self { left: blocks, ahead_bytes: FIRST_BYTES.min(all.most_bytes), ..all }
+    }
+
+    /// The same through the page cache, where that can be had.
+    pub(super) fn through_cache(mut self) -> Self {
+        if let Ok(file) = self.file.through_cache() {
+            self.file = file;
+        }
+        self
     }
 
     /// Restores the rows of the next block; after an error, the one after it.
@@ -74,6 +84,11 @@ impl<F: File> Blocks<F> {
         self.left.start += 1;
         let view = self.table.index.view_of(number).unwrap_or_default();
         Ok(Some(Block { number, view, offset_bytes: place.offset_bytes, rows }))
+    }
+
+    /// The block that was read last, or could not be.
+    pub(super) const fn last(&self) -> u32 {
+        self.left.start.saturating_sub(1)
     }
 
     /// Leaves out the blocks before `block`; false if that is none.
@@ -110,7 +125,7 @@ impl<F: File> Blocks<F> {
         }
         self.run.resize(bytes as usize, 0);
         self.run_at = offset_bytes;
-        let read = self.table.read_into(offset_bytes, &mut self.run);
+        let read = self.table.read_into(&self.file, offset_bytes, &mut self.run);
         if read.is_err() {
             self.run.clear();
         }

@@ -167,13 +167,14 @@ impl<F: File> Table<F> {
         read_pages(&self.file, &self.path, extent.offset_bytes, extent.bytes)
     }
 
-    /// The same, from `offset_bytes` on, as many bytes as there are in `pages`.
+    /// The same, out of a handle of its file, from `offset_bytes` on, as many bytes as there are in `pages`.
     pub(super) fn read_into(
         &self,
+        file: &F,
         offset_bytes: u64,
         pages: &mut AlignedBuf,
     ) -> Result<(), WarmError> {
-        fill_pages(&self.file, &self.path, offset_bytes, pages)
+        fill_pages(file, &self.path, offset_bytes, pages)
     }
 
     pub(super) fn damaged(&self, offset_bytes: u64, what: &impl ToString) -> WarmError {

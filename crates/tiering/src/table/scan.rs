@@ -1,5 +1,6 @@
 //! Reads a table from the front to the back.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use thermae_env::File;
@@ -51,6 +52,15 @@ impl<F: File> Table<F> {
 }
 
 impl<F: File> TableScan<F> {
+    /// View and entity hashes of the block that it stands in, or could not read.
+    pub fn present_block(&self) -> (ViewId, RangeInclusive<u64>) {
+        let (index, number) = (&self.blocks.table.index, self.blocks.last());
+        let view = index.view_of(number).unwrap_or_default();
+        let is_last = index.view_of(number + 1) != Some(view);
+        let next = index.first_hash(number + 1).filter(|_| !is_last);
+        (view, index.first_hash(number).unwrap_or(0)..=next.unwrap_or(u64::MAX))
+    }
+
     /// The next row.
     ///
     /// # Errors

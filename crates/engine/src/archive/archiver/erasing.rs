@@ -16,6 +16,7 @@ use thermae_formats::hash::partition_of;
 use thermae_tiering::cold::Committed;
 use thermae_tiering::erase::PendingErases;
 
+use super::aside::Thing;
 use super::{ArchiveError, Archiver, Round, Stage};
 use crate::cold::{Suspect, ViewTables};
 use crate::message::{ArchiveWork, Message};
@@ -93,6 +94,9 @@ impl<E: Env> Archiver<E> {
     /// Looks through a view, or rewrites a file of it. True when all of it is done.
     pub(super) fn remove_more(&mut self, removal: &mut Removal) -> Result<bool, ArchiveError> {
         let Some(view) = removal.views.last().copied() else { return Ok(true) };
+        if let Some(why) = self.aside.why(&Thing::View(view)) {
+            return Err(ArchiveError::Damaged(why.to_owned()));
+        }
         let Some((_, tables)) = self.views.get_mut(&view) else {
             removal.views.pop();
             return Ok(false);

@@ -1,6 +1,6 @@
 //! What a round of the archiver goes by: what the shards had in tables when they were asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thermae_env::Env;
@@ -22,6 +22,8 @@ pub struct Round<E: Env> {
     pub erases: Arc<PendingErases>,
     /// Rounds of erases that wait for the archive alone.
     pub waiting: BTreeMap<ShardRound, Arc<PendingErases>>,
+    /// Tables that were looked through once more because a batch could not be read out of them.
+    pub seen_again: BTreeSet<u64>,
     /// One that knows every schema of their rows.
     pub catalogue: Arc<Catalogue>,
 }
@@ -33,6 +35,7 @@ impl<E: Env> Default for Round<E> {
             marks: BTreeMap::new(),
             erases: Arc::default(),
             waiting: BTreeMap::new(),
+            seen_again: BTreeSet::new(),
             catalogue: Arc::default(),
         }
     }

@@ -200,6 +200,17 @@ fn claim_path(number: u64) -> String {
     format!("{CLAIMS}/{number:020}")
 }
 
+/// The place that an object is a claim of, by its name below the object store's root, which is `.` itself.
+pub fn is_claim(path: &str) -> Option<&str> {
+    let (dir, number) = path.rsplit_once('/')?;
+    let is_number = number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit());
+    let place = match dir.strip_suffix(CLAIMS)? {
+        "" => ".",
+        below => below.strip_suffix('/')?,
+    };
+    is_number.then_some(place)
+}
+
 /// Makes a call again that fails and may succeed later.
 fn again<T>(mut call: impl FnMut() -> Result<T, ObjectError>) -> Result<T, ObjectError> {
     let mut attempt = 1;

@@ -23,6 +23,14 @@ impl<F: File> File for PlaceFile<F> {
         }
     }
 
+    fn through_cache(&self) -> io::Result<Self> {
+        match self {
+            Self::OfDir(file) => file.through_cache().map(Self::OfDir),
+            #[cfg(feature = "cold")]
+            Self::OfBucket(_) => Ok(self.clone()),
+        }
+    }
+
     fn len_bytes(&self) -> io::Result<u64> {
         match self {
             Self::OfDir(file) => file.len_bytes(),

@@ -21,6 +21,8 @@ use super::disk::{corrupt, failed};
 use super::meter::Meter;
 use super::pieces::Reading;
 use crate::error::Error;
+#[cfg(feature = "cold")]
+pub(super) use bucket::is_claim;
 use dir::DirPlace;
 pub(super) use file::PlaceFile;
 

@@ -18,6 +18,8 @@ pub(super) struct Archive {
     lag_us: i64,
     waiting_bytes: u64,
     open_file_bytes: u64,
+    /// What is damaged and set aside.
+    pub damaged: Vec<String>,
     /// Why it does not get on.
     pub trouble: Option<String>,
 }

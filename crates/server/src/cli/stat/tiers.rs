@@ -94,7 +94,9 @@ pub(super) fn show(figures: &Figures, now_us: i64) -> String {
     facts.push(archive::fact(figures.engine.archive.as_ref()));
     parts.push(facts.join("\n") + "\n");
     let mut notes = Vec::new();
-    notes.extend(figures.engine.archive.as_ref().and_then(|archive| archive.trouble.clone()));
+    let archive = figures.engine.archive.as_ref();
+    notes.extend(archive.and_then(|archive| archive.trouble.clone()));
+    notes.extend(archive.into_iter().flat_map(|archive| archive.damaged.iter().cloned()));
     for shard in shards {
         if let Some(why) = &shard.tiers.trouble {
             notes.push(format!("shard {}: {why}", shard.shard));
