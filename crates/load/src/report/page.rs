@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plot::{Line, Plot};
-use super::{bytes, escape, nanoseconds, number};
+use super::{PLOT_STYLE, bytes, escape, nanoseconds, number};
 use crate::figures::Sample;
 use crate::outcome::{Outcome, SecondOutcome, Step};
 use crate::target::Way;
@@ -17,9 +17,7 @@ h1{font-size:24px;margin:0 0 2px}h2{font-size:18px;margin:28px 0 8px}p{margin:4p
 th,td{padding:4px 8px;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th:first-child,td:first-child,td.why{text-align:left}td.why{white-space:normal}th{border-bottom:2px solid #888}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:18px}
-svg{width:100%;height:auto;display:block}.t{font:600 14px system-ui,sans-serif}
-.x,.y,.l{font:12px system-ui,sans-serif;fill:#333}.x{text-anchor:middle}.y{text-anchor:end}
-.g{stroke:#e3e3e3;fill:none}.a{stroke:#666;fill:none}.m{stroke:#bbb;stroke-dasharray:1 3;fill:none}
+svg{width:100%;height:auto;display:block}
 pre{background:#f6f6f6;border:1px solid #ddd;border-radius:6px;padding:10px;font-size:12.5px;overflow-x:auto;white-space:pre-wrap}
 .note{border-left:4px solid #c2410c;padding:4px 10px;margin:6px 0;background:#fdf3ee}.none{color:#777;font-style:italic}
 @media print{@page{margin:14mm}body{padding:0;font-size:11px;max-width:none}.plots{grid-template-columns:1fr 1fr}
@@ -34,7 +32,7 @@ pub fn page(outcome: &Outcome) -> String {
     let _ = write!(
         out,
         "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{name}: {}</title>\n\
-         <style>{STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"lead\">{}</p>\n<p class=\"lead\">{}</p>\n",
+         <style>{STYLE}{PLOT_STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"lead\">{}</p>\n<p class=\"lead\">{}</p>\n",
         escape(&outcome.program),
         escape(&outcome.workload.description),
         escape(&where_and_when(outcome)),
@@ -159,6 +157,7 @@ impl Timeline<'_> {
             y_text,
             x_text: number,
             is_log: false,
+            is_log_x: false,
             is_bytes: false,
             dots: false,
             marks: self.starts.clone(),
@@ -242,6 +241,7 @@ fn over_rate(outcome: &Outcome) -> Plot {
         y_text: nanoseconds,
         x_text: number,
         is_log: true,
+        is_log_x: false,
         is_bytes: false,
         dots: true,
         marks: Vec::new(),
