@@ -198,10 +198,8 @@ fn extstore(binary: PathBuf, options: &Options, folder: &Path) -> anyhow::Result
     std::fs::create_dir_all(folder)?;
     let gib = (options.rows * 2 * wide::VALUE_BYTES as u64 >> 30) + 1;
     let file = folder.join("extstore");
-    let extended = format!(
-        "ext_path={}:{gib}G,ext_threads=4,ext_page_size=16,ext_recache_rate=2000",
-        file.display()
-    );
+    let sizes = "ext_page_size=16,ext_threads=4";
+    let extended = format!("{sizes},ext_path={}:{gib}G", file.display());
     let options_of =
         [format!("--memory-limit={}", options.memory_mib), format!("--extended={extended}")];
     let program = Program { name: "memcached", binary, speaks: Speaks::Memcached };

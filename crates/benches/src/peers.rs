@@ -7,6 +7,7 @@ use crate::resp::{Gets, Resp, Sets};
 use crate::socket::Waiting;
 use crate::target::{Pipeline, Reader};
 use anyhow::{Context, bail};
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -115,7 +116,7 @@ impl Peer {
         if program.speaks == Speaks::Memcached {
             command.args(MEMCACHED);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = pin::started_on(pin::SERVER_CORE, || Ok(command.spawn()?))
             .with_context(|| format!("cannot start {}", program.binary.display()))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -131,7 +132,11 @@ impl Peer {
                 return Ok(version);
             }
             if let Some(status) = self.child.try_wait()? {
-                bail!("it ended at once: {status}");
+                let mut said = String::new();
+                if let Some(mut stderr) = self.child.stderr.take() {
+                    stderr.read_to_string(&mut said)?;
+                }
+                bail!("it ended at once: {status} {}", said.trim());
             }
             if started.elapsed() > Duration::from_secs(10) {
                 bail!("no answer within 10 s");

@@ -69,14 +69,17 @@ pub fn run_all(arguments: &[String]) -> anyhow::Result<()> {
     let options = Options::parse_from(arguments);
     let is_asked = |part: &&Part| options.only.is_empty() || options.only.contains(part);
     let parts: Vec<Part> = Part::value_variants().iter().filter(is_asked).copied().collect();
-    let (release, profile, results) = match options.smoke {
-        true => (None, "debug", target().join("peers/smoke")),
-        false => (Some("--release"), "release", root().join("docs/benchmarks")),
+    let (profile, results) = match options.smoke {
+        true => ("debug", target().join("peers/smoke")),
+        false => ("release", root().join("docs/benchmarks")),
     };
     std::fs::create_dir_all(&results)?;
-    // Of the whole workspace, so that dependencies have the features that they have in its tests, too.
-    let build = ["build", "--workspace", "--bin", "thermae", "--bin", "thermae-benches"];
-    step("bench program", &build.into_iter().chain(release).collect::<Vec<_>>())?;
+    let build: &[&str] = match options.smoke {
+        // Of the whole workspace, so that dependencies have the features that they have in its tests, too.
+        true => &["build", "--workspace", "--bin", "thermae", "--bin", "thermae-benches"],
+        false => &["build", "--release", "-p", "thermae-server", "-p", "thermae-benches"],
+    };
+    step("programs", build)?;
     let (environment, package) =
         if options.smoke { ("python-venv", "dev") } else { ("peers-venv", "release") };
     let python = match parts.iter().any(|part| matches!(part, Part::Feast | Part::FeastHttp)) {
