@@ -120,39 +120,49 @@ fn digits(value: f64) -> usize {
     }
 }
 
+/// What is lost to one peer in one group: where, and how many times better ours is.
+struct Lost<'a> {
+    why: &'a str,
+    group: &'a str,
+    who: &'a str,
+    places: Vec<String>,
+}
+
 /// What we lose, by cause.
 fn losses(out: &mut String, name: &str, part: &Part, causes: &Causes) {
-    let mut by_cause: Vec<(&str, Vec<String>)> = Vec::new();
+    let lines = part.figures.iter().flat_map(|figure| &figure.lines);
+    if lines.filter(|line| line.role == Role::Peer).count() == 0 {
+        return;
+    }
+    let mut lost: Vec<Lost<'_>> = Vec::new();
     for figure in &part.figures {
         for line in &figure.lines {
             let Some(times) = figure.times(line).filter(|times| is_lost(*times)) else { continue };
-            let why = causes.why(name, &figure.group, &line.who).unwrap_or(UNKNOWN);
-            let what = format!(
-                "{}, {}: {} of {}",
-                figure.group,
-                figure.at,
-                spread(Some(times), 2),
-                line.who
-            );
-            match by_cause.iter_mut().find(|(of, _)| *of == why) {
-                Some((_, lost)) => lost.push(what),
-                None => by_cause.push((why, vec![what])),
+            let (group, who) = (figure.group.as_str(), line.who.as_str());
+            let place = format!("{} {:.2}", figure.at, times.median);
+            match lost.iter_mut().find(|lost| (lost.group, lost.who) == (group, who)) {
+                Some(there) => there.places.push(place),
+                None => {
+                    let why = causes.why(name, group, who).unwrap_or(UNKNOWN);
+                    lost.push(Lost { why, group, who, places: vec![place] });
+                }
             }
         }
     }
-    let has_peer =
-        part.figures.iter().flat_map(|figure| &figure.lines).any(|line| line.role == Role::Peer);
-    if !has_peer {
-        return;
-    }
     out.push_str("\n### What we lose here\n\n");
-    if by_cause.is_empty() {
+    if lost.is_empty() {
         out.push_str("Nothing that was measured.\n");
     }
-    for (why, lost) in by_cause {
-        let _ = writeln!(out, "* {}\n", why.trim());
-        for what in lost {
-            let _ = writeln!(out, "  * {what}");
+    let mut told: Vec<&str> = Vec::new();
+    for Lost { why, .. } in &lost {
+        if told.contains(why) {
+            continue;
         }
+        told.push(why);
+        let _ = writeln!(out, "* {}\n", why.trim());
+        for Lost { group, who, places, .. } in lost.iter().filter(|lost| lost.why == *why) {
+            let _ = writeln!(out, "  * {group}, to {who}: {}", places.join(", "));
+        }
+        out.push('\n');
     }
 }

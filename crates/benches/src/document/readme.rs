@@ -7,8 +7,9 @@ use std::fmt::Write;
 
 const BEGIN: &str = "<!-- measured:begin -->\n";
 const END: &str = "<!-- measured:end -->";
-/// The peers of the table.
-const PEERS: [&str; 3] = ["valkey", "redis", "memcached"];
+/// The peers of the table, and what they are called.
+const PEERS: [(&str, &str); 3] =
+    [("valkey", "Valkey"), ("redis", "Redis"), ("memcached", "memcached")];
 
 /// A line: what it says, and the group and place of its figure.
 const LINES: [(&str, &str, &str); 6] = [
@@ -40,7 +41,7 @@ pub fn with_table(readme: &str, wire: &Part) -> anyhow::Result<String> {
 
 fn table(wire: &Part) -> anyhow::Result<String> {
     let version = |name: &str| wire.versions.get(name).map_or("absent", String::as_str);
-    let titles = PEERS.map(|name| format!("{name} {}", version(name)));
+    let titles = PEERS.map(|(name, called)| format!("{called} {}", version(name)));
     let mut out = format!("| median | Thermae | {} |\n| --- | ---: |", titles.join(" | "));
     out.push_str(&" ---: |".repeat(PEERS.len()));
     out.push('\n');
@@ -60,7 +61,7 @@ fn table(wire: &Part) -> anyhow::Result<String> {
             true => format!(" (loopback alone: {})", cell("loopback floor")),
             false => String::new(),
         };
-        let peers = PEERS.map(cell).join(" | ");
+        let peers = PEERS.map(|(name, _)| cell(name)).join(" | ");
         // Writing into a String cannot fail.
         let _ = writeln!(out, "| {what}{beside} | {} | {peers} |", cell("thermae"));
     }
