@@ -199,10 +199,15 @@ def check(calls: dict[str, Callable[[], Any]], expected: dict[str, Any]) -> None
 def result(figures: list[dict[str, Any]], absent: list[str], arguments: Any) -> dict[str, Any]:
     packages = ["thermae", "feast", "redis", "hiredis", "numpy"]
     has = {package for package in packages if importlib.util.find_spec(package)}
+    versions = {package: importlib.metadata.version(package) for package in packages if package in has}
+    versions["redis (client)"] = versions.pop("redis", "none")
+    if (server := shutil.which("redis-server")) is not None:
+        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
+        versions["redis"] = said.split("v=")[1].split()[0]
     return {
         "command": "cargo xtask bench peers --only feast",
         "machine": part.machine(),
-        "versions": {package: importlib.metadata.version(package) for package in packages if package in has},
+        "versions": versions,
         "absent": absent,
         "setting": f"{ROWS} rows of float32 in every store, one process that asks on the same cores as the servers; "
         f"{arguments.rounds} interleaved rounds, {arguments.seconds} s for each and shape; all answers were compared "
