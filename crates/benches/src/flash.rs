@@ -196,7 +196,7 @@ fn rest(server: &Server) -> anyhow::Result<()> {
 /// memcached with all rows in its file or its memory.
 fn extstore(binary: PathBuf, options: &Options, folder: &Path) -> anyhow::Result<Peer> {
     std::fs::create_dir_all(folder)?;
-    let gib = (options.rows * 2 * wide::VALUE_BYTES as u64 >> 30) + 1;
+    let gib = ((options.rows * 2 * wide::VALUE_BYTES as u64) >> 30) + 1;
     let file = folder.join("extstore");
     let sizes = "ext_page_size=16,ext_threads=4";
     let extended = format!("{sizes},ext_path={}:{gib}G", file.display());
