@@ -1,12 +1,11 @@
 """``get_online_features`` from Python: Thermae's client and its Feast plug-in beside Feast's own stores, in one run.
 
-    python bench/online.py --thermae target/release/thermae
+    cargo xtask bench peers --only feast
 
-Needs ``pip install './python[feast]'`` (built for release), for Redis also ``redis-server`` and ``pip install redis
-hiredis``; what is missing is left out and said so. Every store holds the same rows, and the answers of all are compared
-first. Rounds go over the stores in turn, so that the machine's slower times hit all of them. The null stores answer
-what they built before: what is left is Feast's own work, by `online_read` and, direct, by the way that Thermae's
-plug-in goes; the last line says how much of that the plug-in takes.
+builds the package and the server, gets Redis, and runs this. Every store holds the same rows, and the answers of all
+are compared first. Rounds go over the stores in turn, so that the machine's slower times hit all of them. The null stores
+answer what they built before: what is left is Feast's own work, by `online_read` and, direct, by the way that Thermae's
+plug-in goes.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import functools
-import json
-import os
+import importlib.metadata
+import importlib.util
 import shutil
-import statistics
+import socket
 import subprocess
 import tempfile
 import time
@@ -33,11 +32,13 @@ from feast.types import Float32, Int64
 from feast.value_type import ValueType
 from null_store import NullOnlineStore
 
+import part
 import thermae
 
 ROWS = 10_000
 SHAPES = [(100, 50), (1_000, 10)]
 VIEW = "bench"
+ROLES = {"Feast + Thermae": "ours", "Feast + SQLite": "peer", "Feast + Redis": "peer"}
 
 
 def feast_store(folder: Path, name: str, online: dict[str, Any], rows: pd.DataFrame, columns: int) -> FeatureStore:
@@ -70,45 +71,37 @@ def feast_store(folder: Path, name: str, online: dict[str, Any], rows: pd.DataFr
 
 
 def serve(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    socket = folder / "socket"
-    command = [binary, "serve", "--data", str(folder / "data"), "--unix", str(socket), "--listen", "none"]
+    unix = folder / "socket"
+    command = [binary, "serve", "--data", str(folder / "data"), "--unix", str(unix), "--listen", "none"]
     process = subprocess.Popen([*command, "--http", "127.0.0.1:0", "--cores", "1"], stdout=subprocess.DEVNULL)
     for _ in range(600):
         try:
-            thermae.connect(f"unix:{socket}").close()
-            return process, f"unix:{socket}"
+            thermae.connect(f"unix:{unix}").close()
+            return process, f"unix:{unix}"
         except (thermae.ConnectionFailedError, thermae.OverloadedError):
             time.sleep(0.1)
     raise SystemExit("the server did not start")
 
 
-def redis(folder: Path) -> tuple[subprocess.Popen[bytes], str] | None:
+def redis(folder: Path) -> tuple[subprocess.Popen[bytes], str] | str:
+    """A running Redis and where it listens, or why there is none."""
     binary = shutil.which("redis-server")
     if binary is None:
-        print("redis-server is not installed: left out")
-        return None
-    import socket
-
+        note = shutil.which("redis-server.absent", mode=0)
+        return Path(note).read_text() if note else "no redis-server on PATH"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [binary, "--port", str(port), "--save", "", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    time.sleep(1.0)
-    return process, f"127.0.0.1:{port}"
-
-
-def measure(calls: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Microseconds of each call, some of each in turn."""
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            call()
-            end = time.perf_counter() + seconds / rounds
-            while (begin := time.perf_counter()) < end or not taken[name]:
-                call()
-                taken[name].append((time.perf_counter() - begin) * 1e6)
-    return taken
+    for _ in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return process, f"127.0.0.1:{port}"
+        except OSError:
+            time.sleep(0.1)
+    process.kill()
+    return "redis-server did not start"
 
 
 def main() -> None:
@@ -116,8 +109,13 @@ def main() -> None:
     parser.add_argument("--thermae", default="target/release/thermae", help="the server")
     parser.add_argument("--seconds", type=float, default=6.0, help="for each store and shape")
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--out", help="write the figures as JSON")
+    parser.add_argument("--out", help="write the result as JSON")
+    parser.add_argument("--smoke", action="store_true", help="little data, one short round")
     arguments = parser.parse_args()
+    if arguments.smoke:
+        global ROWS, SHAPES
+        ROWS, SHAPES = 200, [(10, 5)]
+        arguments.seconds, arguments.rounds = 0.1, 1
     dice = np.random.default_rng(7)
     columns = max(count for _, count in SHAPES)
     values = {f"f{at}": dice.random(ROWS, dtype=np.float32) for at in range(columns)}
@@ -134,8 +132,11 @@ def main() -> None:
                     folder, "sqlite", {"type": "sqlite", "path": str(folder / "o.db")}, rows, columns
                 )
             }
+            absent = []
             started = redis(folder)
-            if started is not None:
+            if isinstance(started, str):
+                absent.append(f"Feast + Redis: {started}")
+            else:
                 processes.append(started[0])
                 online = {"type": "redis", "connection_string": started[1]}
                 stores["Feast + Redis"] = feast_store(folder, "redis", online, rows, columns)
@@ -146,7 +147,8 @@ def main() -> None:
                 null = stores[f"Feast + {name}"] = feast_store(folder, name.replace(" ", "_"), online, rows, columns)
                 answers = null._get_provider().online_store
                 answers.source, answers.config = plug_in._get_provider().online_store, plug_in.config
-            report(run(stores, address, values, arguments), arguments.out)
+            figures = run(stores, address, values, arguments)
+            part.write(arguments.out, result(figures, absent, arguments))
         finally:
             for process in processes:
                 process.terminate()
@@ -173,18 +175,8 @@ def run(stores: dict[str, FeatureStore], address: str, values: dict[str, Any], a
             calls[f"{name}, matrix"] = functools.partial(client.get_online_matrix, pick, {"user_id": keys})
             calls[f"{name}, numpy"] = functools.partial(arrays, client, pick, {"user_id": keys})
         check(calls, {name: values[name][keys] for name in names})
-        for name, taken in measure(calls, arguments.rounds, arguments.seconds).items():
-            taken.sort()
-            figures.append(
-                {
-                    "store": name,
-                    "entities": entities,
-                    "features": columns,
-                    "calls": len(taken),
-                    "p50_us": statistics.median(taken),
-                    "p99_us": taken[int(len(taken) * 0.99)],
-                }
-            )
+        taken = part.measure(calls, arguments.rounds, arguments.seconds)
+        figures += part.figures("get_online_features", f"{entities} entities x {columns} features", taken, ROLES)
     return figures
 
 
@@ -205,21 +197,24 @@ def check(calls: dict[str, Callable[[], Any]], expected: dict[str, Any]) -> None
                 raise SystemExit(f"{name} answers {column} wrong")
 
 
-def report(figures: list[dict[str, Any]], out: str | None) -> None:
-    for entities, columns in SHAPES:
-        print(f"\n{entities} entities x {columns} features, {os.cpu_count()} cores shared by all\n")
-        print("| | p50 us | p99 us | calls |\n| --- | ---: | ---: | ---: |")
-        for one in figures:
-            if (one["entities"], one["features"]) == (entities, columns):
-                print(f"| {one['store']} | {one['p50_us']:.0f} | {one['p99_us']:.0f} | {one['calls']} |")
-        at = {
-            one["store"]: one["p50_us"] for one in figures if (one["entities"], one["features"]) == (entities, columns)
-        }
-        print(
-            f"\nFeast + Thermae takes {at['Feast + Thermae'] / at['Feast + direct null']:.2f} of the direct null store"
-        )
-    if out:
-        Path(out).write_text(json.dumps(figures, indent=1))
+def result(figures: list[dict[str, Any]], absent: list[str], arguments: Any) -> dict[str, Any]:
+    packages = ["thermae", "feast", "redis", "hiredis", "numpy"]
+    has = {package for package in packages if importlib.util.find_spec(package)}
+    versions = {package: importlib.metadata.version(package) for package in packages if package in has}
+    versions["redis (client)"] = versions.pop("redis", "none")
+    if (server := shutil.which("redis-server")) is not None:
+        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
+        versions["redis"] = said.split("v=")[1].split()[0]
+    return {
+        "command": "cargo xtask bench peers --only feast",
+        "machine": part.machine(),
+        "versions": versions,
+        "absent": absent,
+        "setting": f"{ROWS} rows of float32 in every store, one process that asks on the same cores as the servers; "
+        f"{arguments.rounds} interleaved rounds, {arguments.seconds} s for each and shape; all answers were compared "
+        "first. Feast's own work is what its null store shows, which answers what it built before.",
+        "figures": figures,
+    }
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ enum Task {
     Loom(models::Options),
     /// Archive, back up and restore against a real store that speaks S3 (SeaweedFS; needs python3 and a registry).
     Objects(objects::Options),
-    /// Try a stock Feast client against the server, or measure beside Feast's own (needs python3 and a registry).
-    Feast(feast::Options),
+    /// Try a stock Feast client against the server (needs python3 and a registry).
+    Feast,
     /// Build the Python package into an environment below the target directory and run its tests (needs python3).
     Python,
     /// Measure, side by side with the peers; `cargo xtask bench --help` lists what.
@@ -74,7 +74,7 @@ fn main() -> anyhow::Result<()> {
         Task::FuzzSeeds => fuzz::seeds(),
         Task::Loom(options) => models::run(&options),
         Task::Objects(options) => objects::run_all(&options),
-        Task::Feast(options) => feast::run_all(&options),
+        Task::Feast => feast::run_all(),
         Task::Python => python::run_all(),
         Task::Bench { arguments } => bench::run(&arguments),
     }

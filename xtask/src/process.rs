@@ -1,6 +1,6 @@
 //! Runs cargo in the repository root and says what ran.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -39,6 +39,15 @@ pub fn run(name: &str, mut command: Command) -> anyhow::Result<()> {
     }
     println!("== {name}: ok in {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Runs `command` quietly, and returns what it says; an error has what it complained of.
+pub fn output(command: &mut Command) -> anyhow::Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("{name}: cannot start"))?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} ended with {}: {}", output.status, complaint.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Whether `cargo NAME` is installed.

@@ -1,6 +1,6 @@
 //! The Python package, built into an environment of its own below the target directory, and its tests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::process::{root, run, step, target};
@@ -16,14 +16,23 @@ pub fn run_all() -> anyhow::Result<()> {
         return Ok(());
     }
     server()?;
-    let environment = venv::environment(target().join("python-venv"), &[MATURIN])?;
-    let mut build = inside(&environment, "maturin");
-    build.args(["develop", "--quiet", "--profile", "dev", "--extras", "test"]);
-    run("python package", build)?;
+    let environment = package("python-venv", "dev")?;
     let mut tests = inside(&environment, "python");
     tests.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]);
     tests.env("THERMAE_BIN", target().join("debug/thermae"));
     run("python tests", tests)
+}
+
+/// The package in the environment of that name, with what its tests need, Feast among it.
+///
+/// # Errors
+/// No python3, no registry, or it does not build.
+pub fn package(name: &str, profile: &str) -> anyhow::Result<PathBuf> {
+    let environment = venv::environment(target().join(name), &[MATURIN])?;
+    let mut build = inside(&environment, "maturin");
+    build.args(["develop", "--quiet", "--profile", profile, "--extras", "test"]);
+    run("python package", build)?;
+    Ok(environment)
 }
 
 /// Builds the server, where tests look for it, with the features of dependencies that the package needs, so that

@@ -1,9 +1,9 @@
 //! `cargo xtask test`: everything that must hold, cheapest first, with nothing to install by hand.
 
 use crate::process::{has_subcommand, step};
-use crate::{models, powercut, python};
+use crate::{models, peers, powercut, python};
 
-/// Format, lints, licences and sources, all tests, those of the Python package, a few power cuts, the models of the lock-free protocols. Stops at the first step that fails.
+/// Format, lints, licences and sources, all tests, those of the Python package, the comparisons with peers at their smallest, a few power cuts, the models of the lock-free protocols. Stops at the first step that fails.
 pub fn run() -> anyhow::Result<()> {
     step("format", &["fmt", "--all", "--", "--check"])?;
     let peers = ["fmt", "--manifest-path", "crates/peers/Cargo.toml", "--", "--check"];
@@ -25,6 +25,7 @@ pub fn run() -> anyhow::Result<()> {
     let buckets = ["--features", "s3,gcs,azure", "--lib", "remote"];
     step("buckets", &[&["test", "-p", "thermae-tiering"][..], &buckets].concat())?;
     python::run_all()?;
+    peers::all::smoke()?;
     powercut::slice()?;
     models::run(&models::Options::default())
 }

@@ -5,22 +5,27 @@ use std::process::Command;
 
 use crate::process::run;
 
-/// The environment at `environment` with `packages`, made unless it was made with the same ones before.
+/// The environment at `environment`, made unless it is there, with `packages`, fetched unless they were before.
 ///
 /// # Errors
 /// There is no python3, or the registry does not give a package.
 pub fn environment(environment: PathBuf, packages: &[&str]) -> anyhow::Result<PathBuf> {
-    let (made, wanted) = (environment.join("made"), packages.join("\n"));
-    if std::fs::read_to_string(&made).is_ok_and(|text| text == wanted) {
+    // What was asked for, a line each: several tasks may ask for packages of one environment.
+    let made = environment.join("made");
+    let there = std::fs::read_to_string(&made).unwrap_or_default();
+    let is_there = |package: &&&str| there.lines().any(|line| line == **package);
+    let missing: Vec<&str> =
+        packages.iter().filter(|package| !is_there(package)).copied().collect();
+    if missing.is_empty() {
         return Ok(environment);
     }
     let mut make = Command::new("python3");
     make.args(["-m", "venv"]).arg(&environment);
     run("Python environment", make)?;
     let mut install = program(&environment, "pip");
-    install.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages);
+    install.args(["install", "--quiet", "--disable-pip-version-check"]).args(&missing);
     run("Python packages", install)?;
-    std::fs::write(&made, wanted)?;
+    std::fs::write(&made, there + &missing.join("\n") + "\n")?;
     Ok(environment)
 }
 

@@ -19,8 +19,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Prints `markdown` and writes both to their files: those asked for, else those of the
-    /// documentation, unless the run was small.
+    /// Prints `markdown` and writes both to their files: those asked for, else those of the documentation, unless the
+    /// run was small. Tables that docs/benchmarks.md has need no page of their own.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -29,17 +29,17 @@ impl Output {
         report: &impl Serialize,
         json_in_docs: &str,
         markdown: &str,
-        markdown_in_docs: &str,
+        markdown_in_docs: impl Into<Option<&'static str>>,
     ) -> anyhow::Result<()> {
         println!("{markdown}");
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-        let place = |asked: &Option<PathBuf>, in_docs: &str| {
-            asked.clone().or_else(|| (!self.small).then(|| docs.join(in_docs)))
+        let place = |asked: &Option<PathBuf>, in_docs: Option<&str>| {
+            asked.clone().or_else(|| Some(docs.join(in_docs.filter(|_| !self.small)?)))
         };
-        if let Some(file) = place(&self.json, json_in_docs) {
+        if let Some(file) = place(&self.json, Some(json_in_docs)) {
             write(&file, &(serde_json::to_string_pretty(report)? + "\n"))?;
         }
-        if let Some(file) = place(&self.markdown, markdown_in_docs) {
+        if let Some(file) = place(&self.markdown, markdown_in_docs.into()) {
             write(&file, markdown)?;
         }
         Ok(())

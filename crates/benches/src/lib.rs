@@ -3,13 +3,17 @@
 pub mod beside;
 pub mod compare;
 pub mod crosscheck;
+pub mod document;
 pub mod files;
+pub mod flash;
 pub mod floor;
 pub mod ladder;
 pub mod machine;
 pub mod mapped;
 pub mod measure;
+pub mod memcached;
 pub mod ours;
+pub mod page_cache;
 pub mod peers;
 pub mod pin;
 pub mod policy;

@@ -1,7 +1,9 @@
 //! The bench program. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use thermae_benches::{beside, crosscheck, policy, recovery, runtime, training, warm, wire};
+use thermae_benches::{
+    beside, crosscheck, document, flash, policy, recovery, runtime, training, warm, wire,
+};
 
 /// Benchmarks, side by side with the peers.
 #[derive(Parser)]
@@ -13,7 +15,7 @@ struct Benches {
 
 #[derive(Subcommand)]
 enum Which {
-    /// Reads and durable writes over the wire, the mapped path and the ladder, beside Valkey and Redis.
+    /// Reads and durable writes over the wire, the mapped path and the ladder, beside Valkey, Redis and memcached.
     Wire(wire::Options),
     /// Our ring beside epoll and glommio, each serving the same reads over our protocol.
     Runtime(runtime::Options),
@@ -23,6 +25,10 @@ enum Which {
     Warm(warm::Options),
     /// Hot reads on a schedule, with and without a load of writes that flushes, merges and evicts.
     Beside(beside::Options),
+    /// More rows than memory, over the wire, beside memcached with extstore.
+    Flash(flash::Options),
+    /// Writes docs/benchmarks.md and its plots from the results of all parts.
+    Document(document::Options),
     /// The loop of `thermae bench` beside redis-benchmark, on the same Redis.
     Crosscheck(crosscheck::Options),
     /// How long a server with many GB takes from kill -9, or a planned stop, to its first answer.
@@ -42,6 +48,8 @@ fn main() -> anyhow::Result<()> {
         Which::Warm(options) => warm::run(&options),
         Which::Beside(options) => beside::run(&options),
         Which::Crosscheck(options) => crosscheck::run(&options),
+        Which::Flash(options) => flash::run(&options),
+        Which::Document(options) => document::run(&options),
         Which::Recovery(options) => recovery::run(&options),
         Which::Training(options) => training::run(&options),
         Which::TrainingJoin(options) => training::join::run(&options),

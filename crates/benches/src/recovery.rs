@@ -2,7 +2,7 @@
 //! many GB of rows.
 
 mod report;
-mod wide;
+pub mod wide;
 
 use crate::files::{Output, in_folder};
 use crate::machine::Machine;

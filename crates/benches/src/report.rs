@@ -1,10 +1,9 @@
-//! The result of a run: what is written as JSON, and the table made from it.
+//! The result of `bench wire`, and what pages of all benchmarks say alike.
 
 use crate::machine::Machine;
 use crate::stats::{Latency, Spread};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// Everything that one run found.
 #[derive(Debug, Clone, Serialize)]
@@ -22,7 +21,7 @@ pub struct Report {
     /// Version of each target.
     pub versions: BTreeMap<String, String>,
     /// What did not run, and why.
-    pub skipped: Vec<String>,
+    pub absent: Vec<String>,
     /// One request at a time.
     pub latency: Vec<LatencyLine>,
     /// Many in flight: reads and durable writes.
@@ -76,81 +75,6 @@ pub struct BytesLine {
     pub per_row: f64,
     /// Of them beside the 8 bytes of key and 40 of values.
     pub beside_payload: f64,
-}
-
-impl Report {
-    /// The tables for people.
-    pub fn markdown(&self) -> String {
-        let mut out = String::from("# Benchmarks\n\nGenerated; do not edit. ");
-        let _ = writeln!(
-            out,
-            "{}: {} rows of ten float32 \
-             under an int64 key, {} interleaved rounds of {} s a figure, medians with min-max.\n",
-            taken(&self.command, &self.machine),
-            self.rows,
-            self.rounds,
-            self.seconds
-        );
-        let _ = writeln!(
-            out,
-            "{}. Servers on core 0, the load generator on core 1; the peers' settings and reasons \
-             are in `crates/benches/peers/`. These machines are shared and noisy: compare within a row.\n",
-            versions(&self.versions)
-        );
-        for line in &self.skipped {
-            let _ = writeln!(out, "* {line}");
-        }
-        self.latency_table(&mut out);
-        self.rate_table(&mut out);
-        self.bytes_table(&mut out);
-        out
-    }
-
-    fn latency_table(&self, out: &mut String) {
-        out.push_str("\n## One request at a time\n\n");
-        out.push_str("| keys | client | target | p50 us | p99 us | over thermae |\n");
-        out.push_str("| ---: | --- | --- | ---: | ---: | ---: |\n");
-        for line in &self.latency {
-            let p99 = Spread::of(line.rounds.iter().map(|round| round.p99_ns as f64 / 1e3));
-            let _ = writeln!(
-                out,
-                "| {} | {} | {} | {} | {} | {} |",
-                line.keys,
-                line.waiting,
-                line.target,
-                spread(Some(line.p50_us), 2),
-                spread(p99, 1),
-                spread(line.over_ours, 2)
-            );
-        }
-    }
-
-    fn rate_table(&self, out: &mut String) {
-        out.push_str("\n## Many requests in flight, one connection\n\n");
-        out.push_str("| what | rows a request | in flight | target | rows/s | thermae over it |\n");
-        out.push_str("| --- | ---: | ---: | --- | ---: | ---: |\n");
-        for line in &self.rates {
-            let _ = writeln!(
-                out,
-                "| {} | {} | {} | {} | {} | {} |",
-                line.what,
-                line.keys,
-                line.window,
-                line.target,
-                spread(Some(line.rows_per_s), 0),
-                spread(line.ours_over, 2)
-            );
-        }
-    }
-
-    fn bytes_table(&self, out: &mut String) {
-        out.push_str("\n## Memory\n\n| target | bytes a row | beside key and values |\n");
-        out.push_str("| --- | ---: | ---: |\n");
-        for line in &self.bytes {
-            let (row, beside) = (line.per_row, line.beside_payload);
-            let _ = writeln!(out, "| {} | {row:.1} | {beside:.1} |", line.target);
-        }
-    }
 }
 
 /// By which command a page's figures were taken, and where.

@@ -23,3 +23,19 @@ pub trait Pipeline {
     /// The connection broke, or the answer was an error.
     fn receive(&mut self) -> anyhow::Result<usize>;
 }
+
+impl<T: Reader + ?Sized> Reader for Box<T> {
+    fn read(&mut self, ids: &[u64], rows: &mut Vec<f32>) -> anyhow::Result<()> {
+        (**self).read(ids, rows)
+    }
+}
+
+impl<T: Pipeline + ?Sized> Pipeline for Box<T> {
+    fn send(&mut self, ids: &[u64]) -> anyhow::Result<()> {
+        (**self).send(ids)
+    }
+
+    fn receive(&mut self) -> anyhow::Result<usize> {
+        (**self).receive()
+    }
+}

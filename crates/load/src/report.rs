@@ -1,11 +1,35 @@
 //! A result as one HTML page that needs nothing else: no script, no network, plots as SVG, fit for paper.
 
+<<<<<<< HEAD
 mod ladder;
 mod page;
 mod plot;
 
 pub use ladder::ladder_page;
+=======
+mod bars;
+mod page;
+mod plot;
+
+pub use bars::{Bar, Bars};
+>>>>>>> h-peers
 pub use page::page;
+pub use plot::{Line, Plot};
+
+/// How text and lines of plots look.
+const PLOT_STYLE: &str = "\
+.t{font:600 14px system-ui,sans-serif}.x,.y,.l{font:12px system-ui,sans-serif;fill:#333}.x{text-anchor:middle}.y{text-anchor:end}
+.g{stroke:#e3e3e3;fill:none}.a{stroke:#666;fill:none}.m{stroke:#bbb;stroke-dasharray:1 3;fill:none}";
+
+/// An `<svg>` element as a file of its own, on a white ground: as legible where the page around it is dark.
+pub fn standalone(svg: &str) -> String {
+    let body = svg.split_once('>').map_or("", |(_, body)| body);
+    let head = svg.split_once('>').map_or("", |(head, _)| head);
+    let head = head.replacen("<svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"", 1);
+    format!(
+        "{head}>\n<style>{PLOT_STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>{body}"
+    )
+}
 
 /// A time in nanoseconds in a unit that people read.
 pub fn nanoseconds(ns: f64) -> String {
@@ -85,6 +109,12 @@ mod tests {
         );
         assert_eq!((number(4_560_000.0), number(100_000.0)), ("4.56M".into(), "100k".into()));
         assert_eq!((bytes(1023.0), bytes(1536.0)), ("1023 B".into(), "1.5 KiB".into()));
+        let file = standalone("<svg viewBox=\"0 0 1 1\"><path/></svg>");
+        assert!(
+            file.starts_with("<svg xmlns=")
+                && file.contains("<rect")
+                && file.ends_with("<path/></svg>")
+        );
         assert_eq!(escape("<a b='1'>&\""), "&lt;a b=&#39;1&#39;&gt;&amp;&quot;");
     }
 }

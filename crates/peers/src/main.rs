@@ -5,7 +5,6 @@ mod child;
 mod engines;
 mod goals;
 mod lines;
-mod page_cache;
 mod process;
 mod protocol;
 mod reading;

@@ -3,8 +3,9 @@
 use anyhow::Context;
 use rustix::time::ClockId;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use thermae_benches::machine;
+use thermae_benches::page_cache::files;
 use thermae_benches::warm::reading::cpu;
 
 /// Bytes of a unit of `st_blocks`.
@@ -47,25 +48,6 @@ fn number(file: &str, name: &str) -> anyhow::Result<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name));
     let word = rest.and_then(|rest| rest.split_whitespace().next());
     word.and_then(|word| word.parse().ok()).with_context(|| format!("no {name} in {file}"))
-}
-
-/// Every file below `folder`.
-///
-/// # Errors
-/// A folder cannot be read. A file that goes meanwhile is left out.
-pub fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let (mut found, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let entry = entry?;
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() => found.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Bytes that the files below `folder` take on the disk: of a log set aside in advance, what is written.

@@ -3,13 +3,13 @@
 use crate::child::Process;
 use crate::engines::{KINDS, Kind};
 use crate::lines::{LoadLine, ReadLine};
-use crate::page_cache::{self, Dropping};
 use crate::protocol::{Keys, Loaded, Order, ReadRound};
 use crate::report::{Report, SETTING};
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 use thermae_benches::files::{Output, in_folder};
 use thermae_benches::machine::Machine;
+use thermae_benches::page_cache::{self, Dropping};
 use thermae_benches::warm::{DEPTHS, memory_bytes};
 
 /// Keys of a request of skewed look-ups.

@@ -104,14 +104,14 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
     if options.archive {
         targets.push(ours(FROM_ARCHIVE, options, &folder)?);
     }
-    let mut skipped = Vec::new();
+    let mut absent = Vec::new();
     if !options.alone {
-        match peers::packages(&root.join("target/peers"), !options.output.small) {
-            Ok(packages) => targets.extend(peers::targets(&packages, &folder, options.threads)),
-            Err(error) => skipped.push(format!("duckdb, polars: skipped, {error:#}")),
+        match peers::python() {
+            Ok(python) => targets.extend(peers::targets(&python, &folder, options.threads)),
+            Err(error) => absent.push(format!("duckdb, polars: {error:#}")),
         }
     }
-    skipped.iter().for_each(|line| eprintln!("{line}"));
+    absent.iter().for_each(|line| eprintln!("not measured: {line}"));
     let answers = check(&targets, &folder, &sizes)?;
     let rounds = if options.output.small { 1 } else { options.rounds };
     let mut lines: Vec<Line> = answers.iter().map(Line::new).collect();
@@ -144,7 +144,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
         archived,
         lines,
         over_best,
-        skipped,
+        absent,
     })
 }
 

@@ -43,7 +43,7 @@ pub struct Report {
     /// Seconds of the better peer over ours.
     pub over_best: Option<Spread>,
     /// What is missing, and why.
-    pub skipped: Vec<String>,
+    pub absent: Vec<String>,
 }
 
 /// One of those who joined.
@@ -133,8 +133,8 @@ impl Report {
             );
         }
         self.goals(&mut out);
-        for line in &self.skipped {
-            let _ = writeln!(out, "\n{line}.");
+        for line in &self.absent {
+            let _ = writeln!(out, "\n**Not measured**: {line}.");
         }
         out
     }

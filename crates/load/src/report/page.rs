@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plot::{Line, Plot};
-use super::{bytes, escape, nanoseconds, number};
+use super::{PLOT_STYLE, bytes, escape, nanoseconds, number};
 use crate::figures::Sample;
 use crate::machine::Machine;
 use crate::outcome::{Outcome, SecondOutcome, Step};
@@ -18,9 +18,7 @@ h1{font-size:24px;margin:0 0 2px}h2{font-size:18px;margin:28px 0 8px}p{margin:4p
 th,td{padding:4px 8px;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th:first-child,td:first-child,td.why{text-align:left}td.why{white-space:normal}th{border-bottom:2px solid #888}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:18px}
-svg{width:100%;height:auto;display:block}.t{font:600 14px system-ui,sans-serif}
-.x,.y,.l{font:12px system-ui,sans-serif;fill:#333}.x{text-anchor:middle}.y{text-anchor:end}
-.g{stroke:#e3e3e3;fill:none}.a{stroke:#666;fill:none}.m{stroke:#bbb;stroke-dasharray:1 3;fill:none}
+svg{width:100%;height:auto;display:block}
 pre{background:#f6f6f6;border:1px solid #ddd;border-radius:6px;padding:10px;font-size:12.5px;overflow-x:auto;white-space:pre-wrap}
 .note{border-left:4px solid #c2410c;padding:4px 10px;margin:6px 0;background:#fdf3ee}.none{color:#777;font-style:italic}
 th.why,td.bars{text-align:left}.rungs td.why{min-width:250px}.bars{width:22%;min-width:90px}.bars i,.bars b{display:inline-block;height:12px;background:#9db8cc;vertical-align:middle}
@@ -37,9 +35,17 @@ pub fn head(title: &str, program: &str, lines: &[&str]) -> String {
     // Writing into a String cannot fail.
     let _ = write!(
         out,
+<<<<<<< HEAD
         "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title}: {}</title>\n\
          <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n",
         escape(program),
+=======
+        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{name}: {}</title>\n\
+         <style>{STYLE}{PLOT_STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"lead\">{}</p>\n<p class=\"lead\">{}</p>\n",
+        escape(&outcome.program),
+        escape(&outcome.workload.description),
+        escape(&where_and_when(outcome)),
+>>>>>>> h-peers
     );
     for line in lines.iter().filter(|line| !line.is_empty()) {
         let _ = writeln!(out, "<p class=\"lead\">{}</p>", escape(line));
@@ -178,6 +184,7 @@ impl Timeline<'_> {
             y_text,
             x_text: number,
             is_log: false,
+            is_log_x: false,
             is_bytes: false,
             dots: false,
             marks: self.starts.clone(),
@@ -267,6 +274,7 @@ fn over_rate(outcome: &Outcome) -> Plot {
         y_text: nanoseconds,
         x_text: number,
         is_log: true,
+        is_log_x: false,
         is_bytes: false,
         dots: true,
         marks: Vec::new(),

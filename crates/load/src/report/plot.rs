@@ -38,6 +38,8 @@ pub struct Plot {
     pub x_text: fn(f64) -> String,
     /// The vertical axis is logarithmic.
     pub is_log: bool,
+    /// The horizontal axis is logarithmic.
+    pub is_log_x: bool,
     /// The vertical axis is of bytes: round numbers are those of binary units.
     pub is_bytes: bool,
     /// Dots at the points: they are few.
@@ -114,7 +116,10 @@ impl Plot {
             let title = escape(&self.title);
             return format!("<p class=\"none\">{title}: nothing was measured.</p>");
         }
-        let x = Axis::linear(0.0_f64.min(x.0), x.1, 7.0);
+        let x = match self.is_log_x {
+            true => Axis::log(x.0, x.1),
+            false => Axis::linear(0.0_f64.min(x.0), x.1, 7.0),
+        };
         let y = match (self.is_log, self.is_bytes) {
             (true, _) => Axis::log(y.0, y.1),
             (false, true) => Axis::binary(y.1, 5.0),
@@ -310,6 +315,7 @@ pub mod tests {
             y_text: number,
             x_text: number,
             is_log: true,
+            is_log_x: false,
             is_bytes: false,
             dots: true,
             marks: vec![1.5],

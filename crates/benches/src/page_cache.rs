@@ -1,6 +1,5 @@
 //! Keeps the files of an engine that has no direct I/O out of the system's page cache, from outside its process.
 
-use crate::process::files;
 use rustix::fs::{Advice, fadvise};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +52,25 @@ pub fn fill(folder: &Path) -> anyhow::Result<()> {
         let _ = std::fs::read(file);
     }
     Ok(())
+}
+
+/// Every file below `folder`.
+///
+/// # Errors
+/// A folder cannot be read. A file that goes meanwhile is left out.
+pub fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Once. A file that is gone has no pages; dirty ones stay.

@@ -1,14 +1,16 @@
 """`/get-online-features` of `thermae serve` beside Feast's own feature server over SQLite, on the same data.
 
-Usage: python serving_bench.py PATH_OF_THE_THERMAE_PROGRAM
+    cargo xtask bench peers --only feast-http
 
 100 entities x 50 float32 features of one view, one keep-alive connection each, requests in turns, answers compared.
 """
 
+import argparse
+import functools
 import http.client
+import importlib.metadata
 import json
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,9 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource
 from feast.types import Float32
 from feast.value_type import ValueType
 
-ENTITIES, FEATURES, ROUNDS, TURNS = 100, 50, 5, 60
+import part
+
+ENTITIES, FEATURES = 100, 50
 NAMES = [f"f{at}" for at in range(FEATURES)]
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 BODY = json.dumps({"entities": {"uid": list(range(ENTITIES))}, "features": [f"users:{name}" for name in NAMES]})
@@ -106,34 +110,41 @@ def matrix(text):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--thermae", required=True, help="the server")
+    parser.add_argument("--out", help="write the result as JSON")
+    parser.add_argument("--smoke", action="store_true", help="one short round")
+    arguments = parser.parse_args()
+    rounds, seconds = (1, 0.1) if arguments.smoke else (5, 20.0)
     with tempfile.TemporaryDirectory() as temporary:
         folders = {name: Path(temporary) / name for name in ("thermae", "feast")}
         for folder in folders.values():
             folder.mkdir()
-        ours, our_port = start_thermae(sys.argv[1], folders["thermae"])
+        ours, our_port = start_thermae(arguments.thermae, folders["thermae"])
         theirs, their_port = start_feast(folders["feast"])
         try:
-            connections = {"thermae": connect(our_port), "feast": connect(their_port)}
-            answers = {name: post(one, "/get-online-features", BODY) for name, one in connections.items()}
-            assert np.array_equal(matrix(answers["thermae"]), matrix(answers["feast"])), "the answers differ"
-            times_us = {name: [] for name in connections}
-            for _ in range(ROUNDS):
-                for name, connection in connections.items():
-                    for _ in range(TURNS):
-                        start = time.perf_counter()
-                        post(connection, "/get-online-features", BODY)
-                        times_us[name].append((time.perf_counter() - start) * 1e6)
+            connections = {"thermae": connect(our_port), "Feast server": connect(their_port)}
+            path = "/get-online-features"
+            asks = {name: functools.partial(post, one, path, BODY) for name, one in connections.items()}
+            answers = {name: matrix(ask()) for name, ask in asks.items()}
+            assert np.array_equal(answers["thermae"], answers["Feast server"]), "the answers differ"
+            taken = part.measure(asks, rounds, seconds)
         finally:
             for server in (ours, theirs):
                 server.terminate()
                 server.wait()
-    print(f"{ENTITIES} entities x {FEATURES} float32, {ROUNDS * TURNS} requests each, client in Python, answers equal")
-    for name, times in times_us.items():
-        times.sort()
-        p50, p99 = statistics.median(times), times[len(times) * 99 // 100]
-        print(f"{name:8} p50 {p50:9.0f} us   p99 {p99:9.0f} us   answer {len(answers[name])} bytes")
-    ratio = statistics.median(times_us["feast"]) / statistics.median(times_us["thermae"])
-    print(f"Feast's p50 is {ratio:.1f} times ours")
+    roles = {"thermae": "ours", "Feast server": "peer"}
+    result = {
+        "command": "cargo xtask bench peers --only feast-http",
+        "machine": part.machine(),
+        "versions": {package: importlib.metadata.version(package) for package in ("thermae", "feast")},
+        "absent": [],
+        "setting": "`/get-online-features` over one keep-alive connection each, from one client in Python on the same "
+        f"cores; {rounds} interleaved rounds, {seconds} s each in all; answers compared. Feast's server keeps its rows in "
+        "SQLite, its default.",
+        "figures": part.figures("A request", f"{ENTITIES} entities x {FEATURES} features", taken, roles),
+    }
+    part.write(arguments.out, result)
 
 
 if __name__ == "__main__":

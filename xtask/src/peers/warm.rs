@@ -1,11 +1,13 @@
 //! `cargo xtask bench warm-peers`: a workspace of its own, so that nothing else compiles a peer.
 
+use super::debian;
 use crate::process::{self, cargo, root};
+use anyhow::Context;
 use std::path::{Path, PathBuf};
 
-/// How to get what RocksDB is bound by.
-const MISSING: &str = "apt-get install librocksdb-dev libclang-dev";
-/// The same where it is compiled from source.
+/// What RocksDB is bound by: its library, and what reads its header.
+const PACKAGES: [&str; 2] = ["librocksdb-dev", "libclang-dev"];
+/// What it needs where it is compiled from source.
 const SOURCE_MISSING: &str = "apt-get install g++ pkg-config liburing-dev libclang-dev";
 
 /// Where RocksDB comes from.
@@ -53,14 +55,36 @@ fn find(arguments: &[String]) -> Rocks {
     if std::env::var_os("ROCKSDB_LIB_DIR").is_some() {
         return Rocks::Library(Vec::new());
     }
-    let libraries = PathBuf::from(format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH));
-    let headers = PathBuf::from("/usr/include");
-    let is_there = libraries.join("librocksdb.so").exists() && headers.join("rocksdb/c.h").exists();
-    if !is_there || !has_libclang(&libraries) {
-        println!("== rocksdb: ABSENT, it is not measured ({MISSING})");
-        return Rocks::Absent;
+    let here = debian::libraries(Path::new("/"));
+    let is_here =
+        here.join("librocksdb.so").exists() && Path::new("/usr/include/rocksdb/c.h").exists();
+    if is_here && has_libclang(&here) {
+        let headers = PathBuf::from("/usr/include");
+        return Rocks::Library(vec![("ROCKSDB_LIB_DIR", here), ("ROCKSDB_INCLUDE_DIR", headers)]);
     }
-    Rocks::Library(vec![("ROCKSDB_LIB_DIR", libraries), ("ROCKSDB_INCLUDE_DIR", headers)])
+    match unpacked() {
+        Ok(variables) => Rocks::Library(variables),
+        Err(error) => {
+            println!("== rocksdb: ABSENT, it is not measured ({error:#})");
+            Rocks::Absent
+        }
+    }
+}
+
+/// The variables that point to its library among packages that are unpacked, not installed.
+fn unpacked() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+    let root = std::path::absolute(debian::unpack(&PACKAGES)?)?;
+    let entries = std::fs::read_dir(root.join("usr/lib"))?.flatten().map(|entry| entry.path());
+    let mut folders = entries.map(|folder| folder.join("lib"));
+    let clang = folders.find(|folder| folder.join("libclang.so.1").exists());
+    let libraries = debian::libraries(&root);
+    Ok(vec![
+        ("ROCKSDB_LIB_DIR", libraries.clone()),
+        ("ROCKSDB_INCLUDE_DIR", root.join("usr/include")),
+        ("LIBCLANG_PATH", clang.context("no libclang.so.1 in its package")?),
+        // For the linker, and for the program.
+        ("LD_LIBRARY_PATH", libraries),
+    ])
 }
 
 /// Whether bindgen will find what it reads the header with.
