@@ -1,18 +1,12 @@
 //! A result as one HTML page that needs nothing else: no script, no network, plots as SVG, fit for paper.
 
-<<<<<<< HEAD
+mod bars;
 mod ladder;
 mod page;
 mod plot;
 
-pub use ladder::ladder_page;
-=======
-mod bars;
-mod page;
-mod plot;
-
 pub use bars::{Bar, Bars};
->>>>>>> h-peers
+pub use ladder::ladder_page;
 pub use page::page;
 pub use plot::{Line, Plot};
 

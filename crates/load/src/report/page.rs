@@ -35,17 +35,9 @@ pub fn head(title: &str, program: &str, lines: &[&str]) -> String {
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-<<<<<<< HEAD
         "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title}: {}</title>\n\
-         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n",
+         <style>{PLOT_STYLE}{STYLE}</style></head><body>\n<h1>{title}</h1>\n",
         escape(program),
-=======
-        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{name}: {}</title>\n\
-         <style>{STYLE}{PLOT_STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"lead\">{}</p>\n<p class=\"lead\">{}</p>\n",
-        escape(&outcome.program),
-        escape(&outcome.workload.description),
-        escape(&where_and_when(outcome)),
->>>>>>> h-peers
     );
     for line in lines.iter().filter(|line| !line.is_empty()) {
         let _ = writeln!(out, "<p class=\"lead\">{}</p>", escape(line));
