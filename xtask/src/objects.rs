@@ -161,18 +161,13 @@ impl At {
     }
 
     fn thermae(&self, socket: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
-        let output = self.ended(socket, arguments)?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "thermae {}: {said}", arguments.join(" "));
-        Ok(output)
-    }
-
-    /// The same, whatever its exit code is.
-    fn ended(&self, socket: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = self.command(&target().join("debug/thermae"));
         command.args(arguments);
         command.env("THERMAE_SERVER", format!("unix:{}", socket.display()));
-        command.output().context("thermae does not start")
+        let output = command.output().context("thermae does not start")?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "thermae {}: {said}", arguments.join(" "));
+        Ok(output)
     }
 
     /// A server over the bucket: rows are loaded, archived, leave the tables, are backed up and restored, and come
@@ -240,18 +235,6 @@ impl At {
         })?;
         ensure!(before.len() > 1_000_000 && before == after, "the rows are not what they were");
         println!("{} bytes of rows, exported before and after, are equal", before.len());
-        self.erase(&server.socket)
-    }
-
-    /// An airport is forgotten: out of the archive, and the backups in the bucket that hold it are named.
-    fn erase(&self, socket: &Path) -> anyhow::Result<()> {
-        let erase = ["erase", VIEW, "--key", "origin=JFK", "--json"];
-        let erased = self.ended(socket, &erase)?;
-        let told = String::from_utf8_lossy(&erased.stdout).into_owned();
-        print!("{told}");
-        let said = String::from_utf8_lossy(&erased.stderr);
-        ensure!(erased.status.code() == Some(3), "an erase that backups hold: {said}");
-        ensure!(told.contains("\"daily\""), "the backups that hold it are not named");
         Ok(())
     }
 }

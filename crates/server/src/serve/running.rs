@@ -112,10 +112,8 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
     let registry = start_registry(env, &options.data, engine.handle())?;
     let _ = shared.registry.set(registry.desk());
     features.open(registry.features());
-    let root = options.backup_dir.clone();
-    let root = root.map(|at| BackupRoot::new(at, &options.data, &options.object_store));
-    let backups = Backups::start(env, registry.features(), root.clone())
-        .map_err(|source| ServeError::system("starting the thread of backups", source))?;
+    let root = backup_root(&options);
+    let backups = start_backups(env, registry.features(), root.clone())?;
     let _ = shared.backups.set(backups.desk());
     let erases = EraseDesk::start(env, engine.handle(), root)
         .map_err(|source| ServeError::system("starting the thread of erases", source))?;
@@ -174,6 +172,20 @@ fn start_registry(
     })?;
     RegistryHelper::start(features)
         .map_err(|source| ServeError::system("starting the thread of the registry", source))
+}
+
+fn start_backups(
+    env: RealEnv,
+    features: Arc<FeatureStore<RealEnv>>,
+    root: Option<BackupRoot>,
+) -> Result<Backups, ServeError> {
+    Backups::start(env, features, root)
+        .map_err(|source| ServeError::system("starting the thread of backups", source))
+}
+
+fn backup_root(options: &ServeOptions) -> Option<BackupRoot> {
+    let at = options.backup_dir.clone()?;
+    Some(BackupRoot::new(at, &options.data, &options.object_store))
 }
 
 fn start_engine(

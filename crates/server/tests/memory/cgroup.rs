@@ -3,10 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Groups of this process so far.
-static GROUPS: AtomicU64 = AtomicU64::new(0);
 
 /// A group with a limit, removed at the end.
 pub struct Cgroup {
@@ -27,8 +23,7 @@ impl Cgroup {
         } else {
             return Err("there is no memory controller".to_owned());
         };
-        let number = GROUPS.fetch_add(1, Ordering::Relaxed);
-        let dir = parent.join(format!("thermae-memory-{}-{number}", std::process::id()));
+        let dir = parent.join(format!("thermae-memory-{}", std::process::id()));
         fs::create_dir(&dir).map_err(|error| format!("no group can be made: {error}"))?;
         let group = Self { dir, is_v2 };
         let file = if is_v2 { "memory.max" } else { "memory.limit_in_bytes" };

@@ -7,7 +7,6 @@ mod load;
 #[allow(dead_code)] // What the other tests need of it.
 #[path = "../all/process.rs"]
 mod process;
-mod training;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,7 +39,7 @@ fn the_server_stays_within_its_memory_under_full_load() {
     let memory = (MEMORY_BYTES / MIB).to_string() + "MiB";
     let options = ["--cores", "1", "--memory", &memory];
     let server = Server::start_by(command, &dir.path().join("data"), &options);
-    define(&server, dir.path(), "rows", "data", "bytes");
+    define(&server, dir.path());
     let read = run(&server);
     for writer in 0..WRITERS {
         load::read_all(&server.address, writer * ROWS_EACH, ROWS_EACH);
@@ -89,24 +88,21 @@ fn run(server: &Server) -> u64 {
     })
 }
 
-/// Defines a view of one feature.
-fn define(server: &Server, dir: &Path, view: &str, feature: &str, value_type: &str) {
+fn define(server: &Server, dir: &Path) {
     let file = dir.join("rows.toml");
-    let text = format!(
-        r#"
+    let text = r#"
 format = 1
 project = "load"
 owner = "tests"
 
 [entities.row]
-join_keys = [{{ name = "id", type = "int64" }}]
+join_keys = [{ name = "id", type = "int64" }]
 
-[views.{view}]
+[views.rows]
 entities = ["row"]
 ttl = "0"
-features = [{{ name = "{feature}", type = "{value_type}" }}]
-"#
-    );
+features = [{ name = "data", type = "bytes" }]
+"#;
     std::fs::write(&file, text).unwrap();
     let applied = server.run(&["apply", file.to_str().unwrap()]);
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
