@@ -296,6 +296,7 @@ pub mod tests {
             y_text: |value| format!("{}/s", crate::report::bytes(value)),
             x_text: number,
             is_log: false,
+            is_log_x: false,
             is_bytes: true,
             dots: false,
             marks: vec![0.0],
