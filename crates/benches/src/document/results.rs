@@ -47,7 +47,7 @@ fn rounds(line: &Value, pointer: &str, times: f64) -> anyhow::Result<Vec<f64>> {
 }
 
 /// The figure of that name, added if it is new.
-fn figure<'a>(figures: &'a mut Vec<Figure>, new: Figure) -> &'a mut Figure {
+fn figure(figures: &mut Vec<Figure>, new: Figure) -> &mut Figure {
     let is_it = |figure: &Figure| (&figure.group, &figure.at) == (&new.group, &new.at);
     let at = figures.iter().position(is_it).unwrap_or_else(|| {
         figures.push(new);

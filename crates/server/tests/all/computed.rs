@@ -306,13 +306,14 @@ fn what_fits_passes_and_what_is_of_another_version_or_cut_short_does_not() {
         [("people", Scalar::Int32), ("km", Scalar::Float32), driver, ("more", Scalar::Bool)];
     let row = vec![Value::Int32(1), Value::Float32(f32::NAN), Value::Int64(1), Value::Null];
     let id = peer.id();
-    let answered = peer.ask(&frame(id, version, &columns, &[row.clone()])).unwrap();
+    let answered = peer.ask(&frame(id, version, &columns, std::slice::from_ref(&row))).unwrap();
     let reply = ReadReply::decode(&check(&answered)).unwrap();
     let total = reply.view(0).unwrap().column(0).unwrap().value(0).map(<[u8]>::to_vec).unwrap();
     assert!(f64::from_le_bytes(total.try_into().unwrap()).is_nan());
     // Of another version of the registry; and a row that ends too early.
     let id = peer.id();
-    let refused = peer.ask(&frame(id, version + 1, &columns, &[row.clone()])).unwrap_err();
+    let refused =
+        peer.ask(&frame(id, version + 1, &columns, std::slice::from_ref(&row))).unwrap_err();
     assert_eq!(refused.code, ErrorCode::StaleSchema);
     let short = ComputeRow { dense: true, value: &[1] };
     let mut cut = Vec::new();

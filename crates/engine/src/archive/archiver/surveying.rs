@@ -15,7 +15,7 @@ use crate::archive::collect::Collect;
 use crate::archive::survey::Survey;
 
 /// A table that is being looked through.
-pub(super) type Surveyed<E> = Option<(u64, Survey<<E as Env>::File>)>;
+pub(super) type Surveyed<E> = Option<(u64, Box<Survey<<E as Env>::File>>)>;
 
 impl<E: Env> Archiver<E> {
     /// Looks at some rows of a new table, or at one again that was damaged, or goes on to planning.
@@ -39,7 +39,8 @@ impl<E: Env> Archiver<E> {
             return Stage::Planning { round };
         };
         let partitions = self.door.store.partitions;
-        let at = round.tables.get(&id).map(|run| (id, Survey::new(&run.table, partitions)));
+        let at =
+            round.tables.get(&id).map(|run| (id, Box::new(Survey::new(&run.table, partitions))));
         Stage::Surveying { round, at }
     }
 

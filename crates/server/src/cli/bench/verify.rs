@@ -63,7 +63,7 @@ impl Drop for Apart {
 /// Keeps this thread, and those that it starts, off the core that the one shard is pinned to; what it had before.
 fn leave_first_core() -> Option<CpuSet> {
     let before = sched_getaffinity(None).ok()?;
-    let mut rest = before.clone();
+    let mut rest = before;
     let first = (0..CpuSet::MAX_CPU).find(|core| before.is_set(*core))?;
     rest.unset(first);
     // A machine of one core has none to leave it for.
