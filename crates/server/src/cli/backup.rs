@@ -22,6 +22,8 @@ use crate::progress::{Progress, Unit};
 const SERVER_BYTES_PER_S: u64 = 128 << 20;
 /// How often the server is asked how far it has got.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// Most times that it is asked again at once, where the server is busy with its answer.
+const ASKED_AGAIN_MAX: u32 = 100;
 
 /// Runs the command.
 pub fn run(args: &BackupArgs, global: &Global) -> Result<Done, Failure> {
@@ -157,12 +159,14 @@ fn take_of_server(args: &BackupArgs, global: &Global) -> Result<Json, Failure> {
     }
 }
 
-/// Asks the server once more where it says that it is only busy with the answer.
+/// Asks the server again where it says that it is only busy with the answer.
 fn ask(client: &Client, request: &Json) -> Result<Status, Failure> {
-    let answer = match client.backup(&request.to_string()) {
-        Err(Error::Server { retry_after_ms: 1, .. }) => client.backup(&request.to_string()),
-        answer => answer,
-    };
+    let mut answer = client.backup(&request.to_string());
+    for _ in 0..ASKED_AGAIN_MAX {
+        let Err(Error::Server { retry_after_ms: ms @ 1, .. }) = &answer else { break };
+        std::thread::sleep(Duration::from_millis(u64::from(*ms)));
+        answer = client.backup(&request.to_string());
+    }
     let text = answer.map_err(failed)?;
     serde_json::from_str(&text)
         .map_err(|e| Failure::Failed(format!("the server's answer cannot be read: {e}")))
