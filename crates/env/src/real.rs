@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, Mode as Permissions, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::clock::{monotonic_ns, wall_us};
+use crate::real_file::open_dir;
 use crate::{DirEntry, Env, Mode, OpenHow, RealFile, UringRing};
 
 /// The operating system.
@@ -130,12 +131,6 @@ impl Env for RealEnv {
     fn ring(&self) -> io::Result<UringRing> {
         UringRing::new()
     }
-}
-
-/// A directory, to be synced.
-pub(crate) fn open_dir(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Permissions::empty()))?)
 }
 
 fn parent_of(path: &Path) -> &Path {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
@@ -110,4 +111,10 @@ impl File for RealFile {
         }
         Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.fd, len_bytes))?)
     }
+}
+
+/// A directory, to be synced.
+pub(crate) fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?)
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use io_uring::{opcode, types};
 
 use crate::clock::monotonic_ns;
-use crate::real::open_dir;
+use crate::real_file::open_dir;
 use crate::uring_disk::{DiskOps, Naming};
 use crate::uring_net::{Net, owned};
 use crate::uring_queue::{ACCEPT, CANCEL, Completion, DISK, KINDS, Queue, RECV, SEND, Sleep, WAKE};

@@ -4,6 +4,8 @@
 
 mod block;
 mod columns;
+#[cfg(test)]
+mod columns_tests;
 mod columns_write;
 mod error;
 mod filter;
