@@ -114,6 +114,7 @@ impl<E: Env> Place<E> {
     }
 
     /// Whether a directory with entries of these names is a place.
+    #[cfg(feature = "cold")]
     pub(super) fn is_one<'a>(names: impl Iterator<Item = &'a str>) -> bool {
         let names: Vec<&str> = names.collect();
         [FILES, BACKUPS].iter().all(|name| names.contains(name))
