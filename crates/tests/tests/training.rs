@@ -52,7 +52,10 @@ fn it_equals_what_was_served_through_demotion_archiving_merges_and_restarts_with
         let mut batches = 0;
         // So many, and on until rows were archived, left, and were served from there.
         loop {
-            writer.write(&store).unwrap();
+            // A key that is written again and again never has a newest row old enough to leave.
+            if batches < 150 || batches % 16 == 0 {
+                writer.write(&store).unwrap();
+            }
             writer.serve(&store).unwrap();
             batches += 1;
             let stats = store.handle().stats();
