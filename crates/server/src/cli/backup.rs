@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use thermae_client::{Client, Error};
+use thermae_client::Client;
 use thermae_engine::backup::{self, Place, Removed, Work, open_to_back_up};
 use thermae_engine::cold::OpenOptions;
 use thermae_env::RealEnv;
@@ -22,8 +22,6 @@ use crate::progress::{Progress, Unit};
 const SERVER_BYTES_PER_S: u64 = 128 << 20;
 /// How often the server is asked how far it has got.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// Most times that it is asked again at once, where the server is busy with its answer.
-const ASKED_AGAIN_MAX: u32 = 100;
 
 /// Runs the command.
 pub fn run(args: &BackupArgs, global: &Global) -> Result<Done, Failure> {
@@ -159,15 +157,8 @@ fn take_of_server(args: &BackupArgs, global: &Global) -> Result<Json, Failure> {
     }
 }
 
-/// Asks the server again where it says that it is only busy with the answer.
 fn ask(client: &Client, request: &Json) -> Result<Status, Failure> {
-    let mut answer = client.backup(&request.to_string());
-    for _ in 0..ASKED_AGAIN_MAX {
-        let Err(Error::Server { retry_after_ms: ms @ 1, .. }) = &answer else { break };
-        std::thread::sleep(Duration::from_millis(u64::from(*ms)));
-        answer = client.backup(&request.to_string());
-    }
-    let text = answer.map_err(failed)?;
+    let text = client.backup(&request.to_string()).map_err(failed)?;
     serde_json::from_str(&text)
         .map_err(|e| Failure::Failed(format!("the server's answer cannot be read: {e}")))
 }

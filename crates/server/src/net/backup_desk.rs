@@ -2,10 +2,11 @@
 //! request over and reads how far it has got: neither waits.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use thermae_engine::backup::{self, Place, Removed, Taken, Work};
 use thermae_engine::cold::OpenOptions;
@@ -91,7 +92,7 @@ pub struct BackupDesk {
     root: Option<PathBuf>,
     ids: AtomicU64,
     requests: SyncSender<Option<BackupRequest>>,
-    status: Arc<Mutex<BackupStatus>>,
+    status: Arc<ArcSwap<BackupStatus>>,
 }
 
 /// Why a backup is not begun.
@@ -125,9 +126,9 @@ impl BackupDesk {
         })
     }
 
-    /// How far the newest one has got; `None` while that is being written, which takes no time.
-    pub fn status(&self) -> Option<BackupStatus> {
-        self.status.try_lock().ok().map(|status| status.clone())
+    /// How far the newest one has got.
+    pub fn status(&self) -> Arc<BackupStatus> {
+        self.status.load_full()
     }
 }
 
@@ -164,7 +165,8 @@ impl Backups {
         root: Option<BackupRoot>,
     ) -> std::io::Result<Self> {
         let none = BackupStatus { state: "none", ..BackupStatus::default() };
-        let (status, is_stopping) = (Arc::new(Mutex::new(none)), Arc::new(AtomicBool::new(false)));
+        let status = Arc::new(ArcSwap::from_pointee(none));
+        let is_stopping = Arc::new(AtomicBool::new(false));
         let at = root.as_ref().map(|root| root.at.clone());
         let (told, stop) = (Arc::clone(&status), Arc::clone(&is_stopping));
         let taker = Taker { env, features, root, status: told, stop };
@@ -200,7 +202,7 @@ struct Taker<E: Env> {
     env: E,
     features: Arc<FeatureStore<E>>,
     root: Option<BackupRoot>,
-    status: Arc<Mutex<BackupStatus>>,
+    status: Arc<ArcSwap<BackupStatus>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -219,8 +221,12 @@ impl<E: Env> Taker<E> {
         }
     }
 
+    /// Nobody else changes it. A shard that asks meanwhile has it as it was: this thread may be stopped
+    /// anywhere, at its priority.
     fn tell(&self, change: impl FnOnce(&mut BackupStatus)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut now = BackupStatus::clone(&self.status.load());
+        change(&mut now);
+        self.status.store(Arc::new(now));
     }
 
     fn take(&self, request: &BackupRequest) -> Result<serde_json::Value, Error> {
