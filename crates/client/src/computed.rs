@@ -10,7 +10,7 @@ use thermae_formats::wire::{
     CellStatus, ColumnShape, ComputeColumn, ComputeRequest, ComputeRow, ReadReply, RowStatus,
     ViewReply, WireError,
 };
-use thermae_formats::{Feature, KeyType, KeyValue, RowLayout, Scalar, Value, ValueType};
+use thermae_formats::{Feature, KeyType, KeyValue, RowLayout, Value, ValueType};
 
 use crate::buffer::FrameBuf;
 use crate::client::{Client, is_stale};
@@ -98,7 +98,7 @@ impl ComputedPlan {
         // A field that is called like a join key is that.
         let keys = &wanted.keys;
         wanted.request.retain(|field| !keys.iter().any(|key| key.name == field.name));
-        let columns = wanted.keys.iter().map(|key| Feature::new(&key.name, scalar(key.key_type)));
+        let columns = wanted.keys.iter().map(|key| Feature::new(&key.name, key.key_type.scalar()));
         let fields =
             wanted.request.iter().map(|field| Feature::new(&field.name, field.value_type.clone()));
         let layout = RowLayout::new(&columns.chain(fields).collect::<Vec<_>>())?;
@@ -214,7 +214,7 @@ impl Client {
         let Inner { ask, wanted, .. } = &*rows.plan.inner;
         let keys = wanted.keys.iter().map(|key| ComputeColumn {
             name: &key.name,
-            value_type: ValueType::Scalar(scalar(key.key_type)),
+            value_type: ValueType::Scalar(key.key_type.scalar()),
         });
         let fields = wanted
             .request
@@ -306,16 +306,6 @@ impl ComputedAnswer {
             }
             _ => Ok(Value::Null),
         }
-    }
-}
-
-fn scalar(key_type: KeyType) -> Scalar {
-    match key_type {
-        KeyType::Int32 => Scalar::Int32,
-        KeyType::Int64 => Scalar::Int64,
-        KeyType::String => Scalar::String,
-        KeyType::Bytes => Scalar::Bytes,
-        KeyType::Uuid => Scalar::Uuid,
     }
 }
 

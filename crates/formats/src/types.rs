@@ -223,6 +223,17 @@ impl KeyType {
     /// All types of join keys, in declaration order.
     pub const ALL: [Self; 5] = [Self::Int32, Self::Int64, Self::String, Self::Bytes, Self::Uuid];
 
+    /// The type of a feature that holds the same values.
+    pub const fn scalar(self) -> Scalar {
+        match self {
+            Self::Int32 => Scalar::Int32,
+            Self::Int64 => Scalar::Int64,
+            Self::String => Scalar::String,
+            Self::Bytes => Scalar::Bytes,
+            Self::Uuid => Scalar::Uuid,
+        }
+    }
+
     /// The type's name: `int64`.
     pub const fn name(self) -> &'static str {
         match self {

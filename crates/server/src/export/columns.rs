@@ -144,17 +144,7 @@ pub(crate) fn array(value_type: &ValueType, values: &[Option<&Value>]) -> ArrayR
     }
 }
 
-/// A key type as the type of a feature, and a key value as one of its values.
-fn scalar_of(key_type: KeyType) -> Scalar {
-    match key_type {
-        KeyType::Int32 => Scalar::Int32,
-        KeyType::Int64 => Scalar::Int64,
-        KeyType::String => Scalar::String,
-        KeyType::Bytes => Scalar::Bytes,
-        KeyType::Uuid => Scalar::Uuid,
-    }
-}
-
+/// A key value as a value of a feature of the same type.
 fn value_of(key: &KeyValue, key_type: KeyType) -> Value {
     match key {
         // Keys of int32 are checked when they are written.
@@ -180,7 +170,7 @@ pub(super) fn batch(shape: &Shape, rows: &[ScannedRow]) -> Result<RecordBatch, A
     for (at, key) in shape.keys.iter().enumerate() {
         let values: Vec<_> = rows.iter().map(|row| key_at(row, at, key.key_type)).collect();
         let values: Vec<_> = values.iter().map(Some).collect();
-        add(&key.name, array(&ValueType::Scalar(scalar_of(key.key_type)), &values), false);
+        add(&key.name, array(&ValueType::Scalar(key.key_type.scalar()), &values), false);
     }
     for (at, feature) in shape.features.iter().enumerate() {
         let of = |row| value_at(row, at);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use thermae_formats::{
-    FeatureView, JoinKey, KeyType, Projection, RowLayout, Scalar, SchemaId, ValueType, ViewId,
+    FeatureView, JoinKey, Projection, RowLayout, Scalar, SchemaId, ValueType, ViewId,
 };
 
 use super::ColdError;
@@ -107,17 +107,6 @@ impl Columns {
     }
 }
 
-/// A join key's type as a value's.
-pub(super) const fn scalar_of(key_type: KeyType) -> Scalar {
-    match key_type {
-        KeyType::Int32 => Scalar::Int32,
-        KeyType::Int64 => Scalar::Int64,
-        KeyType::String => Scalar::String,
-        KeyType::Bytes => Scalar::Bytes,
-        KeyType::Uuid => Scalar::Uuid,
-    }
-}
-
 /// Names that differ in more than case, because that is all that some readers tell apart.
 fn name_columns(view: &FeatureView) -> Vec<Column> {
     let system = SYSTEM
@@ -126,7 +115,7 @@ fn name_columns(view: &FeatureView) -> Vec<Column> {
     let keys = view
         .join_keys
         .iter()
-        .map(|key| (key.name.as_str(), ValueType::Scalar(scalar_of(key.key_type)), false));
+        .map(|key| (key.name.as_str(), ValueType::Scalar(key.key_type.scalar()), false));
     let features = view
         .features
         .iter()
