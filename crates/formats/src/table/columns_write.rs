@@ -74,8 +74,8 @@ impl ColumnsWriter {
         spans.rows = count;
         self.plan();
         let of_runs: usize = self.runs.iter().map(|run| run.written_bytes(count)).sum();
-        let row_bytes: usize = self.rows[..count].iter().map(|(_, ends)| ends.value).sum();
-        self.bytes = COLUMNS_HEADER_BYTES + of_runs + row_bytes - count * common.bytes();
+        self.bytes = COLUMNS_HEADER_BYTES + of_runs + row_bytes(&self.rows[..count])
+            - count * common.bytes();
         self.bytes
     }
 
@@ -90,9 +90,8 @@ impl ColumnsWriter {
         out.reserve(self.bytes);
         let Common { head, key, value } = self.spans.common;
         let taken = &self.rows[..self.spans.rows];
-        let row_bytes: usize = taken.iter().map(|(_, ends)| ends.value).sum();
         // In range: a block holds at most MAX_RAW_BYTES, a key at most MAX_KEY_BYTES.
-        out.extend_from_slice(&(row_bytes as u32).to_le_bytes());
+        out.extend_from_slice(&(row_bytes(taken) as u32).to_le_bytes());
         out.extend_from_slice(&(key as u16).to_le_bytes());
         out.extend_from_slice(&(value as u16).to_le_bytes());
         out.push(head as u8);
@@ -175,6 +174,11 @@ impl ColumnsWriter {
             at - head - key + ends.key
         }
     }
+}
+
+/// Bytes of rows that follow each other from the first on.
+fn row_bytes(rows: &[(usize, Ends)]) -> usize {
+    rows.last().map_or(0, |(at, ends)| at + ends.value)
 }
 
 impl Planned {
