@@ -77,14 +77,24 @@ fn unpacked() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
     let entries = std::fs::read_dir(root.join("usr/lib"))?.flatten().map(|entry| entry.path());
     let mut folders = entries.map(|folder| folder.join("lib"));
     let clang = folders.find(|folder| folder.join("libclang.so.1").exists());
+    let clang = clang.context("no libclang.so.1 in its package")?;
     let libraries = debian::libraries(&root);
     Ok(vec![
+        // It does not look for its own headers where it was not installed.
+        ("BINDGEN_EXTRA_CLANG_ARGS", own_headers(&clang)?),
         ("ROCKSDB_LIB_DIR", libraries.clone()),
         ("ROCKSDB_INCLUDE_DIR", root.join("usr/include")),
-        ("LIBCLANG_PATH", clang.context("no libclang.so.1 in its package")?),
+        ("LIBCLANG_PATH", clang),
         // For the linker, and for the program.
         ("LD_LIBRARY_PATH", libraries),
     ])
+}
+
+/// The argument that names the headers of libclang's own version: `clang/VERSION` beside it.
+fn own_headers(clang: &Path) -> anyhow::Result<PathBuf> {
+    let mut versions = std::fs::read_dir(clang.join("clang"))?.flatten();
+    let folder = versions.next().context("libclang without headers of its own")?.path();
+    Ok(format!("-resource-dir={}", folder.display()).into())
 }
 
 /// Whether bindgen will find what it reads the header with.

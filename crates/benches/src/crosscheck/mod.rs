@@ -273,8 +273,9 @@ fn setting(options: &Options, found: &[Rounds]) -> String {
         "Closed loop, {} connections with one request in flight on each, {KEYS} random keys with values of {VALUE_BYTES} \
          bytes, {} rounds in turns; the server on core 0, the tool on core 1. Two tools can agree on a server only where it \
          is the server that bounds the rate (its core busy for at least {BOUND} of the time, by the kernel's count). {}. \
-         redis-benchmark registers each request with epoll before it writes it, and takes it off again after, so that \
-         one GET costs it more system calls than the server; our loop has no epoll and asks each socket again and again.",
+         Both \
+         sleep until an answer is there. redis-benchmark registers each request with epoll before it writes it, and takes it \
+         off again after, so that one GET costs it more system calls than the server.",
         options.connections,
         options.rounds,
         found.iter().map(verdict).collect::<Vec<_>>().join("; ")

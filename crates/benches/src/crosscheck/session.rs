@@ -2,6 +2,7 @@
 
 use super::{Asks, VALUE_BYTES, key};
 use crate::socket::is_again;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use thermae_load::Error;
@@ -11,7 +12,12 @@ use thermae_load::session::{Done, End, Session};
 /// "$40\r\n", the value, "\r\n".
 const ROW_BYTES: usize = VALUE_BYTES + 7;
 
-/// GETs or MGETs over many connections; never waits.
+/// So long a sleep is only where the server stalls.
+const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+
+/// GETs or MGETs over many connections. It sleeps until the kernel has an answer, as redis-benchmark does, where every
+/// other session asks again and again: an answer to a sleeper costs the server the waking, so that the server's rate is
+/// another.
 pub struct Gets {
     asks: Asks,
     connections: Vec<Connection>,
@@ -36,6 +42,18 @@ impl Gets {
         };
         let connections = (0..count).map(connect).collect::<Result<_, _>>()?;
         Ok(Self { asks, connections, free: (0..count).collect() })
+    }
+}
+
+impl Gets {
+    /// Until there is an answer; not while there is room for more requests.
+    fn sleep(&self) -> Result<(), Error> {
+        if !self.free.is_empty() {
+            return Ok(());
+        }
+        let streams = self.connections.iter().map(|connection| &connection.stream);
+        let mut asked: Vec<_> = streams.map(|stream| PollFd::new(stream, PollFlags::IN)).collect();
+        poll(&mut asked, Some(&SLEEP)).map(drop).map_err(|error| broken(error.into()))
     }
 }
 
@@ -88,6 +106,7 @@ impl Session for Gets {
     }
 
     fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
+        self.sleep()?;
         let (head, whole, keys) = (self.asks.head(), self.asks.answer_bytes(), self.asks.keys());
         let mut some = [0; 16 * 1024];
         for (at, connection) in self.connections.iter_mut().enumerate() {
