@@ -5,7 +5,7 @@ use super::writers::write;
 use super::{
     BACKGROUND_THREADS, Engine, Reader, Setting, Sink, cache_bytes, memtable_bytes, setting,
 };
-use crate::process::{files, folder_bytes};
+use crate::process::folder_bytes;
 use crate::protocol::Loaded;
 use crate::rows::{Answer, Rows, key};
 use anyhow::{Context, ensure};
@@ -15,6 +15,7 @@ use rocksdb::{
 };
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use thermae_benches::page_cache::files;
 use thermae_benches::warm::load::{IN_FLIGHT, REST, settle};
 
 /// It was built.
