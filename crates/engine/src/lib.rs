@@ -13,6 +13,7 @@ pub mod archive;
 mod archived;
 pub mod background;
 pub mod backup;
+mod asked;
 mod bases;
 mod below;
 pub mod catalogue;

@@ -11,6 +11,7 @@ use thermae_env::{Env, Ring, Wake};
 use thermae_formats::schema::FeatureView;
 use thermae_tiering::departures::Departures;
 
+use crate::asked::Asked;
 use crate::catalogue::Applied;
 use crate::cut::ShardCut;
 use crate::error::Error;
@@ -34,8 +35,8 @@ pub struct Part {
     pub origin: Origin<Gathered>,
     /// The room that the rows take in the owner; none: they are refused for want of it.
     pub room: Option<Arc<Taken>>,
-    /// The owner's tables, by the number of their change, in which all rows were looked for already.
-    pub asked_of: Option<u64>,
+    /// What was found out when all its rows were looked for; none before, and where that came to no end.
+    pub asked: Option<Arc<Asked>>,
 }
 
 /// The keys of a batch that one shard owns.

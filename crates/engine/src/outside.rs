@@ -120,7 +120,7 @@ impl<E: Env> Shared<E> {
         let batch = Arc::new(if is_refused { batch.without_values() } else { batch });
         let parts = owners.into_iter().zip(rooms).map(|((shard, rows), room)| {
             let (batch, origin) = (Arc::clone(&batch), origin.clone());
-            (shard, Part { batch, rows, origin, room, asked_of: None })
+            (shard, Part { batch, rows, origin, room, asked: None })
         });
         parts.collect()
     }

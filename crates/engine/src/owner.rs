@@ -286,7 +286,7 @@ impl<E: Env> Owner<E> {
                 batch: Arc::clone(&part.batch),
                 origin: part.origin.clone(),
                 _room: part.room.clone(),
-                asked_of: part.asked_of,
+                asked: part.asked.clone(),
             });
             while let Some(&index) = part.rows.get(self.queue_at) {
                 if left == 0 {
@@ -294,7 +294,8 @@ impl<E: Env> Owner<E> {
                     break;
                 }
                 if left.is_multiple_of(ASKED_ROWS) {
-                    self.ask_for(&part);
+                    let ahead = part.rows.get(self.queue_at..).unwrap_or_default();
+                    self.ask_for(&part.batch, ahead);
                 }
                 left -= 1;
                 match self.admit_row(&waiting, index, now_us, catalogue, ring, &mut decided) {
@@ -316,12 +317,12 @@ impl<E: Env> Owner<E> {
         }
     }
 
-    /// Asks for the memory of the rows of a part that are admitted next.
-    fn ask_for(&self, part: &Part) {
-        let rows = part.rows.iter().skip(self.queue_at).take(ASKED_ROWS);
-        let rows = rows.filter_map(|&index| part.batch.rows.get(index as usize));
+    /// Asks for the memory of the first [`ASKED_ROWS`] of some rows of a batch.
+    fn ask_for(&self, batch: &WriteBatch, rows: &[u32]) {
+        let rows = rows.iter().take(ASKED_ROWS);
+        let rows = rows.filter_map(|&index| batch.rows.get(index as usize));
         self.state.ask_for(rows.map(|row| {
-            let entity_hash = self.state.entity_hash(part.batch.key(row));
+            let entity_hash = self.state.entity_hash(batch.key(row));
             self.state.row_hash(entity_hash, row.view_id)
         }));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thermae_formats::batch::{Record, RecordKind};
 use thermae_formats::catalogue::SchemaId;
 
+use crate::asked::Asked;
 use crate::memtables::memtable_bytes;
 use crate::merge::Base;
 use crate::message::{Gathered, Origin};
@@ -40,8 +41,8 @@ pub struct Waiting {
     pub origin: Origin<Gathered>,
     /// The room that its rows take until they are answered.
     pub _room: Option<Arc<Taken>>,
-    /// As [`Part::asked_of`](crate::message::Part::asked_of).
-    pub asked_of: Option<u64>,
+    /// As [`Part::asked`](crate::message::Part::asked).
+    pub asked: Option<Arc<Asked>>,
 }
 
 /// One row on its way.

@@ -1,7 +1,9 @@
 //! How large the buffers of flushes and merges are: derived from the memory that they may take.
 
-/// Tables that merges read at a time: by the pace of writes at most 16 runs, and as many of history.
-const SOURCES: u64 = 32;
+/// Merges at a time, each of which reads several tables.
+const MERGES: u64 = 3;
+/// Bytes of a read of a table, at least and at most.
+const SCAN_BYTES: (usize, usize) = (16 << 10, 512 << 10);
 /// Tables that are written at a time: a flush, three nested merges, and a merge's parts of history.
 const WRITERS: u64 = 12;
 /// Heap bytes that one hash costs while the filter of its part is built, and before (its vector may just
@@ -14,8 +16,8 @@ const COLLECTING: u64 = 3;
 /// Sizes of the buffers of one shard's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffers {
-    /// Bytes that a scan reads at once from a table, unless a block is larger.
-    pub scan_bytes: usize,
+    /// Bytes that all tables of one merge are read into; each gets its part.
+    pub merge_bytes: usize,
     /// Bytes that are collected for one write to a table.
     pub write_bytes: usize,
     /// Distinct rows of one part of a filter. Smaller parts take up to a tenth more bytes a row.
@@ -25,30 +27,37 @@ pub struct Buffers {
 impl Default for Buffers {
     /// As large as is of any use.
     fn default() -> Self {
-        Self { scan_bytes: 512 << 10, write_bytes: 1 << 20, filter_hashes: 1 << 20 }
+        Self { merge_bytes: 4 << 20, write_bytes: 1 << 20, filter_hashes: 1 << 20 }
     }
 }
 
 impl Buffers {
-    /// Buffers that take at most `bytes` together: three eighths to scans, an eighth to writes, a half to
-    /// filters being built. Below 4 MiB they take more, because smaller ones would not work.
+    /// Buffers that take at most `bytes` together: three eighths to reads, a quarter to writes, the rest to filters
+    /// being built. Below 4 MiB they take more, because smaller ones would not work.
     pub fn within(bytes: u64) -> Self {
         let most = Self::default();
         let page = 4096;
-        let scan_bytes = bytes * 3 / 8 / SOURCES / page * page;
-        let write_bytes = bytes / 8 / WRITERS / page * page;
-        let filter_hashes = bytes / 2 / (BUILT_BYTES + COLLECTING * COLLECTED_BYTES);
+        let merge_bytes = bytes * 3 / 8 / MERGES / page * page;
+        let write_bytes = bytes / 4 / WRITERS / page * page;
+        let filter_hashes = bytes * 3 / 8 / (BUILT_BYTES + COLLECTING * COLLECTED_BYTES);
         Self {
-            scan_bytes: scan_bytes.clamp(32 << 10, most.scan_bytes as u64) as usize,
+            merge_bytes: merge_bytes.clamp(64 << 10, most.merge_bytes as u64) as usize,
             write_bytes: write_bytes.clamp(32 << 10, most.write_bytes as u64) as usize,
             filter_hashes: filter_hashes.clamp(1 << 12, most.filter_hashes as u64) as usize,
         }
     }
 
+    /// Bytes that a merge of `sources` tables reads at once from each, unless a block is larger.
+    pub fn scan_bytes(&self, sources: usize) -> usize {
+        let page = 4096;
+        let part = self.merge_bytes / sources.max(1) / page * page;
+        part.clamp(SCAN_BYTES.0, SCAN_BYTES.1)
+    }
+
     /// Bytes that they take together at most.
     pub fn bytes(&self) -> u64 {
         let filters = self.filter_hashes as u64 * (BUILT_BYTES + COLLECTING * COLLECTED_BYTES);
-        SOURCES * self.scan_bytes as u64 + WRITERS * self.write_bytes as u64 + filters
+        MERGES * self.merge_bytes as u64 + WRITERS * self.write_bytes as u64 + filters
     }
 }
 
@@ -66,5 +75,12 @@ mod tests {
             before = now;
         }
         assert_eq!(Buffers::within(1 << 30), Buffers::default());
+    }
+
+    #[test]
+    fn the_fewer_tables_a_merge_reads_the_more_it_reads_at_once() {
+        let buffers = Buffers { merge_bytes: 300 << 10, ..Buffers::default() };
+        assert_eq!([2, 6, 16, 0].map(|tables| buffers.scan_bytes(tables) >> 10), [148, 48, 16, 300]);
+        assert_eq!(Buffers::default().scan_bytes(2), 512 << 10);
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use thermae_env::{Env, Event};
 use thermae_formats::catalogue::ViewId;
+use thermae_hot::ASKED_ROWS;
 
+use crate::asked::Asked;
 use crate::catalogue::{Catalogue, View};
 use crate::fetch::{Fetched, FetchedKeys, OwnedVersion};
 use crate::message::{FetchPart, Part};
@@ -13,7 +15,7 @@ use crate::outside::Outside;
 use crate::pending::PendingRow;
 use crate::state::{Current, Judged, Newest, Place, is_hot};
 use crate::warm::{Asker, Finished, Wanted};
-use crate::write::{Refusal, WriteKind};
+use crate::write::{Refusal, WriteBatch, WriteKind};
 
 use super::Owner;
 
@@ -192,27 +194,62 @@ impl<E: Env> Owner<E> {
         Wanted { view, entity_hash, row_hash, key: key.into() }
     }
 
-    /// Begins to read what the rows of a part will be judged against.
+    /// Begins to read what the rows of a part will be judged against. A failure shows when the row's turn comes.
     pub(super) fn ask_ahead(&mut self, part: &mut Part, catalogue: &Catalogue, ring: &mut E::Ring) {
         if self.state.is_complete() {
             return;
         }
-        for &index in &part.rows {
-            if self.warm.len() >= AHEAD_MAX.min(self.plan.look_ups()) {
-                return;
-            }
-            let Some(row) = part.batch.rows.get(index as usize) else { continue };
-            let Some(view) = catalogue.view_by_id(row.view_id) else { continue };
-            let key = part.batch.key(row);
-            let entity_hash = self.state.entity_hash(key);
-            let needs_value = matches!(row.kind, WriteKind::Partial { .. });
-            // A failure shows when the row's turn comes.
-            let known = self.base(view, entity_hash, key, needs_value, ring);
-            if needs_value && known.is_ok() {
-                self.ask_for_write(view, entity_hash, key);
+        let batch = Arc::clone(&part.batch);
+        let mut asked = Asked::of(self.warm.changes(), batch.rows.len());
+        let mut below = Vec::with_capacity(ASKED_ROWS);
+        for rows in part.rows.chunks(ASKED_ROWS) {
+            self.ask_for(&batch, rows);
+            self.find_below(&batch, rows, catalogue, &mut below);
+            let places = below.iter().map(|(_, view, entity_hash)| (*view, *entity_hash));
+            let held = self.warm.may_hold_each(places);
+            for (at, &(index, view, entity_hash)) in below.iter().enumerate() {
+                if held >> at & 1 == 0 {
+                    asked.note_absent(index);
+                    continue;
+                }
+                if self.warm.len() >= AHEAD_MAX.min(self.plan.look_ups()) {
+                    return;
+                }
+                let Some(row) = batch.rows.get(index as usize) else { continue };
+                let needs_value = matches!(row.kind, WriteKind::Partial { .. });
+                let wanted = self.wanted(view, entity_hash, batch.key(row));
+                if !self.warm.is_fetching(wanted.row_hash) {
+                    self.warm.start(Asker::Write { needs_value }, wanted, ring);
+                }
             }
         }
-        part.asked_of = Some(self.warm.changes());
+        part.asked = Some(Arc::new(asked));
+    }
+
+    /// Those of some rows that memory does not have: index in the batch, view, and hash of the key.
+    fn find_below(
+        &mut self,
+        batch: &WriteBatch,
+        rows: &[u32],
+        catalogue: &Catalogue,
+        below: &mut Vec<(u32, ViewId, u64)>,
+    ) {
+        below.clear();
+        for &index in rows {
+            let Some(row) = batch.rows.get(index as usize) else { continue };
+            let Some(view) = catalogue.view_by_id(row.view_id) else { continue };
+            let key = batch.key(row);
+            let entity_hash = self.state.entity_hash(key);
+            let row_hash = self.state.row_hash(entity_hash, view.id);
+            match self.in_memory_is(view, row_hash, key) {
+                Standing::Known if matches!(row.kind, WriteKind::Partial { .. }) => {
+                    self.ask_for_write(view, entity_hash, key);
+                }
+                Standing::Known => {}
+                Standing::Unreadable => self.state.bases.forget(row_hash),
+                Standing::Below => below.push((index, view.id, entity_hash)),
+            }
+        }
     }
 
     /// Whether what a row will be judged against is in memory; begins to read it where it is not. Before
@@ -254,7 +291,7 @@ impl<E: Env> Owner<E> {
         needs_value: bool,
         ring: &mut E::Ring,
     ) -> Result<(), Option<Refusal>> {
-        if !self.warm.may_hold(view.id, entity_hash) {
+        if self.warm.may_hold_each(std::iter::once((view.id, entity_hash))) == 0 {
             return Ok(());
         }
         let wanted = self.wanted(view.id, entity_hash, key);
@@ -281,9 +318,12 @@ impl<E: Env> Owner<E> {
         let Some(record) = record else { return Ok(None) };
         let Ok(place) = self.state.place(catalogue, &record) else { return Ok(None) };
         let Place { view, entity_hash, row_hash } = place;
+        let (asked, changes) = (row.waiting.asked.as_ref(), self.warm.changes());
+        let is_absent = asked.is_some_and(|asked| asked.is_absent(row.index, changes));
         let current = match self.state.judge(&place, &record) {
             Judged::Known(current) => current,
             Judged::Unreadable => return Err(Some(self.corrupt_base(row_hash))),
+            Judged::Below if is_absent => None,
             Judged::Below => {
                 self.read_below(view, entity_hash, record.key, false, ring)?;
                 None

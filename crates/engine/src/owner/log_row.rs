@@ -33,7 +33,9 @@ impl<E: Env> Owner<E> {
         let view = view_of(row, catalogue).ok_or(Some(Refusal::UnknownSchema))?;
         let key = batch.key(row);
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
-        let is_asked = self.state.is_complete() || waiting.asked_of == Some(self.warm.changes());
+        let changes = self.warm.changes();
+        let was_asked = waiting.asked.as_ref().is_some_and(|asked| asked.is_of(changes));
+        let is_asked = self.state.is_complete() || was_asked;
         if matches!(row.kind, WriteKind::Partial { .. }) || !is_asked {
             let needs_value = matches!(row.kind, WriteKind::Partial { .. });
             self.base(view, entity_hash, key, needs_value, ring)?;

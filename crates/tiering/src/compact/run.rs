@@ -52,7 +52,8 @@ impl<E: Env> Merging<E> {
         departures: Arc<Departures>,
         buffers: &Buffers,
     ) -> Result<Self, WarmError> {
-        let sources = tables.iter().map(|table| TableSource::new(table, buffers.scan_bytes));
+        let scan_bytes = buffers.scan_bytes(tables.len());
+        let sources = tables.iter().map(|table| TableSource::new(table, scan_bytes));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let together = match compaction.kind {
             TableKind::Latest => Together::Keys,
