@@ -114,18 +114,19 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         },
         false => options,
     };
+    let machine = Machine::here();
     if pin::cores() >= 2 {
         pin::to_core(pin::CLIENT_CORE)?;
     }
-    let part = in_folder(None, "flash", |folder| measure(options, folder))?;
+    let part = in_folder(None, "flash", |folder| measure(options, machine, folder))?;
     let markdown = shown("flash", &part)?;
     options.output.publish(&part, "benchmarks/flash.json", &markdown, None)
 }
 
-fn measure(options: &Options, folder: &Path) -> anyhow::Result<Part> {
+fn measure(options: &Options, machine: Machine, folder: &Path) -> anyhow::Result<Part> {
     let mut part = Part {
         command: "cargo xtask bench flash".into(),
-        machine: Machine::here(),
+        machine,
         setting: setting(options),
         ..Part::default()
     };
