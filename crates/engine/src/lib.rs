@@ -11,9 +11,9 @@ mod anchor;
 pub mod archive;
 #[cfg(feature = "cold")]
 mod archived;
+mod asked;
 pub mod background;
 pub mod backup;
-mod asked;
 mod bases;
 mod below;
 pub mod catalogue;

@@ -147,7 +147,31 @@ impl Reads {
         buf: &mut RowBuf,
         sink: impl FnMut(usize, &Lookup<'_>),
     ) {
-        let probes = keys.iter().map(|key| self.probe(view, key));
+        self.multi_get_views(std::iter::once((view, keys.len())), keys, buf, sink);
+    }
+
+    /// Looks up keys of several views, all at once, so that a few of each overlap as many of one do: `views` says how
+    /// many of the keys are each one's, in order. `sink` is as for [`Self::multi_get`]; keys of no view are corrupt.
+    pub fn multi_get_views<'a>(
+        &self,
+        mut views: impl Iterator<Item = (&'a View, usize)>,
+        keys: &'a [Key<'a>],
+        buf: &mut RowBuf,
+        sink: impl FnMut(usize, &Lookup<'_>),
+    ) {
+        let (mut present, mut left) = (None, 0);
+        let probes = keys.iter().map(|key| {
+            while left == 0 {
+                let next = views.next();
+                present = next.map(|(view, _)| view);
+                left = next.map_or(usize::MAX, |(_, count)| count);
+            }
+            left -= 1;
+            match present {
+                Some(view) => self.probe(view, key),
+                None => Probe { table: u32::MAX, row_hash: 0, key: key.bytes, schema_ids: &[] },
+            }
+        });
         thermae_hot::multi_get(&self.tables, probes, buf, sink);
     }
 

@@ -15,11 +15,13 @@ use crate::target::{Target, Way};
 use crate::workload::{Count, Drive, Features, Kind, Operation, Part, View, Workload};
 
 /// Version of the document.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Requests that a peak is taken from, at least.
 const REQUESTS_MIN: f64 = 50.0;
-/// Writes in flight on a connection.
-pub const WRITES_IN_FLIGHT: usize = 512;
+/// Requests in flight on a connection at the peak, at least and at most. Writes are the most, so that many share a flush
+/// of the disk; of reads as many as have answers of [`ON_THE_WAY_BYTES`].
+const IN_FLIGHT: (usize, usize) = (16, 512);
+const ON_THE_WAY_BYTES: f64 = 256.0 * 1024.0;
 /// Shares of the peak at which latency is measured.
 const LOADS: [f64; 5] = [0.2, 0.4, 0.6, 0.75, 0.9];
 
@@ -52,7 +54,7 @@ pub struct AtLoad {
 /// What `bench --calibrate` found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// Version of this document: 1.
+    /// Version of this document: 2.
     pub format: u32,
     /// Program and version.
     pub program: String,
@@ -134,7 +136,8 @@ fn views(entities: u64) -> Result<Vec<View>, Error> {
         view("cal_long", entities / 4, "bytes", 1, 400)?,
     ];
     for at in 0..8 {
-        views.push(view(&format!("cal_many{at}"), entities / 50, "float32", 10, 0)?);
+        // Together they are as large as the others: their rows, too, come from memory.
+        views.push(view(&format!("cal_many{at}"), entities / 8, "float32", 10, 0)?);
     }
     Ok(views)
 }
@@ -157,9 +160,12 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("100 keys x 10 float32", operation(Read, &["cal_narrow"], 100, true)),
         ("1000 keys x 10 float32", operation(Read, &["cal_narrow"], 1000, true)),
         ("100 keys x 50 float32", operation(Read, &["cal_wide"], 100, true)),
+        ("500 keys x 50 float32", operation(Read, &["cal_wide"], 500, true)),
         ("100 keys x 10 float32 in columns", operation(Read, &["cal_narrow"], 100, false)),
         ("100 keys x 50 float32 in columns", operation(Read, &["cal_wide"], 100, false)),
         ("8 views of 10 keys", operation(Read, &many, 10, true)),
+        ("8 views of 10 keys in columns", operation(Read, &many, 10, false)),
+        ("8 views of 1 key in columns", operation(Read, &many, 1, false)),
         ("20 keys x 10 texts", operation(Read, &["cal_text"], 20, false)),
         ("20 keys x 400 bytes", operation(Read, &["cal_long"], 20, false)),
         ("1 row written", operation(Write, &["cal_narrow"], 1, false)),
@@ -194,10 +200,7 @@ pub fn calibrate(
     let mut measured = Vec::new();
     for (what, operation) in operations() {
         let mut workload = workload(what, operation);
-        if workload.writes() {
-            // Enough on their way that the disk's flush is shared, and the core is the limit.
-            workload.drive.in_flight = workload.drive.in_flight.max(WRITES_IN_FLIGHT);
-        }
+        workload.drive.in_flight = in_flight_at_peak(&workload);
         measured.push(measure(way, what, &workload, told)?);
     }
     let parts: Vec<Vec<f64>> = measured.iter().map(|one| one.shape.parts().to_vec()).collect();
@@ -226,6 +229,12 @@ pub fn calibrate(
     })
 }
 
+/// Requests in flight with which a core is the limit, and its caches are not.
+pub fn in_flight_at_peak(workload: &Workload) -> usize {
+    let reads = (ON_THE_WAY_BYTES / Shape::mean(workload).bytes.max(1.0)) as usize;
+    if workload.writes() { IN_FLIGHT.1 } else { reads.clamp(IN_FLIGHT.0, IN_FLIGHT.1) }
+}
+
 /// The peak of one workload; longer, where so little was answered that the figure would mean nothing.
 fn measure(
     way: &Way,
@@ -241,7 +250,7 @@ fn measure(
         let mut run = Run::open(way.clone(), workload, &mut *told)?;
         run.load()?;
         let shards = run.target().figures()?.shards.max(1) as f64;
-        let mut step = run.step(None)?;
+        let mut step = run.peak()?;
         if step.answered_per_s * step.seconds < REQUESTS_MIN {
             continue;
         }

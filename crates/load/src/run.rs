@@ -25,6 +25,8 @@ const TICK: Duration = Duration::from_millis(100);
 const LEAD_NS: u64 = 50_000_000;
 /// Steps of a search, at most.
 const SEARCH_STEPS: u32 = 12;
+/// Steps of which the best is the peak.
+const PEAK_STEPS: u32 = 3;
 
 /// What is to be measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,6 +198,24 @@ impl<'a> Run<'a> {
         let recorded =
             drive_all(shared, self.clock, sessions, (rate, seconds), &mut sampler, told)?;
         Ok(Step::of(&self.shared.workload, &recorded, rate, seconds, sampler.samples))
+    }
+
+    /// The best of some steps in a closed loop: whoever else is at work on the machine only ever makes one slower.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn peak(&mut self) -> Result<Step, Error> {
+        let mut best = self.step(None)?;
+        for _ in 1..PEAK_STEPS {
+            let step = self.step(None)?;
+            // What failed is not hidden by a better one.
+            if best.first_failure.is_none()
+                && (step.first_failure.is_some() || step.answered_per_s > best.answered_per_s)
+            {
+                best = step;
+            }
+        }
+        Ok(best)
     }
 
     /// What the client reaches when nobody does anything, requests a second: against a null server over a socket,

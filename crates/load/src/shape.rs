@@ -19,6 +19,8 @@ pub struct Shape {
     pub keys: f64,
     /// Bytes of values answered.
     pub bytes: f64,
+    /// Columns answered, of all views (a matrix has none).
+    pub columns: f64,
     /// Values of fixed width in columns (a matrix is copied row by row).
     pub cells: f64,
     /// Values of variable width.
@@ -33,7 +35,7 @@ pub struct Shape {
 
 impl Shape {
     /// How many parts there are.
-    pub const PARTS: usize = 9;
+    pub const PARTS: usize = 10;
 
     /// The parts in order.
     pub fn parts(&self) -> [f64; Self::PARTS] {
@@ -42,6 +44,7 @@ impl Shape {
             self.views,
             self.keys,
             self.bytes,
+            self.columns,
             self.cells,
             self.variable,
             self.writes,
@@ -56,6 +59,7 @@ impl Shape {
         "a further view of it",
         "a key read",
         "a byte answered",
+        "a column answered",
         "a value of fixed width in a column",
         "a value of variable width",
         "a request that writes",
@@ -79,6 +83,7 @@ impl Shape {
                 shape.reads = 1.0;
                 shape.views += f64::from(u8::from(at > 0));
                 shape.keys += keys;
+                shape.columns += if operation.matrix { 0.0 } else { count as f64 };
                 for (value_type, bytes) in columns.iter().take(count) {
                     let width = value_type.width_bytes();
                     let matrix = operation.matrix;
@@ -111,8 +116,8 @@ impl Shape {
                 *sum += part * share;
             }
         }
-        let [reads, views, keys, bytes, cells, variable, writes, rows, row_bytes] = sum;
-        Self { reads, views, keys, bytes, cells, variable, writes, rows, row_bytes }
+        let [reads, views, keys, bytes, columns, cells, variable, writes, rows, row_bytes] = sum;
+        Self { reads, views, keys, bytes, columns, cells, variable, writes, rows, row_bytes }
     }
 
     /// The sum of its parts times what each costs.
@@ -170,7 +175,8 @@ mod tests {
         let a = Shape::mean(&preset("ycsb-a").unwrap());
         assert_eq!((a.reads, a.writes, a.keys, a.rows), (0.5, 0.5, 0.5, 0.5));
         assert_eq!((a.variable, a.bytes, a.row_bytes), (5.0, 500.0, 520.0));
-        assert_eq!(a.cost(&[2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0]), 3.0);
+        assert_eq!(a.columns, 5.0);
+        assert_eq!(a.cost(&[2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0]), 3.0);
         assert_eq!(Shape::NAMES.len(), a.parts().len());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::calibrate::{Calibration, WRITES_IN_FLIGHT};
+use crate::calibrate::{Calibration, in_flight_at_peak};
 use crate::capacity::{Constants, Description, Keep, Needs, Reserved, answer, needs};
 use crate::error::Error;
 use crate::run::{Run, Tick};
@@ -90,12 +90,10 @@ impl Sample {
     ) -> Result<Verified, Error> {
         let mut workload = self.description.workload();
         workload.drive = drive.clone();
-        if workload.writes() {
-            workload.drive.in_flight = workload.drive.in_flight.max(WRITES_IN_FLIGHT);
-        }
+        workload.drive.in_flight = in_flight_at_peak(&workload);
         let mut run = Run::open(way, workload, told)?;
         run.load()?;
-        let mut step = run.step(None)?;
+        let mut step = run.peak()?;
         if let Some(why) = step.first_failure {
             return Err(Error::Given(format!("{}: {why}", self.description.name)));
         }

@@ -80,7 +80,10 @@ mod tests {
     #[test]
     fn the_fewer_tables_a_merge_reads_the_more_it_reads_at_once() {
         let buffers = Buffers { merge_bytes: 300 << 10, ..Buffers::default() };
-        assert_eq!([2, 6, 16, 0].map(|tables| buffers.scan_bytes(tables) >> 10), [148, 48, 16, 300]);
+        assert_eq!(
+            [2, 6, 16, 0].map(|tables| buffers.scan_bytes(tables) >> 10),
+            [148, 48, 16, 300]
+        );
         assert_eq!(Buffers::default().scan_bytes(2), 512 << 10);
     }
 }

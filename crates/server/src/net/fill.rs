@@ -60,7 +60,7 @@ impl Below {
 }
 
 /// What became of the keys of one view.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Tally {
     hits: u64,
     misses: u64,
@@ -101,38 +101,50 @@ impl Fill<'_> {
         builder: &mut ReplyBuilder,
     ) -> Result<(), Failure> {
         let mut first = 0;
-        for (at, (view, packed)) in plan.views.iter().zip(request.views()).enumerate() {
-            let end = first + packed.count as usize;
-            let part = Part { view, at, first, keys: keys.get(first..end).unwrap_or_default() };
-            first = end;
-            self.view(part, buf, builder)?;
-        }
-        Ok(())
-    }
-
-    fn view(
-        &mut self,
-        part: Part<'_>,
-        buf: &mut RowBuf,
-        builder: &mut ReplyBuilder,
-    ) -> Result<(), Failure> {
-        let mut tally = Tally::default();
+        let mut parts =
+            plan.views.iter().zip(request.views()).enumerate().map(|(at, (view, packed))| {
+                let end = first + packed.count as usize;
+                let part = Part { view, at, first, keys: keys.get(first..end).unwrap_or_default() };
+                first = end;
+                part
+            });
+        // Most requests are of one view, and allocate nothing for it.
+        let (mut one, mut many) = ([Tally::default()], Vec::new());
+        let tallies = match plan.views.len() {
+            1 => &mut one[..],
+            views => {
+                many.resize(views, Tally::default());
+                &mut many[..]
+            }
+        };
+        let counts = plan.views.iter().zip(request.views());
+        let counts = counts.map(|(view, packed)| (&*view.view, packed.count as usize));
         let mut failed: Result<(), WireError> = Ok(());
-        let mut busy: Vec<usize> = Vec::new();
+        let mut busy: Vec<(Part<'_>, usize)> = Vec::new();
+        let mut present = parts.next();
         let reads = self.reads;
-        reads.multi_get(&part.view.view, part.keys, buf, |row, found| {
+        reads.multi_get_views(counts, keys, buf, |number, found| {
+            while present.is_some_and(|part| number >= part.first + part.keys.len()) {
+                present = parts.next();
+            }
+            let Some(part) = present else { return };
+            let row = number - part.first;
             if matches!(found, Lookup::Busy) {
-                busy.push(row);
-            } else if let Err(error) = self.row(part, row, found, builder, &mut tally) {
+                busy.push((part, row));
+            } else if let Err(error) = self.row(part, row, found, builder, &mut tallies[part.at]) {
                 failed = Err(error);
             }
         });
-        for row in busy {
-            self.busy_row(part, row, buf, builder, &mut tally)?;
+        let was_busy = !busy.is_empty();
+        for (part, row) in busy {
+            self.busy_row(part, row, buf, builder, &mut tallies[part.at])?;
+        }
+        if was_busy {
+            self.below.wanted.sort_unstable();
         }
         // A request that goes below is counted when it is answered.
         if self.below.wanted.is_empty() {
-            tally.count(part.view);
+            tallies.iter().zip(&plan.views).for_each(|(tally, view)| tally.count(view));
         }
         Ok(failed?)
     }
