@@ -8,6 +8,9 @@ use thermae_formats::hot_layout::{ROW_HEADER_BYTES, WORD_BYTES};
 
 use crate::workload::{Kind, Operation, View, Workload};
 
+/// Bytes of an answer that cost the least.
+const NEAR_BYTES: f64 = 32.0 * 1024.0;
+
 /// The parts of the mean request of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Shape {
@@ -19,6 +22,8 @@ pub struct Shape {
     pub keys: f64,
     /// Bytes of values answered.
     pub bytes: f64,
+    /// Those of one answer beyond [`NEAR_BYTES`]: they no longer fit the nearest caches and the socket's first buffers.
+    pub far_bytes: f64,
     /// Columns answered, of all views (a matrix has none).
     pub columns: f64,
     /// Values of fixed width in columns (a matrix is copied row by row).
@@ -35,7 +40,7 @@ pub struct Shape {
 
 impl Shape {
     /// How many parts there are.
-    pub const PARTS: usize = 10;
+    pub const PARTS: usize = 11;
 
     /// The parts in order.
     pub fn parts(&self) -> [f64; Self::PARTS] {
@@ -44,6 +49,7 @@ impl Shape {
             self.views,
             self.keys,
             self.bytes,
+            self.far_bytes,
             self.columns,
             self.cells,
             self.variable,
@@ -59,6 +65,7 @@ impl Shape {
         "a further view of it",
         "a key read",
         "a byte answered",
+        "a byte answered beyond 32 KiB",
         "a column answered",
         "a value of fixed width in a column",
         "a value of variable width",
@@ -97,6 +104,7 @@ impl Shape {
                     }
                 }
             }
+            shape.far_bytes = (shape.bytes - NEAR_BYTES).max(0.0);
             if writes {
                 shape.writes = 1.0;
                 shape.rows += keys;
@@ -116,8 +124,21 @@ impl Shape {
                 *sum += part * share;
             }
         }
-        let [reads, views, keys, bytes, columns, cells, variable, writes, rows, row_bytes] = sum;
-        Self { reads, views, keys, bytes, columns, cells, variable, writes, rows, row_bytes }
+        let [reads, views, keys, bytes, far_bytes, columns, cells, rest @ ..] = sum;
+        let [variable, writes, rows, row_bytes] = rest;
+        Self {
+            reads,
+            views,
+            keys,
+            bytes,
+            far_bytes,
+            columns,
+            cells,
+            variable,
+            writes,
+            rows,
+            row_bytes,
+        }
     }
 
     /// The sum of its parts times what each costs.
@@ -169,6 +190,7 @@ mod tests {
             views: 1.0,
             keys: 501.0,
             bytes: 501.0 * 50.0 * 4.0,
+            far_bytes: 501.0 * 50.0 * 4.0 - NEAR_BYTES,
             ..Shape::default()
         };
         assert_eq!(ranking, expected);
@@ -176,7 +198,7 @@ mod tests {
         assert_eq!((a.reads, a.writes, a.keys, a.rows), (0.5, 0.5, 0.5, 0.5));
         assert_eq!((a.variable, a.bytes, a.row_bytes), (5.0, 500.0, 520.0));
         assert_eq!(a.columns, 5.0);
-        assert_eq!(a.cost(&[2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0]), 3.0);
+        assert_eq!(a.cost(&[2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0]), 3.0);
         assert_eq!(Shape::NAMES.len(), a.parts().len());
     }
 }
