@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use thermae_engine::catalogue::Schema;
+use thermae_engine::reads::{Key, Lookup, RowBuf};
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::service::NoService;
 use thermae_engine::store::{Row, Status, Store};
@@ -342,4 +343,55 @@ fn definitions_that_fill_several_log_batches_are_applied_whole() {
     let catalogue = store.handle().catalogue();
     let stored: Vec<_> = catalogue.views().map(|view| &view.latest.definition).collect();
     assert!(stored.into_iter().eq(&views));
+}
+
+#[test]
+fn views_that_are_looked_up_together_answer_as_each_does_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { memory_bytes: 64 << 20, cores: 2, ..Options::default() };
+    let store = Store::open_with(dir.path(), options).unwrap();
+    let view = |name: &str| {
+        let keys = vec![JoinKey::new("id", KeyType::Int64)];
+        FeatureView::new("test", name, keys, vec![Feature::new("n", Scalar::Int64)])
+    };
+    let names = ["a", "b", "c"];
+    store.apply(&names.map(view)).unwrap();
+    for (at, name) in names.iter().enumerate() {
+        // Of each every third row is not there, another one in each.
+        let there = (0..60).filter(|id| id % 3 != at as i64);
+        let rows: Vec<_> = there
+            .map(|id| Row::new([KeyValue::Int(id)], 1, [Value::Int64(id * 10 + at as i64)]))
+            .collect();
+        store.put(name, &rows).unwrap();
+    }
+    let (reads, catalogue) = (store.handle().reads(), store.handle().catalogue());
+    let views = names.map(|name| catalogue.view("test", name).unwrap());
+    let bytes: Vec<_> = (0..60_i64).map(i64::to_le_bytes).collect();
+    let keys: Vec<_> =
+        bytes.iter().map(|key| Key { entity_hash: reads.hash(key), bytes: key }).collect();
+    let (mut buf, mut alone, mut together) = (RowBuf::default(), Vec::new(), Vec::new());
+    let said = |found: &Lookup<'_>| match found {
+        Lookup::Found(row) => Some(row.value().to_vec()),
+        Lookup::Absent => None,
+        other => panic!("{other:?}"),
+    };
+    // One of them is asked for nothing.
+    let parts = [(0, 0..40), (1, 40..40), (2, 40..60)];
+    for (view, rows) in parts.clone() {
+        reads.multi_get(views[view], &keys[rows], &mut buf, |_, found| alone.push(said(found)));
+    }
+    let counts = parts.iter().map(|(view, rows)| (&**views[*view], rows.len()));
+    reads.multi_get_views(counts, &keys, &mut buf, |row, found| {
+        assert_eq!(row, together.len());
+        together.push(said(found));
+    });
+    assert_eq!(alone, together);
+    assert!(alone.iter().filter(|found| found.is_none()).count() == 14 + 6 && alone[1].is_some());
+    let mut lost = 0;
+    let none = std::iter::once((&**views[0], 1));
+    reads.multi_get_views(none, &keys[..3], &mut buf, |row, found| {
+        assert_eq!(matches!(found, Lookup::Corrupt(_)), row > 0);
+        lost += 1;
+    });
+    assert_eq!(lost, 3, "keys of no view are answered, too");
 }

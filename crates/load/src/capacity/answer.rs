@@ -93,7 +93,7 @@ const HOT_USABLE: f64 = 0.92;
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
 /// What rows and index can take of a hot table that may have so many bytes.
-fn usable(hot_bytes: u64) -> f64 {
+pub(super) fn usable(hot_bytes: u64) -> f64 {
     let whole = hot_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
     whole.max(MIB) as f64 * HOT_USABLE
 }

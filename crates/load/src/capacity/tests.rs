@@ -3,6 +3,7 @@
 
 use thermae_engine::memory::{Given, MemoryPlan, least_bytes};
 
+use super::answer::usable;
 use super::*;
 use crate::calibrate::{AtLoad, Calibration, FORMAT};
 use crate::machine::Machine;
