@@ -386,7 +386,7 @@ fn views_that_are_looked_up_together_answer_as_each_does_alone() {
         together.push(said(found));
     });
     assert_eq!(alone, together);
-    assert!(alone.iter().filter(|found| found.is_none()).count() == 14 + 6 && alone[1].is_some());
+    assert!(alone.iter().filter(|found| found.is_none()).count() == 14 + 7 && alone[1].is_some());
     let mut lost = 0;
     let none = std::iter::once((&**views[0], 1));
     reads.multi_get_views(none, &keys[..3], &mut buf, |row, found| {

@@ -33,11 +33,9 @@ impl<E: Env> Owner<E> {
         let view = view_of(row, catalogue).ok_or(Some(Refusal::UnknownSchema))?;
         let key = batch.key(row);
         let row_hash = self.state.row_hash(entity_hash, row.view_id);
-        let changes = self.warm.changes();
-        let was_asked = waiting.asked.as_ref().is_some_and(|asked| asked.is_of(changes));
-        let is_asked = self.state.is_complete() || was_asked;
-        if matches!(row.kind, WriteKind::Partial { .. }) || !is_asked {
-            let needs_value = matches!(row.kind, WriteKind::Partial { .. });
+        let is_asked = self.state.is_complete() || self.was_asked(waiting);
+        let needs_value = matches!(row.kind, WriteKind::Partial { .. });
+        if needs_value || !is_asked {
             self.base(view, entity_hash, key, needs_value, ring)?;
         }
         let watermark = self.state.logged_watermark(entity_hash);
@@ -90,6 +88,11 @@ impl<E: Env> Owner<E> {
         }
         self.pending.push_row(head, log_batch, waiting, index);
         Ok(())
+    }
+
+    /// Whether all rows of its part were looked for in the tables as they are now.
+    fn was_asked(&self, waiting: &Waiting) -> bool {
+        waiting.asked.as_ref().is_some_and(|asked| asked.is_of(self.warm.changes()))
     }
 
     /// The row that a partial write is laid over, with its values out of the archive where they count and the tables

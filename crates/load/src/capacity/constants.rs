@@ -171,12 +171,7 @@ impl Constants {
                 "bytes",
                 "docs/architecture.md: what is superseded stays below the oldest table's size",
             ),
-            (
-                "written a byte flushed",
-                self.write_factor,
-                "bytes",
-                "docs/benchmarks/warm.md: write amplification",
-            ),
+            ("written a byte flushed", self.write_factor, "bytes", "docs/benchmarks/warm.md"),
             (
                 "archive for a byte of key and value",
                 self.cold_factor[1],
