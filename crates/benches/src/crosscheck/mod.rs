@@ -7,11 +7,11 @@ mod tool;
 use crate::document::part::{Figure, Part, Role};
 use crate::document::shown;
 use crate::files::{Output, in_folder};
-use crate::machine::Machine;
+use crate::machine::{Machine, cpu_seconds};
 use crate::peers::{Peer, Program, Purpose, Speaks, program};
 use crate::pin;
 use crate::stats::Spread;
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -26,8 +26,6 @@ const AGREE: f64 = 0.10;
 /// From this share of its core on, the server is what bounds the rate, whoever asks. The rest of that core is the
 /// kernel's work for it that is not counted as its own.
 const BOUND: f64 = 0.85;
-/// Units of `/proc/PID/stat`, which Linux promises.
-const TICKS_PER_S: f64 = 100.0;
 /// Bytes of a value, and keys.
 const VALUE_BYTES: usize = 40;
 const KEYS: u64 = 100_000;
@@ -149,17 +147,6 @@ fn ours(address: SocketAddr, options: &Options, asks: Asks, seed: u64) -> anyhow
     Ok(Tool { per_s, p50_us: at(0.5), p99_us: at(0.99) })
 }
 
-/// Seconds on a processor: of a process, and of the children that it has waited for.
-fn cpu_seconds(process: &str) -> anyhow::Result<(f64, f64)> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let (_, rest) = text.rsplit_once(") ").context("a process without a name")?;
-    let number = |at: usize| -> anyhow::Result<f64> {
-        Ok(rest.split(' ').nth(at).context("too few figures of a process")?.parse()?)
-    };
-    let seconds = |ticks: f64| ticks / TICKS_PER_S;
-    Ok((seconds(number(11)? + number(12)?), seconds(number(13)? + number(14)?)))
-}
-
 /// Runs a tool, with what the kernel says of it and of the server meanwhile.
 fn round(server: u32, run: impl FnOnce() -> anyhow::Result<Tool>) -> anyhow::Result<Round> {
     let server = server.to_string();
@@ -273,8 +260,7 @@ fn setting(options: &Options, found: &[Rounds]) -> String {
         "Closed loop, {} connections with one request in flight on each, {KEYS} random keys with values of {VALUE_BYTES} \
          bytes, {} rounds in turns; the server on core 0, the tool on core 1. Two tools can agree on a server only where it \
          is the server that bounds the rate (its core busy for at least {BOUND} of the time, by the kernel's count). {}. \
-         Both \
-         sleep until an answer is there. redis-benchmark registers each request with epoll before it writes it, and takes it \
+         Both sleep until an answer is there. redis-benchmark registers each request with epoll before it writes it, and takes it \
          off again after, so that one GET costs it more system calls than the server.",
         options.connections,
         options.rounds,

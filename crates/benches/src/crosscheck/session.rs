@@ -43,9 +43,7 @@ impl Gets {
         let connections = (0..count).map(connect).collect::<Result<_, _>>()?;
         Ok(Self { asks, connections, free: (0..count).collect() })
     }
-}
 
-impl Gets {
     /// Until there is an answer; not while there is room for more requests.
     fn sleep(&self) -> Result<(), Error> {
         if !self.free.is_empty() {

@@ -1,6 +1,7 @@
 //! Filling the store with far more than its memory, and waiting until its tables rest.
 
 use super::rows::{PAYLOAD_BYTES, Rows};
+use crate::machine::cpu_seconds;
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -100,18 +101,15 @@ pub fn load(store: &Store, folder: &Path, rows: &Rows, count: u64) -> anyhow::Re
 
 /// Processor time of this process's workers so far, microseconds: they have threads of their own.
 fn background_cpu_us() -> anyhow::Result<f64> {
-    let mut ticks = 0;
+    let mut seconds = 0.0;
     for task in std::fs::read_dir("/proc/self/task")? {
-        let stat = std::fs::read_to_string(task?.path().join("stat"))?;
-        let (name, rest) = stat.rsplit_once(") ").context("a thread without a name")?;
-        if name.contains("(warm-") || name.contains("(idle-") {
-            // User and system time, 12th and 13th behind the name.
-            let times = rest.split(' ').skip(11).take(2);
-            ticks += times.map(|time| time.parse().unwrap_or(0)).sum::<u64>();
+        let task = task?;
+        let name = std::fs::read_to_string(task.path().join("comm"))?;
+        if name.starts_with("warm-") || name.starts_with("idle-") {
+            seconds += cpu_seconds(&format!("self/task/{}", task.file_name().display()))?.0;
         }
     }
-    // A hundredth of a second each, as Linux promises.
-    Ok(ticks as f64 * 1e4)
+    Ok(seconds * 1e6)
 }
 
 fn landed(

@@ -135,13 +135,11 @@ impl Fill<'_> {
                 failed = Err(error);
             }
         });
-        let was_busy = !busy.is_empty();
         for (part, row) in busy {
             self.busy_row(part, row, buf, builder, &mut tallies[part.at])?;
         }
-        if was_busy {
-            self.below.wanted.sort_unstable();
-        }
+        // Rows that were busy came last.
+        self.below.wanted.sort_unstable();
         // A request that goes below is counted when it is answered.
         if self.below.wanted.is_empty() {
             tallies.iter().zip(&plan.views).for_each(|(tally, view)| tally.count(view));
