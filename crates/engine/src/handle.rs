@@ -19,7 +19,7 @@ use crate::message::{ApplyAnswer, Digests, Gather, Message, Origin};
 use crate::outside::Shared;
 use crate::reads::{Key, Lookup, Reads, RowBuf, version_of};
 use crate::stats::Stats;
-use crate::waiter::{Waiter, waiter};
+use crate::waiter::{Waiter, waiter, waiter_of};
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
 pub use erases::{ArchiveState, EraseTicket, ErasedShard};
 pub use snapshots::SnapshotTicket;
@@ -78,7 +78,7 @@ impl Rest {
 
 /// A request on its way to the shards that own its parts.
 pub struct Ticket<T> {
-    waiter: Waiter<Vec<(u32, T)>>,
+    waiter: Waiter<(u32, T)>,
     gather: Gather<T>,
 }
 
@@ -90,27 +90,19 @@ pub type FetchTicket = Ticket<Fetched>;
 impl<T: Clone> Ticket<T> {
     /// Waits until every part is answered, or nobody is left who could: what is not known then is as it was before.
     pub fn wait(mut self) -> Vec<T> {
-        while !self.gather.is_complete() && !self.waiter.is_abandoned() {
-            for piece in self.waiter.take() {
-                self.gather.note(piece);
-            }
-        }
+        self.gather.note(self.waiter.take());
         self.gather.into_answers()
     }
 
     /// The answers that have come by now; what has not is as it was before any did.
     pub fn so_far(mut self) -> Vec<T> {
-        for piece in self.waiter.poll() {
-            self.gather.note(piece);
-        }
+        self.gather.note(self.waiter.poll());
         self.gather.into_answers()
     }
 
     /// The answers if all are there, or the ticket back.
     pub fn poll(mut self) -> Result<Vec<T>, Self> {
-        for piece in self.waiter.poll() {
-            self.gather.note(piece);
-        }
+        self.gather.note(self.waiter.poll());
         if self.gather.is_complete() { Ok(self.gather.into_answers()) } else { Err(self) }
     }
 }
@@ -170,7 +162,7 @@ impl<E: Env> Handle<E> {
         patience: Duration,
     ) -> Result<WriteTicket, Error> {
         let rows = batch.rows.len();
-        let (answerer, waiter) = waiter();
+        let (answerer, waiter) = waiter_of(rows);
         let mut gather = Gather::new(rows, Outcome::InDoubt);
         if batch.ack == Ack::Replicated {
             let refused = Outcome::NotApplied(Refusal::Unsupported);
@@ -239,7 +231,7 @@ impl<E: Env> Handle<E> {
     /// # Errors
     /// The store is stopped.
     pub fn submit_fetch(&self, batch: FetchBatch) -> Result<FetchTicket, Error> {
-        let (answerer, waiter) = waiter();
+        let (answerer, waiter) = waiter_of(batch.keys().len());
         let unknown = Fetched::Unavailable(Arc::from("the store was stopped"));
         let gather = Gather::new(batch.keys().len(), unknown);
         let origin = Origin::Caller(answerer);

@@ -15,7 +15,7 @@ use crate::asked::Asked;
 use crate::catalogue::Applied;
 use crate::cut::ShardCut;
 use crate::error::Error;
-use crate::fetch::{FetchBatch, FetchedKeys};
+use crate::fetch::{FetchBatch, Fetched, FetchedKeys};
 use crate::flushed::TablesCut;
 use crate::room::Taken;
 use crate::waiter::Answerer;
@@ -32,7 +32,7 @@ pub struct Part {
     /// Indices into `batch.rows`, ascending.
     pub rows: Vec<u32>,
     /// Who waits for the outcomes.
-    pub origin: Origin<Gathered>,
+    pub origin: Origin<Outcome>,
     /// The room that the rows take in the owner; none: they are refused for want of it.
     pub room: Option<Arc<Taken>>,
     /// What was found out when all its rows were looked for; none before, and where that came to no end.
@@ -47,10 +47,10 @@ pub struct FetchPart {
     /// Indices into `batch.keys()`, ascending.
     pub indices: Vec<u32>,
     /// Who waits.
-    pub origin: Origin<FetchedKeys>,
+    pub origin: Origin<Fetched>,
 }
 
-/// Who waits for an answer.
+/// Who waits for the answers to the rows or keys of a batch, each under its index there.
 #[derive(Debug)]
 pub enum Origin<T> {
     /// A shard's service, under its ticket.
@@ -61,7 +61,7 @@ pub enum Origin<T> {
         ticket: u64,
     },
     /// A thread outside the shards.
-    Caller(Answerer<T>),
+    Caller(Answerer<(u32, T)>),
 }
 
 impl<T> Clone for Origin<T> {
@@ -183,7 +183,7 @@ pub enum Message<E: Env> {
         /// The shard's token of the ask.
         token: u64,
         /// The row, or why there is none.
-        found: crate::fetch::Fetched,
+        found: Fetched,
     },
     /// The archive holds nothing any more of a round of erases.
     ArchiveErased {

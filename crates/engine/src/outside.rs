@@ -10,7 +10,7 @@ use thermae_env::{Env, Ring};
 use thermae_formats::{NO_TIME, ViewId};
 
 use crate::catalogue::Catalogue;
-use crate::fetch::{FetchBatch, Fetched, FetchedKeys};
+use crate::fetch::{FetchBatch, Fetched};
 use crate::gate::Gate;
 use crate::log::ManifestStore;
 use crate::message::{FetchPart, Gather, Gathered, Mailbox, Message, Origin, Part};
@@ -24,6 +24,9 @@ use crate::write::{Ack, Outcome, Refusal, WriteBatch};
 
 /// The waker of an environment's rings.
 pub type WakerOf<E> = <<E as Env>::Ring as Ring>::Waker;
+
+/// Messages of the outbox, from the newest, among which one for the same ticket is looked for.
+const OUTBOX_SEARCHED: usize = 16;
 
 /// What all shards and callers share.
 pub struct Shared<E: Env> {
@@ -99,7 +102,7 @@ impl<E: Env> Shared<E> {
     pub fn split(
         &self,
         mut batch: WriteBatch,
-        origin: &Origin<Gathered>,
+        origin: &Origin<Outcome>,
         patience: Duration,
     ) -> Vec<(usize, Part)> {
         if let Some(gate) = &*self.gate.load()
@@ -129,7 +132,7 @@ impl<E: Env> Shared<E> {
     pub fn split_fetch(
         &self,
         batch: FetchBatch,
-        origin: &Origin<FetchedKeys>,
+        origin: &Origin<Fetched>,
     ) -> Vec<(usize, FetchPart)> {
         let owners = self.by_owner(batch.keys().iter().map(|wanted| wanted.entity_hash));
         let batch = Arc::new(batch);
@@ -161,7 +164,7 @@ pub struct Outside<E: Env> {
     fetches: HashMap<u64, Gather<Fetched>>,
     /// Tickets whose every key is known.
     fetched: VecDeque<(u64, Vec<Fetched>)>,
-    /// Messages that a full mailbox gave back; order per receiver is kept.
+    /// Messages that a full mailbox gave back, and answers of this turn; order per receiver is kept.
     outbox: VecDeque<(usize, Message<E>)>,
 }
 
@@ -219,9 +222,9 @@ impl<E: Env> Outside<E> {
     }
 
     /// Answers whoever asked for the outcomes of some rows.
-    pub(crate) fn answer(&mut self, origin: &Origin<Gathered>, outcomes: Gathered) {
+    pub(crate) fn answer(&mut self, origin: &Origin<Outcome>, outcomes: Gathered) {
         match origin {
-            Origin::Caller(answerer) => answerer.put(outcomes),
+            Origin::Caller(answerer) => answerer.put_all(outcomes),
             Origin::Shard { shard, ticket } if *shard == self.shard => {
                 self.note_written(*ticket, outcomes);
             }
@@ -231,15 +234,38 @@ impl<E: Env> Outside<E> {
         }
     }
 
-    /// Answers whoever asked for some keys.
-    pub(crate) fn answer_fetch(&mut self, origin: &Origin<FetchedKeys>, keys: FetchedKeys) {
+    /// Answers whoever asked for some keys; another shard is told at the end of the turn, of all of them at once.
+    pub(crate) fn answer_fetch(
+        &mut self,
+        origin: &Origin<Fetched>,
+        keys: impl IntoIterator<Item = (u32, Fetched)>,
+    ) {
         match origin {
-            Origin::Caller(answerer) => answerer.put(keys),
+            Origin::Caller(answerer) => answerer.put_all(keys),
             Origin::Shard { shard, ticket } if *shard == self.shard => {
                 self.note_fetched(*ticket, keys);
             }
-            Origin::Shard { shard, ticket } => {
-                self.post(*shard, Message::Fetched { ticket: *ticket, keys });
+            Origin::Shard { shard, ticket } => self.post_fetched(*shard, *ticket, keys),
+        }
+    }
+
+    /// Adds keys to what waits for a ticket of another shard.
+    fn post_fetched(
+        &mut self,
+        shard: usize,
+        ticket: u64,
+        keys: impl IntoIterator<Item = (u32, Fetched)>,
+    ) {
+        let waits = self.outbox.iter_mut().rev().take(OUTBOX_SEARCHED);
+        let same = waits.filter(|(receiver, _)| *receiver == shard).find_map(|(_, message)| {
+            let Message::Fetched { ticket: of, keys } = message else { return None };
+            (*of == ticket).then_some(keys)
+        });
+        match same {
+            Some(waiting) => waiting.extend(keys),
+            None => {
+                let keys = keys.into_iter().collect();
+                self.outbox.push_back((shard, Message::Fetched { ticket, keys }));
             }
         }
     }
@@ -250,7 +276,11 @@ impl<E: Env> Outside<E> {
     }
 
     /// Notes keys that came back from an owner.
-    pub(crate) fn note_fetched(&mut self, ticket: u64, keys: FetchedKeys) {
+    pub(crate) fn note_fetched(
+        &mut self,
+        ticket: u64,
+        keys: impl IntoIterator<Item = (u32, Fetched)>,
+    ) {
         note(&mut self.fetches, &mut self.fetched, ticket, keys);
     }
 
@@ -297,7 +327,7 @@ fn note<T: Clone>(
     under_way: &mut HashMap<u64, Gather<T>>,
     complete: &mut VecDeque<(u64, Vec<T>)>,
     ticket: u64,
-    answers: Vec<(u32, T)>,
+    answers: impl IntoIterator<Item = (u32, T)>,
 ) {
     let Some(gather) = under_way.get_mut(&ticket) else { return };
     gather.note(answers);

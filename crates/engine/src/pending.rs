@@ -9,7 +9,7 @@ use thermae_formats::catalogue::SchemaId;
 use crate::asked::Asked;
 use crate::memtables::memtable_bytes;
 use crate::merge::Base;
-use crate::message::{Gathered, Origin};
+use crate::message::Origin;
 use crate::room::Taken;
 use crate::row_hash_map::RowHashMap;
 use crate::state::version_of;
@@ -38,7 +38,7 @@ pub struct Waiting {
     /// The batch.
     pub batch: Arc<WriteBatch>,
     /// Who gets the outcomes.
-    pub origin: Origin<Gathered>,
+    pub origin: Origin<Outcome>,
     /// The room that its rows take until they are answered.
     pub _room: Option<Arc<Taken>>,
     /// As [`Part::asked`](crate::message::Part::asked).

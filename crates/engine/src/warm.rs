@@ -13,7 +13,7 @@ use thermae_tiering::table::{Extent, Scratch, Table};
 use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::Damage;
 
-use crate::fetch::{Fetched, FetchedKeys, OwnedVersion};
+use crate::fetch::{Fetched, OwnedVersion};
 use crate::message::Origin;
 use crate::row_hash_map::RowHashMap;
 use crate::tiers::{TreeFigures, WarmReadStats};
@@ -34,7 +34,7 @@ pub enum Asker {
         needs_value: bool,
     },
     /// Somebody's read: the key of that index in the batch of that origin.
-    Read(Origin<FetchedKeys>, u32),
+    Read(Origin<Fetched>, u32),
 }
 
 /// The row that is looked for.

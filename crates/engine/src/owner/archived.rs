@@ -81,7 +81,7 @@ impl<E: Env> Owner<E> {
         // What was written meanwhile is newer.
         let newer = view.and_then(|view| self.in_memory(view, wanted.row_hash, &wanted.key));
         if let Some(newer) = newer.filter(|newer| !newer.is_stub()) {
-            outside.answer_fetch(&origin, vec![(index, newer)]);
+            outside.answer_fetch(&origin, [(index, newer)]);
             return;
         }
         if let (Some(catalogue), Some(view), Fetched::Row(row)) = (catalogue, view, &found)
@@ -90,7 +90,7 @@ impl<E: Env> Owner<E> {
         {
             self.promote(catalogue, view, wanted.row_hash, row);
         }
-        outside.answer_fetch(&origin, vec![(index, found)]);
+        outside.answer_fetch(&origin, [(index, found)]);
     }
 
     /// What it means that the archive lacks a row: it is past `keep_for`, which ends it in both tiers, or lost.

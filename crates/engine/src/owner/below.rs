@@ -155,7 +155,7 @@ impl<E: Env> Owner<E> {
                     if let (true, Some(view), Fetched::Row(row)) = (is_of_tables, view, &found) {
                         self.promote(catalogue, view, wanted.row_hash, row);
                     }
-                    outside.answer_fetch(&origin, vec![(index, found)]);
+                    outside.answer_fetch(&origin, [(index, found)]);
                 }
             }
         }
