@@ -58,7 +58,10 @@ pub fn run(args: &GetArgs, global: &Global) -> Result<Done, Failure> {
 
 /// Finds the views that were named, on-demand views among them: those that the server has under no name of a feature
 /// view.
-fn find(client: &Client, named: &[ViewFeaturesRef]) -> Result<Vec<Asked>, Failure> {
+///
+/// # Errors
+/// A name that the server has nothing of, a feature that its view has not.
+pub fn find(client: &Client, named: &[ViewFeaturesRef]) -> Result<Vec<Asked>, Failure> {
     let views = describe(client)?;
     let mut asked = Vec::with_capacity(named.len());
     for one in named {
