@@ -86,11 +86,11 @@ inputs = ["items:price", "activity:clicks"]
 request = [{ name = "amount", type = "int32" }, { name = "rebate", type = "float32" }]
 features = [
   { name = "total", type = "float64", expression = "price * amount * (1.0 - rebate)" },
-  { name = "age_us", type = "int64", expression = "as_of() - cast(amount as timestamp)" },
+  { name = "age_us", type = "int64", expression = "as_of() - cast(cast(amount as int64) as timestamp)" },
 ]
 [on_demand.own]
-request = [{ name = "user", type = "int64" }, { name = "rebate", type = "float32" }]
-features = [{ name = "mine", type = "float64", expression = "user + rebate" }]
+request = [{ name = "rebate", type = "float32" }]
+features = [{ name = "mine", type = "float64", expression = "rebate * 2" }]
 [services.offers]
 features = ["activity:city", { view = "offer", features = ["total"], rename = { total = "cost" } }]
 """
@@ -116,8 +116,8 @@ def test_on_demand_features_are_trained_on_as_they_are_served(offers: thermae.Fe
     named = offers.get_historical_features(frame, "offers", full_names=True).to_pandas()
     assert named.columns.tolist()[-2:] == ["activity__city", "cost"]
     # Of the spine alone, and of columns of nulls.
-    alone = {"user": [7, 8], "rebate": [0.5, None], "event_timestamp": times(NOW_US, NOW_US)}
-    assert offers.get_historical_features(alone, ["own"]).to_arrow().column("mine").to_pylist() == [7.5, None]
+    alone = {"rebate": [0.5, None], "event_timestamp": times(NOW_US, NOW_US)}
+    assert offers.get_historical_features(alone, ["own"]).to_arrow().column("mine").to_pylist() == [1.0, None]
     alone["rebate"] = [None, None]
     assert offers.get_historical_features(alone, ["own"]).to_arrow().column("mine").to_pylist() == [None, None]
 

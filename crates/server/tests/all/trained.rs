@@ -90,6 +90,9 @@ const T: i64 = 1_700_000_000_000_000;
 const HOUR: i64 = 3_600_000_000;
 const ROUNDS: i64 = 8;
 
+/// Values by column, in order.
+type Columns = Vec<(String, Vec<Value>)>;
+
 struct Shop {
     folder: tempfile::TempDir,
     server: Server,
@@ -118,7 +121,7 @@ impl Shop {
         &self,
         query: &HistoryQuery,
         spine: &[RecordBatch],
-    ) -> Result<(Vec<(String, Vec<Value>)>, Vec<HistoryTally>), Error> {
+    ) -> Result<(Columns, Vec<HistoryTally>), Error> {
         let history = self.client.history(query)?;
         let mut writer = StreamWriter::try_new(history, &spine[0].schema()).unwrap();
         spine.iter().for_each(|batch| writer.write(batch).unwrap());
@@ -127,7 +130,7 @@ impl Shop {
         answer.wait(|_| {})?;
         let mut answer = StreamReader::try_new(answer, None).unwrap();
         let schema = answer.schema();
-        let mut columns: Vec<(String, Vec<Value>)> =
+        let mut columns: Columns =
             schema.fields().iter().map(|field| (field.name().clone(), Vec::new())).collect();
         for batch in answer.by_ref() {
             for ((_, values), column) in columns.iter_mut().zip(batch.unwrap().columns()) {
@@ -282,7 +285,7 @@ fn spine(rows: &[(i64, Row)]) -> Vec<RecordBatch> {
 }
 
 /// What COMPUTE answers at a time, by column and row.
-fn serve(shop: &Shop, at: i64, rows: &[(i64, Row)]) -> Vec<(String, Vec<Value>)> {
+fn serve(shop: &Shop, at: i64, rows: &[(i64, Row)]) -> Columns {
     let pick = |(view, features): &(&str, &[&str])| match features.is_empty() {
         true => (*view).to_owned(),
         false => format!("{view}:{}", features.join(",")),
@@ -312,7 +315,7 @@ fn serve(shop: &Shop, at: i64, rows: &[(i64, Row)]) -> Vec<(String, Vec<Value>)>
 fn what_the_wire_serves_at_a_time_is_what_it_trains_on_as_of_that_time_bit_for_bit() {
     let shop = Shop::new();
     let mut dice = Dice(11);
-    let mut served: Vec<(String, Vec<Value>)> = Vec::new();
+    let mut served = Columns::new();
     let mut asked = Vec::new();
     for round in 1..=ROUNDS {
         let now = T + round * HOUR;
