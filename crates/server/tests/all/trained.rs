@@ -448,48 +448,59 @@ fn what_a_spine_lacks_or_has_wrong_is_named_and_so_is_what_cannot_be_asked() {
     assert!(columns[5].1.iter().chain(&columns[6].1).all(Value::is_null), "nobody is known");
 }
 
-#[test]
-fn the_command_line_trains_on_computed_features() {
-    let shop = Shop::new();
-    let (day, midnight) = ("2023-11-14", T - T % (24 * HOUR));
-    let row = |clicks: i64, weight: f64| {
-        vec![
-            Value::Int64(clicks),
-            Value::Int32(4),
-            Value::Float32(0.5),
-            Value::Float64(weight),
-            Value::from("de"),
-            Value::Null,
-            Value::Null,
-        ]
-    };
-    let one = vec![KeyValue::Int(1)];
-    shop.write(
-        "engagement",
-        &[(one.clone(), midnight, row(8, 2.0)), (one, midnight + HOUR, row(9, 3.0))],
-    );
-    let path = |name: &str| shop.folder.path().join(name).to_str().unwrap().to_owned();
-    let file = |name: &str, content: &str| {
-        std::fs::write(path(name), content).unwrap();
-        path(name)
-    };
-    let run = |arguments: &[&str]| {
-        let output = shop.server.run(arguments);
+/// A spine as a person has it: user 1 twice, nobody, and somebody of whom nothing is known.
+const SPINE: &str = "\
+note,uid,amount,count,word,event_time
+a,1,1.50,2,x,2023-11-14T00:30:00Z
+b,1,2,,,2023-11-14T01:00:00Z
+c,,,1,x,2023-11-14T01:30:00Z
+d,9,2,3,y,2023-11-14T01:30:00Z
+";
+
+impl Shop {
+    /// With two rows of user 1.
+    fn with_rows() -> Self {
+        let (shop, midnight) = (Self::new(), T - T % (24 * HOUR));
+        let row = |at, clicks, weight| {
+            let values = vec![
+                Value::Int64(clicks),
+                Value::Int32(4),
+                Value::Float32(0.5),
+                Value::Float64(weight),
+                Value::from("de"),
+                Value::Null,
+                Value::Null,
+            ];
+            (vec![KeyValue::Int(1)], at, values)
+        };
+        shop.write("engagement", &[row(midnight, 8, 2.0), row(midnight + HOUR, 9, 3.0)]);
+        shop
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        std::fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+
+    /// `thermae history`: its exit code and all that it said.
+    fn history(&self, spine: &str, out: &str, arguments: &[&str]) -> (i32, String) {
+        let all = [&["history", "--spine", spine, "--out", out], arguments].concat();
+        let output = self.server.run(&all);
         let said = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8(said).unwrap())
-    };
-    let csv = format!(
-        "note,uid,amount,count,word,event_time\n\
-         a,1,1.50,2,x,{day}T00:30:00Z\n\
-         b,1,2,,,{day}T01:00:00Z\n\
-         c,,,1,x,{day}T01:30:00Z\n\
-         d,9,2,3,y,{day}T01:30:00Z\n"
-    );
-    let spine = file("s.csv", &csv);
-    let out = path("o.csv");
-    let asked = ["live:a,b", "engagement:clicks", "now=live:e", "own:twice"];
-    let (code, told) =
-        run(&[&["history", "--spine", &spine, "--out", &out, "--json"], &asked[..]].concat());
+    }
+}
+
+#[test]
+fn the_command_line_trains_on_computed_features() {
+    let shop = Shop::with_rows();
+    let (spine, out) = (shop.file("s.csv", SPINE), shop.path("o.csv"));
+    let asked = ["live:a,b", "engagement:clicks", "now=live:e", "own:twice", "--json"];
+    let (code, told) = shop.history(&spine, &out, &asked);
     assert_eq!(code, 0, "{told}");
     let told: Json = serde_json::from_str(&told).unwrap();
     let expected = json!([
@@ -500,21 +511,32 @@ fn the_command_line_trains_on_computed_features() {
         {"view": "own", "as": null, "features": ["twice"], "computed": true},
     ]);
     assert_eq!(told["views"], expected);
-    let joined = std::fs::read_to_string(&out).unwrap();
-    let expected = format!(
-        "note,uid,amount,count,word,event_time,a,b,clicks,e,twice\n\
-         a,1,1.5,2,x,{day}T00:30:00Z,3.5,12,8,DE-x,4.0\n\
-         b,1,2.0,,,{day}T01:00:00Z,6.5,,9,DE-?,5.0\n\
-         c,,,1,x,{day}T01:30:00Z,,,,,\n\
-         d,9,2.0,3,y,{day}T01:30:00Z,,,,,13.0\n"
-    );
-    assert_eq!(joined, expected);
-    let (code, told) = run(&["history", "own", "--spine", &spine, "--out", &out]);
+    let joined = "\
+note,uid,amount,count,word,event_time,a,b,clicks,e,twice
+a,1,1.5,2,x,2023-11-14T00:30:00Z,3.5,12,8,DE-x,4.0
+b,1,2.0,,,2023-11-14T01:00:00Z,6.5,,9,DE-?,5.0
+c,,,1,x,2023-11-14T01:30:00Z,,,,,
+d,9,2.0,3,y,2023-11-14T01:30:00Z,,,,,13.0
+";
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), joined);
+    // A Parquet's columns are taken as they are.
+    let parquet = shop.path("o.parquet");
+    let (code, told) = shop.history(&spine, &parquet, &["own"]);
     assert!(code == 0 && told.contains("computed") && told.contains("4 rows"), "{told}");
+    let (code, told) = shop.history(&parquet, &out, &["live:a", "--full-names"]);
+    assert_eq!(code, 0, "{told}");
+    let again = std::fs::read_to_string(&out).unwrap();
+    let last: Vec<&str> = again.lines().map(|line| line.rsplit(',').next().unwrap()).collect();
+    assert_eq!(last, ["live__a", "3.5", "6.5", "", ""]);
+}
 
-    let no_amount = file("m.csv", "uid,event_time\n1,2024-01-01\n");
-    let bad = file("b.csv", "uid,amount,event_time\n1,1,2024-01-01\n1,far,2024-01-01\n");
-    let out = path("none.csv");
+#[test]
+fn the_command_line_names_what_is_wrong_with_computed_features_or_their_spine() {
+    let shop = Shop::with_rows();
+    let spine = shop.file("s.csv", SPINE);
+    let no_amount = shop.file("m.csv", "uid,event_time\n1,2024-01-01\n");
+    let bad = shop.file("b.csv", "uid,amount,event_time\n1,1,2024-01-01\n1,far,2024-01-01\n");
+    let out = shop.path("none.csv");
     for (spine, arguments, code, words) in [
         (&no_amount, &["own"][..], 1, &["\"amount\"", "m.csv", "features are computed of"][..]),
         (&bad, &["own"], 1, &["b.csv", "row 2", "\"amount\"", "far"]),
@@ -523,8 +545,7 @@ fn the_command_line_trains_on_computed_features() {
         (&spine, &["own:twice", "x=own:twice"], 1, &["\"twice\"", "--full-names"]),
         (&spine, &["own", "--map", "label=uid"], 2, &["--map label=uid", "no feature view"]),
     ] {
-        let (found, said) =
-            run(&[&["history", "--spine", spine, "--out", &out], arguments].concat());
+        let (found, said) = shop.history(spine, &out, arguments);
         assert_eq!(found, code, "{arguments:?}: {said}");
         assert!(words.iter().all(|word| said.contains(word)), "{arguments:?}: {said}");
         assert!(!std::path::Path::new(&out).exists());
