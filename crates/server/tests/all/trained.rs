@@ -551,3 +551,22 @@ fn the_command_line_names_what_is_wrong_with_computed_features_or_their_spine() 
         assert!(!std::path::Path::new(&out).exists());
     }
 }
+
+#[test]
+fn an_on_demand_view_may_be_called_as_a_feature_view_of_another_project_is() {
+    let shop = Shop::with_rows();
+    let other = r#"
+format = 1
+project = "other"
+[on_demand.engagement]
+request = [{ name = "amount", type = "float64" }]
+features = [{ name = "half", type = "float64", expression = "amount / 2" }]
+"#;
+    apply(&shop.server, &shop.folder, other);
+    let (spine, out) = (shop.file("s.csv", SPINE), shop.path("o.csv"));
+    let (code, told) =
+        shop.history(&spine, &out, &["other/engagement:half", "shop/engagement:clicks"]);
+    assert_eq!(code, 0, "{told}");
+    let joined = std::fs::read_to_string(&out).unwrap();
+    assert!(joined.contains("2023-11-14T00:30:00Z,0.75,8\n"), "{joined}");
+}
