@@ -1,7 +1,7 @@
 //! Entities: columns of join keys, from Python's lists and numpy's arrays to packed keys, and what else a request
 //! brings.
 
-use arrow_array::{Array as _, ArrayRef, make_array};
+use arrow_array::{Array, ArrayRef, make_array};
 use arrow_pyarrow::PyArrowType;
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
@@ -175,14 +175,27 @@ impl Entities {
     ) -> Option<std::result::Result<Vec<Value>, String>> {
         let (_, column) = self.columns.iter().find(|(known, _)| known == name)?;
         let Column::Brought(array) = column else { return None };
-        // Python's own floats are of 64 bits.
-        let allow = Allow { narrow_floats: true, time_unit: None };
-        let value = |row| {
-            coerce::value(&arrow_cell::cell(array.as_ref(), row), value_type, allow)
-                .map_err(|why| format!("column {name:?}, row {row}: {why}"))
-        };
-        Some((0..array.len()).map(value).collect())
+        Some(values_of(name, array.as_ref(), value_type, 0))
     }
+}
+
+/// The values of a column that features are computed from; `first` is the number of its first row.
+///
+/// # Errors
+/// A value that does not fit, with its column and row.
+pub fn values_of(
+    name: &str,
+    array: &dyn Array,
+    value_type: &ValueType,
+    first: usize,
+) -> std::result::Result<Vec<Value>, String> {
+    // Python's own floats are of 64 bits.
+    let allow = Allow { narrow_floats: true, time_unit: None };
+    let value = |row| {
+        coerce::value(&arrow_cell::cell(array, row), value_type, allow)
+            .map_err(|why| format!("column {name:?}, row {}: {why}", first + row))
+    };
+    (0..array.len()).map(value).collect()
 }
 
 impl EntityColumns for Entities {

@@ -156,7 +156,7 @@ impl From<FeatureError> for Fault {
         let message = error.to_string();
         match error {
             FeatureError::Invalid(_) | FeatureError::Definitions(_) => Self::invalid(message),
-            FeatureError::NotFound(_) => Self::not_found(message),
+            FeatureError::NotFound(_) | FeatureError::UnknownFeature(_) => Self::not_found(message),
             FeatureError::Refused(_) => Self::new("RefusedError", message),
             FeatureError::Conflict { .. } => Self::new("ConflictError", message),
             FeatureError::InDoubt(_) => Self::in_doubt(message),

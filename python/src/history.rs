@@ -11,10 +11,11 @@ use arrow_schema::{ArrowError, Field, Schema};
 use thermae_client::{Client, Error as ClientError, HistoryQuery, HistoryView};
 use thermae_engine::training::{MemorySpine, Progress};
 use thermae_features::FeatureStore;
-use thermae_features::model::{Kind, Pick};
+use thermae_features::model::{Body, Kind, Pick, RequestField};
 use thermae_features::store::{Ask, HistoricalOptions};
 
 use crate::errors::{Fault, Result};
+use crate::request_columns::RequestColumns;
 use crate::resolve::{Asked, state};
 
 /// Joins features onto a spine at the server. The answer has the spine's columns, then the features'.
@@ -30,9 +31,13 @@ pub fn remote(
 ) -> Result<Table> {
     let state = state(client)?;
     let (mut picks, home, _) = asked.picks(&state)?;
+    let mut fields: Vec<RequestField> = Vec::new();
     for pick in &mut picks {
         let object = state.find(&[Kind::View, Kind::OnDemand], &pick.view, home.as_deref())?;
         pick.view.project = Some(object.id.project.clone());
+        if let Body::OnDemand(view) = &object.body {
+            fields.extend_from_slice(&view.request);
+        }
     }
     let query = HistoryQuery {
         time_column: time_column.to_owned(),
@@ -41,10 +46,11 @@ pub fn remote(
         full_names: true,
         ..HistoryQuery::default()
     };
-    let schema = spine.schema();
+    let mut columns = RequestColumns::new(&spine.schema(), &fields);
+    let schema = columns.schema();
     let mut writer = StreamWriter::try_new(client.history(&query)?, &schema).map_err(arrow)?;
     for batch in spine {
-        writer.write(&batch.map_err(arrow)?).map_err(arrow)?;
+        writer.write(&columns.take(&batch.map_err(arrow)?)?).map_err(arrow)?;
     }
     let answer = writer.into_inner().map_err(arrow)?.join()?;
     let reader = StreamReader::try_new(answer, None).map_err(arrow)?;
@@ -69,10 +75,13 @@ pub fn embedded(
     as_of_known: bool,
     spine: RecordBatchStreamReader,
 ) -> Result<Table> {
-    let schema = spine.schema();
-    let batches = spine.collect::<std::result::Result<Vec<_>, _>>().map_err(arrow)?;
+    let mut columns = RequestColumns::new(&spine.schema(), &store.wanted(ask)?.request);
+    let schema = columns.schema();
+    let batches = spine.map(|batch| columns.take(&batch.map_err(arrow)?));
+    let batches = batches.collect::<Result<Vec<_>>>()?;
     let spine = MemorySpine::new(schema, batches).map_err(arrow)?;
-    let options = HistoricalOptions { time_column: time_column.to_owned(), as_of_known };
+    let time_column = time_column.to_owned();
+    let options = HistoricalOptions { time_column, as_of_known, ..HistoricalOptions::default() };
     let progress = Progress::default();
     let answer = store.get_historical_features(ask, &options, &spine, &progress)?;
     let schema = answer.rows.schema();

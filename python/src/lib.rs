@@ -14,6 +14,7 @@ mod loads;
 mod mapped;
 mod pending;
 mod remote;
+mod request_columns;
 mod resolve;
 mod rows;
 mod scan;

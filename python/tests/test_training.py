@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -77,6 +78,71 @@ def test_a_training_read_of_many_rows_comes_back_in_order(shop: thermae.FeatureS
     found = shop.get_historical_features(spine, ["activity:clicks"]).to_arrow()
     assert found.column("row").to_pylist() == list(range(rows))
     assert found.column("clicks").to_pylist() == [[None, 10, None, None][row % 4] for row in range(rows)]
+
+
+ON_DEMAND = """
+[on_demand.offer]
+inputs = ["items:price", "activity:clicks"]
+request = [{ name = "amount", type = "int32" }, { name = "rebate", type = "float32" }]
+features = [
+  { name = "total", type = "float64", expression = "price * amount * (1.0 - rebate)" },
+  { name = "age_us", type = "int64", expression = "as_of() - cast(cast(amount as int64) as timestamp)" },
+]
+[on_demand.own]
+request = [{ name = "rebate", type = "float32" }]
+features = [{ name = "mine", type = "float64", expression = "rebate * 2" }]
+[services.offers]
+features = ["activity:city", { view = "offer", features = ["total"], rename = { total = "cost" } }]
+"""
+
+
+@pytest.fixture
+def offers(shop: thermae.FeatureStore) -> thermae.FeatureStore:
+    shop.apply(SHOP + ON_DEMAND)
+    return shop
+
+
+def test_on_demand_features_are_trained_on_as_they_are_served(offers: thermae.FeatureStore) -> None:
+    """Python's numbers are of 64 bits: a spine's are taken as those of an online read are."""
+    asked = {"user": [1, 1, 2, 9], "item": ["a", "b", "z", "a"], "amount": [2, 1, 1, 3], "rebate": [0.1, 0.0, 0.25, 0.5]}
+    frame = pd.DataFrame({**asked, "label": range(4), "event_timestamp": times(*[NOW_US] * 4)})
+    features = ["offer", "activity:clicks", "own:mine"]
+    served = offers.get_online_features(features, asked, read_time=times(NOW_US)[0]).to_dict()
+    trained = offers.get_historical_features(frame, features).to_arrow()
+    assert trained.column_names == [*frame.columns, *served]
+    assert {name: trained.column(name).to_pylist() for name in served} == served
+    assert served["total"][0] == 9.5 * 2 * (1.0 - float(np.float32(0.1)))
+    assert trained.column("rebate").to_pylist() == asked["rebate"]
+    named = offers.get_historical_features(frame, "offers", full_names=True).to_pandas()
+    assert named.columns.tolist()[-2:] == ["activity__city", "cost"]
+    # Of the spine alone, and of columns of nulls.
+    alone = {"rebate": [0.5, None], "event_timestamp": times(NOW_US, NOW_US)}
+    assert offers.get_historical_features(alone, ["own"]).to_arrow().column("mine").to_pylist() == [1.0, None]
+    alone["rebate"] = [None, None]
+    assert offers.get_historical_features(alone, ["own"]).to_arrow().column("mine").to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "told"),
+    [
+        ("amount", None, "no column 'amount', what features are computed from"),
+        ("item", None, "no column 'item'"),
+        ("amount", [1, 1 << 40], '"amount", row 1: 1099511627776 is out of range for int32'),
+        ("amount", [1.5, 2.5], '"amount", row 0: expected int32, found float64'),
+        ("rebate", ["x", "y"], '"rebate", row 0'),
+    ],
+)
+def test_a_spine_whose_request_data_do_not_fit_is_refused(
+    offers: thermae.FeatureStore, column: str, values: object, told: str
+) -> None:
+    spine = {"user": [1, 1], "item": ["a", "b"], "amount": [2, 1], "rebate": [0.5, 0.0]}
+    spine["event_timestamp"] = times(NOW_US, NOW_US)
+    if values is None:
+        del spine[column]
+    else:
+        spine[column] = values
+    with pytest.raises(thermae.InvalidRequestError, match=told):
+        offers.get_historical_features(spine, ["offer:total"])
 
 
 BAD_SPINES = [

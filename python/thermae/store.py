@@ -365,7 +365,8 @@ class FeatureStore:
     ) -> TrainingData:
         """Joins features onto a spine, each as it was at its row's time: the same rows, in the same order.
 
-        ``spine`` is a table of any kind with join keys, a time, and whatever else is to be kept, such as labels.
+        ``spine`` is a table of any kind with join keys, a time, and whatever else is to be kept, such as labels; for
+        features of on-demand views it has, too, what they are computed from.
         ``as_of_known`` leaves out what was learnt only later.
         """
         table = to_arrow(spine)

@@ -153,7 +153,8 @@ impl ComputedRows {
             let (found, due) = (keys.len(), plan.join_keys().len());
             return Err(Error::Usage(format!("{found} values for {due} join keys")));
         }
-        let keys = keys.iter().zip(plan.join_keys()).map(|(key, wanted)| of_key(key, wanted));
+        let keys = keys.iter().zip(plan.join_keys());
+        let keys = keys.map(|(key, wanted)| key.to_value(&wanted.name, wanted.key_type));
         let mut values = keys.collect::<Result<Vec<Value>, _>>()?;
         let fields = request.iter().zip(plan.request());
         values.extend(fields.map(|(value, field)| value.clone().widened_to(&field.value_type)));
@@ -307,21 +308,4 @@ impl ComputedAnswer {
             _ => Ok(Value::Null),
         }
     }
-}
-
-fn of_key(key: &KeyValue, wanted: &NamedKey) -> Result<Value, Error> {
-    let unfit = || {
-        let (name, key_type) = (&wanted.name, wanted.key_type);
-        Error::Usage(format!("the join key {name:?} is {key_type}, which {key} is not"))
-    };
-    Ok(match (wanted.key_type, key) {
-        (KeyType::Int32, KeyValue::Int(v)) => {
-            i32::try_from(*v).map(Value::Int32).map_err(|_| unfit())?
-        }
-        (KeyType::Int64, KeyValue::Int(v)) => Value::Int64(*v),
-        (KeyType::String, KeyValue::String(v)) => Value::String(v.clone()),
-        (KeyType::Bytes, KeyValue::Bytes(v)) => Value::Bytes(v.clone()),
-        (KeyType::Uuid, KeyValue::Uuid(v)) => Value::Uuid(*v),
-        _ => return Err(unfit()),
-    })
 }

@@ -39,13 +39,14 @@ pub struct HistoryQuery {
 /// One view of a training read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HistoryView {
-    /// `view`, `project/view`, either with `@version`.
+    /// A feature view or an on-demand view: `view`, `project/view`, either with `@version`. What an on-demand view is
+    /// computed from are columns of the spine; `Client::prepare_computed` tells which, and of what types.
     pub view: String,
     /// What full names call it; empty: by its name.
     pub alias: String,
     /// Its features; none: all of them.
     pub features: Vec<String>,
-    /// Join keys that the spine calls otherwise: (join key, column).
+    /// Join keys of a feature view that the spine calls otherwise: (join key, column).
     pub columns: Vec<(String, String)>,
 }
 
@@ -125,7 +126,8 @@ pub struct HistoryAnswer {
 }
 
 impl HistoryAnswer {
-    /// What the rows found, view by view, as soon as bytes have come: then all is joined.
+    /// What the rows found, by feature view, as soon as bytes have come: then all is joined. Those that were asked for
+    /// come first, in their order; then those that on-demand views are computed from.
     pub fn tallies(&self) -> &[HistoryTally] {
         &self.tallies
     }

@@ -40,6 +40,9 @@ pub enum Error {
     /// The thing named does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// The view is there, the feature is not.
+    #[error("{0}")]
+    UnknownFeature(String),
     /// Definitions that are refused; nothing of them was applied.
     #[error("nothing was applied: {}", list(.0))]
     Refused(Vec<Refusal>),

@@ -172,7 +172,7 @@ impl State {
         let mut features = Vec::with_capacity(pick.features.len());
         for name in &pick.features {
             if !declared.contains(&name.as_str()) {
-                return Err(Error::NotFound(format!(
+                return Err(Error::UnknownFeature(format!(
                     "{} has no feature {name:?}; it has {}",
                     object.id,
                     declared.join(", ")

@@ -4,6 +4,7 @@
 //! bytes. So a packed list of keys needs no separators, and 7 names one entity as int32 or int64.
 
 use crate::error::KeyError;
+use crate::key_value::{int32, unfit};
 use crate::schema::{JoinKey, MAX_KEY_BYTES};
 use crate::types::KeyType;
 use crate::value::KeyValue;
@@ -41,11 +42,9 @@ pub fn encode_key(
 }
 
 fn encode_value(key: &JoinKey, value: &KeyValue, out: &mut Vec<u8>) -> Result<(), KeyError> {
-    let refuse = |reason: String| KeyError::Uncoercible { column: key.name.clone(), reason };
     match (key.key_type, value) {
         (KeyType::Int32, KeyValue::Int(v)) => {
-            let v = i32::try_from(*v).map_err(|_| refuse(format!("{v} does not fit an int32")))?;
-            out.extend_from_slice(&i64::from(v).to_le_bytes());
+            out.extend_from_slice(&i64::from(int32(&key.name, *v)?).to_le_bytes());
         }
         (KeyType::Int64, KeyValue::Int(v)) => out.extend_from_slice(&v.to_le_bytes()),
         (KeyType::String, KeyValue::String(v)) => encode_bytes(key, v.as_bytes(), out)?,
@@ -55,9 +54,7 @@ fn encode_value(key: &JoinKey, value: &KeyValue, out: &mut Vec<u8>) -> Result<()
         (key_type, KeyValue::String(text)) => {
             encode_value(key, &KeyValue::parse(&key.name, key_type, text)?, out)?;
         }
-        (wanted, found) => {
-            return Err(refuse(format!("expected {wanted}, found {}", found.kind())));
-        }
+        (wanted, found) => return Err(unfit(&key.name, wanted, found.kind())),
     }
     Ok(())
 }

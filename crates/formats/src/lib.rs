@@ -16,6 +16,7 @@ mod golden;
 pub mod hash;
 pub mod hot_layout;
 pub mod key;
+pub mod key_value;
 pub mod manifest;
 pub mod projection;
 mod projection_matrix;

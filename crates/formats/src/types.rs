@@ -234,6 +234,11 @@ impl KeyType {
         }
     }
 
+    /// The type of a join key that holds the values of a feature, if there is one.
+    pub fn of_scalar(scalar: Scalar) -> Option<Self> {
+        Self::ALL.into_iter().find(|key_type| key_type.scalar() == scalar)
+    }
+
     /// The type's name: `int64`.
     pub const fn name(self) -> &'static str {
         match self {

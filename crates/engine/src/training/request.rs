@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 pub struct Request {
     /// The spine's column that holds each row's time.
     pub time_column: String,
-    /// What is joined, in the order of the answer's columns.
+    /// What is joined, in the order of the answer's columns. Nothing: the answer is the spine, its times checked, for
+    /// whoever computes features of the spine alone.
     pub joins: Vec<ViewJoin>,
     /// Only what had been learnt by each row's time: see SEMANTICS.
     pub as_of_known: bool,

@@ -154,19 +154,21 @@ impl EntityRows {
     /// What the request brings of a field: its own column, or the join key of that name.
     pub(super) fn request(&self, field: &RequestField) -> Result<Vec<Value>, Error> {
         let own = self.request.iter().find(|(known, _)| *known == field.name);
-        let values: Vec<Value> = match (own, self.column(&field.name)) {
-            (Some((_, values)), _) => values.clone(),
-            (None, Some(keys)) => keys.iter().map(|key| of_key(key, &field.value_type)).collect(),
-            (None, None) => {
-                return Err(Error::Invalid(format!(
-                    "the request must bring {:?} ({}), which on-demand features are computed from; it has: {}",
-                    field.name,
-                    field.value_type,
-                    self.names()
-                )));
+        match (own, self.column(&field.name)) {
+            (Some((_, values)), _) => {
+                let values = values.iter().cloned().enumerate();
+                values.map(|(at, value)| fitting(field, at, value)).collect()
             }
-        };
-        values.into_iter().enumerate().map(|(at, value)| fitting(field, at, value)).collect()
+            (None, Some(keys)) => {
+                keys.iter().enumerate().map(|(at, key)| of_key(field, at, key)).collect()
+            }
+            (None, None) => Err(Error::Invalid(format!(
+                "the request must bring {:?} ({}), which on-demand features are computed from; it has: {}",
+                field.name,
+                field.value_type,
+                self.names()
+            ))),
+        }
     }
 
     pub(super) fn names(&self) -> String {

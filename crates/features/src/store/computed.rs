@@ -1,6 +1,6 @@
 //! Features of on-demand views, computed from columns that were read: online and for training by the same function.
 
-use thermae_formats::{Value, ValueType};
+use thermae_formats::{KeyType, KeyValue, Value, ValueType};
 
 use crate::error::Error;
 use crate::expression::Expression;
@@ -55,16 +55,18 @@ pub(super) fn fitting(field: &RequestField, at: usize, value: Value) -> Result<V
         .map_err(|e| Error::Invalid(format!("row {at} of the request field {:?}: {e}", field.name)))
 }
 
-/// A join key's column as request data, where a field is called like it.
-pub(super) fn of_key(key: &thermae_formats::KeyValue, value_type: &ValueType) -> Value {
-    use thermae_formats::{KeyValue, Scalar};
-    match (key, value_type) {
-        (KeyValue::Int(v), ValueType::Scalar(Scalar::Int32)) => {
-            i32::try_from(*v).map_or(Value::Int64(*v), Value::Int32)
-        }
-        (KeyValue::Int(v), _) => Value::Int64(*v),
-        (KeyValue::String(v), _) => Value::String(v.clone()),
-        (KeyValue::Bytes(v), _) => Value::Bytes(v.clone()),
-        (KeyValue::Uuid(v), _) => Value::Uuid(*v),
-    }
+/// A join key as request data, where a field is called like it.
+pub(super) fn of_key(field: &RequestField, at: usize, key: &KeyValue) -> Result<Value, Error> {
+    let key_type = match field.value_type {
+        ValueType::Scalar(scalar) => KeyType::of_scalar(scalar),
+        _ => None,
+    };
+    let Some(key_type) = key_type else {
+        let (name, value_type) = (&field.name, &field.value_type);
+        return Err(Error::Invalid(format!(
+            "the request field {name:?} is {value_type}, and the join key of that name cannot be"
+        )));
+    };
+    let value = key.to_value(&field.name, key_type);
+    value.map_err(|e| Error::Invalid(format!("row {at} of the {e}")))
 }

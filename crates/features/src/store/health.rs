@@ -26,7 +26,7 @@ pub struct ViewHealth {
     /// By how much it is older than it may be, microseconds; none if it is not. A view with a limit of which no row is
     /// known is late, by nothing that can be told.
     pub late_by_us: Option<i64>,
-    /// Rows that failed its checks, if it has any.
+    /// Rows that failed its checks since [`FeatureStore::opened_us`], if it has any.
     pub checks: Option<ViewFigures>,
 }
 

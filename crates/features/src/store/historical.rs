@@ -1,6 +1,6 @@
 //! Training reads: features as they were at each row's time.
 
-use thermae_engine::training::{self, Progress, Request, Spine, ViewJoin};
+use thermae_engine::training::{self, Means, Progress, Request, Spine, ViewJoin};
 use thermae_env::Env;
 
 use super::FeatureStore;
@@ -16,11 +16,30 @@ pub struct HistoricalOptions {
     pub time_column: String,
     /// Only what had been learnt by each row's time.
     pub as_of_known: bool,
+    /// Helper threads; 0, or more than the store's own options: those.
+    pub threads: usize,
+    /// Memory for sorting, in bytes; 0, or more than the store's own options: those.
+    pub budget_bytes: usize,
 }
 
 impl Default for HistoricalOptions {
     fn default() -> Self {
-        HistoricalOptions { time_column: "event_timestamp".to_owned(), as_of_known: false }
+        HistoricalOptions {
+            time_column: "event_timestamp".to_owned(),
+            as_of_known: false,
+            threads: 0,
+            budget_bytes: 0,
+        }
+    }
+}
+
+impl HistoricalOptions {
+    /// What this read may use of what the store allows.
+    fn within<E: Env>(&self, means: Means<E>) -> Means<E> {
+        let lower = |of: usize, wanted| if wanted == 0 { of } else { of.min(wanted) };
+        let (threads, budget_bytes) =
+            (lower(means.threads, self.threads), lower(means.budget_bytes, self.budget_bytes));
+        Means { threads, budget_bytes, ..means }
     }
 }
 
@@ -58,12 +77,7 @@ impl<E: Env> FeatureStore<E> {
             as_of_known: options.as_of_known,
             full_names: ask.full_names,
         };
-        if request.joins.is_empty() {
-            let what = "a training read joins at least one stored feature: ask for one beside what is computed from \
-                        the spine alone";
-            return Err(Error::Invalid(what.to_owned()));
-        }
-        let means = self.handle.training_means();
+        let means = options.within(self.handle.training_means());
         let catalogue = &published.catalogue;
         let answer = training::read(&request, catalogue, &snapshot, spine, &means, progress)?;
         let warnings = resolved.warnings.clone();

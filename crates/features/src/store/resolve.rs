@@ -187,6 +187,13 @@ impl Resolver<'_> {
         note_deprecated(found.object, &mut self.warnings);
         let column = |name: &str| pick.column(name, full_names);
         if let Body::OnDemand(declared) = &found.object.body {
+            if let Some(name) = pick.join_keys.keys().next() {
+                return Err(Error::Invalid(format!(
+                    "{} has no join key {name:?}: it is computed, and what its keys are called in a request is said \
+                     by its inputs",
+                    found.object.id
+                )));
+            }
             let view = self.on_demand(found.object)?;
             let place = |name: &&str| {
                 let feature = declared.features.iter().position(|known| known.name == **name)?;

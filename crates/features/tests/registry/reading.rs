@@ -143,7 +143,8 @@ fn training_sees_what_serving_saw_under_the_same_names() {
     let batch = batch.unwrap();
     let spine = MemorySpine::new(batch.schema(), vec![batch]).unwrap();
     let progress = Progress::new();
-    let options = HistoricalOptions { time_column: "at".to_owned(), as_of_known: false };
+    let options =
+        HistoricalOptions { time_column: "at".to_owned(), ..HistoricalOptions::default() };
     let mut answer = store.get_historical_features(&ask, &options, &spine, &progress).unwrap();
     assert_eq!(answer.registry_version, 1);
     let batch = answer.rows.next_batch().unwrap().unwrap();

@@ -18,7 +18,7 @@ const TALLY_BYTES: usize = 16;
 /// One view of a training read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HistoryJoin<'a> {
-    /// `view`, `project/view`, either with `@version`.
+    /// A feature view or an on-demand view: `view`, `project/view`, either with `@version`.
     pub view: &'a str,
     /// What full names call it; empty: by its name.
     pub alias: &'a str,
@@ -224,7 +224,7 @@ pub struct HistorySteps {
     pub answered: u64,
 }
 
-/// What the rows found in one view; the others found nothing.
+/// What the rows found in one feature view; the others found nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HistoryTally {
     /// Rows with a version to be served.

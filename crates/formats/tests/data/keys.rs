@@ -1,7 +1,9 @@
 //! Entity keys: bytes, coercion, limits, packed lists.
 
 use thermae_formats::key::key_len;
-use thermae_formats::{JoinKey, KeyError, KeyType, KeyValue, decode_key, encode_key, split_key};
+use thermae_formats::{
+    JoinKey, KeyError, KeyType, KeyValue, Scalar, Value, decode_key, encode_key, split_key,
+};
 
 fn encode(keys: &[JoinKey], values: &[KeyValue]) -> Result<Vec<u8>, KeyError> {
     let mut out = Vec::new();
@@ -69,6 +71,41 @@ fn packed_keys_split_one_by_one_and_keys_do_not_run_together() {
 }
 
 #[test]
+fn a_key_is_a_value_of_its_type_and_comes_back_and_text_means_the_same_in_both() {
+    let keys = [
+        (KeyValue::from(i32::MIN), Value::Int32(i32::MIN)),
+        (KeyValue::from(i64::MIN), Value::Int64(i64::MIN)),
+        (KeyValue::from("a\0b"), Value::from("a\0b")),
+        (KeyValue::Bytes(vec![1]), Value::Bytes(vec![1])),
+        (KeyValue::from([9; 16]), Value::Uuid([9; 16])),
+    ];
+    for (key_type, (key, expected)) in KeyType::ALL.into_iter().zip(keys) {
+        assert_eq!(key.to_value("id", key_type).unwrap(), expected);
+        assert_eq!(KeyValue::of_value(&expected, "id", key_type).unwrap(), key);
+        assert_eq!(KeyType::of_scalar(key_type.scalar()), Some(key_type));
+        let null = KeyValue::of_value(&Value::Null, "id", key_type).unwrap_err().to_string();
+        assert_eq!(null, format!("join key \"id\": expected {key_type}, found null"));
+    }
+    assert_eq!(KeyType::of_scalar(Scalar::Float64), None);
+    let text = |text: &str, key_type| KeyValue::from(text).to_value("id", key_type).unwrap();
+    assert_eq!(text("7", KeyType::Int32), Value::Int32(7));
+    assert_eq!(text(&"09".repeat(16), KeyType::Uuid), Value::Uuid([9; 16]));
+    // A wider integer passes where it fits; no text passes for a number, as rows have types.
+    let of = |value: Value, key_type| KeyValue::of_value(&value, "id", key_type);
+    assert_eq!(of(Value::Int32(7), KeyType::Int64).unwrap(), KeyValue::Int(7));
+    assert_eq!(of(Value::Int64(7), KeyType::Int32).unwrap(), KeyValue::Int(7));
+    for (value, key_type, message) in [
+        (Value::Int64(1 << 40), KeyType::Int32, "1099511627776 does not fit an int32"),
+        (Value::from("7"), KeyType::Int64, "expected int64, found string"),
+        (Value::Float64(7.0), KeyType::Int64, "expected int64, found float64"),
+        (Value::Timestamp(7), KeyType::Int64, "expected int64, found timestamp"),
+    ] {
+        let error = of(value, key_type).unwrap_err().to_string();
+        assert_eq!(error, format!("join key \"id\": {message}"));
+    }
+}
+
+#[test]
 fn what_cannot_be_coerced_is_an_error_naming_the_column() {
     let too_big = i64::from(i32::MAX) + 1;
     let cases = [
@@ -82,8 +119,10 @@ fn what_cannot_be_coerced_is_an_error_naming_the_column() {
     ];
     for (key_type, value, message) in cases {
         let mut out = b"kept".to_vec();
+        let as_value = value.to_value("id", key_type).unwrap_err().to_string();
         let error = encode_key(&one(key_type), &[value], &mut out).unwrap_err().to_string();
         assert!(error.starts_with("join key \"id\": ") && error.contains(message), "{error}");
+        assert_eq!(as_value, error, "a key in a row is refused as one in a packed key");
         assert_eq!(out, b"kept");
     }
     // The first join key is encoded before the second is refused.

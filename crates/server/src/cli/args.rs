@@ -356,6 +356,9 @@ The spine is a file whose rows have join keys, a time, and whatever else you wan
 comes back with the features as they were at its time: the newest row of its keys that is not newer than that, if
 the view's ttl has not passed by then. Rows, their order and their own columns stay as they are.
 
+Features of on-demand views are computed from those, and from the spine's columns that are called as their request
+fields are.
+
 An input without a row is null. --as-of-known leaves out what was learnt only after the row's time (by created
 time), as training on back-filled data needs.
 
@@ -364,10 +367,11 @@ Columns of a CSV or NDJSON get the narrowest type that their values allow when t
 Examples:
   thermae history weather_by_origin:temp,visib --spine flights.parquet --event-time time_hour --out train.parquet
   thermae history users:age items:price --spine clicks.csv --map uid=user_id --out train.parquet --as-of-known
+  thermae history user_engagement:minutes engagement_now:share_of_usual --spine days.parquet --out train.parquet
   thermae history at=weather_by_origin:temp to=weather_by_origin:temp --map dest=to.origin --full-names \\
       --spine flights.parquet --event-time time_hour --out both_ends.parquet")]
 pub struct HistoryArgs {
-    /// VIEW for all its features, or VIEW:f1,f2; ALIAS=VIEW:f1,f2 joins a view under another name
+    /// VIEW for all its features, or VIEW:f1,f2; ALIAS=VIEW:f1,f2 joins a view under another name; on-demand views too
     #[arg(value_name = "[ALIAS=]VIEW[:f1,f2]", required = true)]
     pub views: Vec<JoinedViewRef>,
     /// The file whose rows get features: Parquet, CSV or NDJSON
@@ -385,7 +389,7 @@ pub struct HistoryArgs {
     /// The spine's column with each row's time [default: event_time or event_timestamp]
     #[arg(long, value_name = "COL")]
     pub event_time: Option<String>,
-    /// Read the join key KEY from the spine's column COL; ALIAS.KEY: of this view alone
+    /// Read the join key KEY of feature views from the spine's column COL; ALIAS.KEY: of this view alone
     #[arg(long = "map", value_name = "COL=KEY", value_parser = parse_pair)]
     pub map: Vec<(String, String)>,
     /// Threads at the server that join, at most [default: its cores]

@@ -58,11 +58,18 @@ pub fn run(args: &GetArgs, global: &Global) -> Result<Done, Failure> {
 
 /// Finds the views that were named, on-demand views among them: those that the server has under no name of a feature
 /// view.
-fn find(client: &Client, named: &[ViewFeaturesRef]) -> Result<Vec<Asked>, Failure> {
+///
+/// # Errors
+/// A name that the server has nothing of, a feature that its view has not.
+pub fn find(client: &Client, named: &[ViewFeaturesRef]) -> Result<Vec<Asked>, Failure> {
     let views = describe(client)?;
     let mut asked = Vec::with_capacity(named.len());
     for one in named {
-        if views.iter().any(|view| view.definition.name == one.view.name) {
+        let is_it = |view: &Described| {
+            let (known, named) = (&view.definition, &one.view);
+            known.name == named.name && named.project.as_ref().is_none_or(|p| *p == known.project)
+        };
+        if views.iter().any(is_it) {
             asked.extend(resolve(views.clone(), std::slice::from_ref(one))?);
         } else {
             asked.push(get_computed::find(client, one)?);

@@ -12,7 +12,7 @@ use thermae_client::{Client, History, HistoryAnswer, HistorySteps, HistoryTally}
 use thermae_engine::training::{Batches, Cause, Spine};
 
 use super::args::{Global, HistoryArgs};
-use super::connect::{connect, describe, failed, patiently};
+use super::connect::{connect, failed, patiently};
 use super::exit::{Done, Failure};
 use super::history_plan::{Joined, Planned, plan};
 use crate::export::BatchFile;
@@ -36,7 +36,7 @@ pub fn run(args: &HistoryArgs, global: &Global) -> Result<Done, Failure> {
     }
     let client = connect(global)?;
     super::ingest::exit_on_panic(&source, global.json, "nothing was written");
-    let planned = plan(args, describe(&client)?)?;
+    let planned = plan(&client, args)?;
     let started = Instant::now();
     let done = join(&client, source, &planned, args)?;
     report(&done, &planned, started.elapsed().as_secs_f64(), args, global);
@@ -49,7 +49,8 @@ pub struct Report {
     pub rows: u64,
     /// Bytes of the file.
     pub bytes: u64,
-    /// What the rows found, view by view.
+    /// What the rows found, by feature view: those that were asked for first, in order, and then those that features
+    /// are computed from.
     pub tallies: Vec<HistoryTally>,
 }
 
@@ -66,6 +67,7 @@ pub fn join(
     let wanted = SpineUse {
         time: args.event_time.clone(),
         keys: planned.keys(),
+        fields: planned.fields(),
         allow: Allow { narrow_floats: false, time_unit: args.time_unit },
         keeps_text: Format::of_name(&args.out) == Some(Format::Csv),
     };
@@ -201,13 +203,23 @@ fn arrow(error: ArrowError) -> Failure {
 }
 
 fn report(done: &Report, planned: &Planned, seconds: f64, args: &HistoryArgs, global: &Global) {
-    let views = planned.joins.iter().zip(&done.tallies);
+    let mut tallies = done.tallies.iter();
+    let views = planned.joins.iter().map(|join| {
+        // What is computed has no rows of its own to find.
+        let tally = if join.asked.computed.is_some() { None } else { tallies.next() };
+        (join, tally)
+    });
     let absent = |tally: &HistoryTally| done.rows - tally.present - tally.outside_max_age;
     if global.json {
-        let view = |(join, tally): (&Joined, &HistoryTally)| {
-            json!({"view": join.name(), "version": join.asked.view.version, "as": join.alias,
-                "features": join.asked.features, "found": tally.present,
-                "expired": tally.outside_max_age, "absent": absent(tally)})
+        let view = |(join, tally): (&Joined, Option<&HistoryTally>)| {
+            let (view, features) = (join.asked.path(), &join.asked.features);
+            match tally {
+                Some(tally) => json!({"view": view, "version": join.asked.view.version,
+                    "as": join.alias, "features": features, "found": tally.present,
+                    "expired": tally.outside_max_age, "absent": absent(tally)}),
+                None => json!({"view": view, "as": join.alias, "features": features,
+                    "computed": true}),
+            }
         };
         let (file, views) = (args.out.display().to_string(), views.map(view).collect::<Vec<_>>());
         let summary = json!({"file": file, "rows": done.rows, "bytes": done.bytes,
@@ -217,8 +229,10 @@ fn report(done: &Report, planned: &Planned, seconds: f64, args: &HistoryArgs, gl
     }
     let mut table = Table::new(["view", ">found", ">expired", ">absent"]);
     for (join, tally) in views {
-        let counts = [tally.present, tally.outside_max_age, absent(tally)].map(thousands);
-        let [found, expired, absent] = counts;
+        let [found, expired, absent] = match tally {
+            Some(tally) => [tally.present, tally.outside_max_age, absent(tally)].map(thousands),
+            None => ["computed", "-", "-"].map(str::to_owned),
+        };
         table.row([join.shown(), found, expired, absent]);
     }
     print!("{}", table.for_stdout());

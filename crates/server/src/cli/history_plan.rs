@@ -3,19 +3,22 @@
 
 use std::collections::HashSet;
 
-use thermae_client::{Described, HistoryQuery, HistoryView};
-use thermae_formats::KeyType;
+use thermae_client::{Client, HistoryQuery, HistoryView};
+use thermae_formats::{KeyType, ValueType};
 
 use super::answers::Asked;
 use super::args::HistoryArgs;
 use super::exit::Failure;
 use super::get;
+use super::view_ref::ViewRef;
 use crate::serve::size::Size;
 
 /// One view to be joined.
 pub struct Joined {
     /// The view and its features.
     pub asked: Asked,
+    /// How it was named.
+    typed: ViewRef,
     /// What it is called, if otherwise than its name.
     pub alias: Option<String>,
     /// The column of each join key, in declared order.
@@ -36,15 +39,20 @@ pub struct Planned {
 ///
 /// # Errors
 /// A view, feature or join key that is not there, a mapping that says nothing.
-pub fn plan(args: &HistoryArgs, views: Vec<Described>) -> Result<Planned, Failure> {
+pub fn plan(client: &Client, args: &HistoryArgs) -> Result<Planned, Failure> {
     let refs: Vec<_> = args.views.iter().map(|view| view.asked.clone()).collect();
-    let asked = get::resolve(views, &refs)?;
+    let asked = get::find(client, &refs)?;
     let mut used = vec![false; args.map.len()];
     let mut joins = Vec::with_capacity(asked.len());
     for (asked, typed) in asked.into_iter().zip(&args.views) {
         let prefix = typed.alias.as_ref().unwrap_or(&asked.view.name);
         let mut columns = Vec::new();
         for key in &asked.view.join_keys {
+            if asked.computed.is_some() {
+                // Its inputs say what its keys are called.
+                columns.push(key.name.clone());
+                continue;
+            }
             let own = format!("{prefix}.{}", key.name);
             // What is said of this view alone goes before what is said of all.
             let of = |name: &str| args.map.iter().position(|(_, mapped)| mapped == name);
@@ -53,14 +61,15 @@ pub fn plan(args: &HistoryArgs, views: Vec<Described>) -> Result<Planned, Failur
             let found = found.into_iter().flatten().next();
             columns.push(found.map_or(&key.name, |at| &args.map[at].0).clone());
         }
-        joins.push(Joined { asked, alias: typed.alias.clone(), columns });
+        let (alias, typed) = (typed.alias.clone(), typed.asked.view.clone());
+        joins.push(Joined { asked, typed, alias, columns });
     }
     let mut names = HashSet::new();
     for ((column, name), is_used) in args.map.iter().zip(used) {
         let reason = if !names.insert(name) {
             "it is mapped twice"
         } else if !is_used {
-            "no view that is joined has this join key"
+            "no feature view that is joined has this join key"
         } else {
             continue;
         };
@@ -85,13 +94,24 @@ impl Planned {
         self.joins.iter().flat_map(keys).collect()
     }
 
+    /// The spine's columns that features are computed from, with their types.
+    pub fn fields(&self) -> Vec<(String, ValueType)> {
+        let plans = self.joins.iter().filter_map(|join| join.asked.computed.as_ref());
+        let fields = plans.flat_map(|plan| plan.request());
+        fields.map(|field| (field.name.clone(), field.value_type.clone())).collect()
+    }
+
     /// What the server is asked.
     pub fn query(&self, time_column: &str) -> HistoryQuery {
         let view = |join: &Joined| {
             let keys = join.asked.view.join_keys.iter().zip(&join.columns);
             let renamed = keys.filter(|(key, column)| key.name != **column);
+            let view = match join.asked.computed {
+                Some(_) => join.typed.to_string(),
+                None => format!("{}@{}", join.asked.path(), join.asked.view.version),
+            };
             HistoryView {
-                view: format!("{}@{}", join.name(), join.asked.view.version),
+                view,
                 alias: join.alias.clone().unwrap_or_default(),
                 features: join.asked.features.clone(),
                 columns: renamed.map(|(key, column)| (key.name.clone(), column.clone())).collect(),
@@ -136,16 +156,11 @@ impl Planned {
 }
 
 impl Joined {
-    /// `PROJECT/NAME`.
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.asked.view.project, self.asked.view.name)
-    }
-
-    /// As it is shown: `PROJECT/NAME`, after what it is called.
+    /// As it is shown: its name, after what it is called.
     pub fn shown(&self) -> String {
         match &self.alias {
-            Some(alias) => format!("{alias}={}", self.name()),
-            None => self.name(),
+            Some(alias) => format!("{alias}={}", self.asked.path()),
+            None => self.asked.path(),
         }
     }
 }

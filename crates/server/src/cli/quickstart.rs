@@ -161,7 +161,7 @@ fn tour(
     say(show::answers(&answers));
 
     let spine = files(places).join("flights.parquet");
-    let trained = train(&tcp, views.clone(), &spine, &places.training)?;
+    let trained = train(&tcp, &spine, &places.training)?;
     say(trained.text());
 
     let latencies = quickstart_read::latencies(&tcp, &unix, &views)?;

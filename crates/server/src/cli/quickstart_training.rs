@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use serde_json::{Value as Json, json};
-use thermae_client::{Client, Described};
+use thermae_client::Client;
 use thermae_formats::{Value, ValueType};
 
 use super::args::{Cli, Command, HistoryArgs};
@@ -44,12 +44,7 @@ pub struct Trained {
 ///
 /// # Errors
 /// A [`Failure`] of the training read.
-pub fn train(
-    client: &Client,
-    views: Vec<Described>,
-    spine: &Path,
-    out: &Path,
-) -> Result<Trained, Failure> {
+pub fn train(client: &Client, spine: &Path, out: &Path) -> Result<Trained, Failure> {
     let mut typed = vec!["thermae".to_owned(), "history".to_owned()];
     typed.extend(VIEWS.map(str::to_owned));
     let rest = ["--full-names", "--event-time", "sched_dep", "--spine"];
@@ -61,7 +56,7 @@ pub fn train(
     let started = Instant::now();
     let csv = CsvOptions::default();
     let source = Source::new(spine, None, csv.clone()).map_err(Failure::of)?;
-    let report = history::join(client, source, &plan(&args, views)?, &args)?;
+    let report = history::join(client, source, &plan(client, &args)?, &args)?;
     let seconds = started.elapsed().as_secs_f64();
     let (row, values) = first_whole_row(&Source::new(out, None, csv).map_err(Failure::of)?)?;
     Ok(Trained { command, file: out.to_owned(), report, seconds, row, values })

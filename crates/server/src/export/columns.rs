@@ -9,8 +9,8 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Field, Schema};
-use thermae_client::ScannedRow;
-use thermae_formats::{KeyType, KeyValue, NO_TIME, Scalar, Value, ValueType};
+use thermae_client::{PlanKey, ScannedRow};
+use thermae_formats::{KeyError, NO_TIME, Scalar, Value, ValueType};
 
 use super::{Shape, TIMES};
 
@@ -144,31 +144,20 @@ pub(crate) fn array(value_type: &ValueType, values: &[Option<&Value>]) -> ArrayR
     }
 }
 
-/// A key value as a value of a feature of the same type.
-fn value_of(key: &KeyValue, key_type: KeyType) -> Value {
-    match key {
-        // Keys of int32 are checked when they are written.
-        KeyValue::Int(value) if key_type == KeyType::Int32 => {
-            i32::try_from(*value).map_or(Value::Null, Value::Int32)
-        }
-        KeyValue::Int(value) => Value::Int64(*value),
-        KeyValue::String(value) => Value::String(value.clone()),
-        KeyValue::Bytes(value) => Value::Bytes(value.clone()),
-        KeyValue::Uuid(value) => Value::Uuid(*value),
-    }
-}
-
 /// Rows as a batch; of no rows it tells the schema.
 ///
 /// # Errors
-/// The columns do not make a batch.
+/// A key is none of its view, or the columns do not make a batch.
 pub(super) fn batch(shape: &Shape, rows: &[ScannedRow]) -> Result<RecordBatch, ArrowError> {
     let mut columns: Vec<(Field, ArrayRef)> = Vec::new();
     let mut add = |name: &str, array: ArrayRef, nullable: bool| {
         columns.push((Field::new(name, array.data_type().clone(), nullable), array));
     };
     for (at, key) in shape.keys.iter().enumerate() {
-        let values: Vec<_> = rows.iter().map(|row| key_at(row, at, key.key_type)).collect();
+        let values = rows.iter().map(|row| key_at(row, at, key));
+        let values: Vec<_> = values
+            .collect::<Result<_, _>>()
+            .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
         let values: Vec<_> = values.iter().map(Some).collect();
         add(&key.name, array(&ValueType::Scalar(key.key_type.scalar()), &values), false);
     }
@@ -199,8 +188,11 @@ pub(super) fn batch(shape: &Shape, rows: &[ScannedRow]) -> Result<RecordBatch, A
 }
 
 /// A join key's value in a row.
-pub(super) fn key_at(row: &ScannedRow, at: usize, key_type: KeyType) -> Value {
-    row.key.get(at).map_or(Value::Null, |key| value_of(key, key_type))
+///
+/// # Errors
+/// It is no key of the view.
+pub(super) fn key_at(row: &ScannedRow, at: usize, key: &PlanKey) -> Result<Value, KeyError> {
+    row.key.get(at).map_or(Ok(Value::Null), |value| value.to_value(&key.name, key.key_type))
 }
 
 /// A feature's value in a row, if it has one.

@@ -96,7 +96,9 @@ impl Sink for TextSink {
         let Self { shape, file, values } = self;
         values.clear();
         let keys = shape.keys.iter().enumerate();
-        values.extend(keys.map(|(at, key)| key_at(&row, at, key.key_type)));
+        for (at, key) in keys {
+            values.push(key_at(&row, at, key).map_err(io::Error::other)?);
+        }
         let features = 0..shape.features.len();
         values.extend(features.map(|at| value_at(&row, at).cloned().unwrap_or(Value::Null)));
         let has_created = row.created_time != NO_TIME;

@@ -95,7 +95,7 @@ impl From<Error> for Failure {
             Error::Invalid(_) | Error::Definitions(_) | Error::Refused(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Error::NotFound(_) => StatusCode::NOT_FOUND,
+            Error::NotFound(_) | Error::UnknownFeature(_) => StatusCode::NOT_FOUND,
             Error::Conflict { .. } => StatusCode::CONFLICT,
             Error::Engine(engine) => match engine {
                 Engine::Invalid(_) | Engine::Incompatible { .. } => {

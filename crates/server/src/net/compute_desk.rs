@@ -10,7 +10,7 @@ use thermae_features::model::RequestField;
 use thermae_features::store::{Ask, EntityColumns, FeatureStore, WantedKey};
 use thermae_features::{Error, store::OnlineAnswer};
 use thermae_formats::wire::{ComputeRequest, ErrorCode, Frame, HEADER_BYTES, Kind};
-use thermae_formats::{Feature, KeyType, KeyValue, NO_TIME, RowLayout, Value};
+use thermae_formats::{Feature, KeyValue, NO_TIME, RowLayout, Value};
 
 use super::failure::Failure;
 use super::helper::Helper;
@@ -151,14 +151,8 @@ impl EntityColumns for Brought<'_> {
     fn keys(&self, key: &WantedKey) -> Option<Result<Vec<KeyValue>, String>> {
         let cells = self.cells(self.column(&key.name)?).enumerate();
         let value = |(row, value): (usize, &Value)| {
-            to_key(value, key.key_type).ok_or_else(|| {
-                format!(
-                    "row {row} of the join key {:?}: expected {}, found {}",
-                    key.name,
-                    key.key_type,
-                    value.kind()
-                )
-            })
+            KeyValue::of_value(value, &key.name, key.key_type)
+                .map_err(|e| format!("row {row} of the {e}"))
         };
         Some(cells.map(value).collect())
     }
@@ -170,16 +164,4 @@ impl EntityColumns for Brought<'_> {
     fn names(&self) -> Vec<String> {
         self.request.columns.iter().map(|column| column.name.to_owned()).collect()
     }
-}
-
-/// A value as a join key of a type; the store says whether an integer fits an int32.
-fn to_key(value: &Value, key_type: KeyType) -> Option<KeyValue> {
-    Some(match (key_type, value) {
-        (KeyType::Int32 | KeyType::Int64, Value::Int32(v)) => KeyValue::from(*v),
-        (KeyType::Int32 | KeyType::Int64, Value::Int64(v)) => KeyValue::Int(*v),
-        (KeyType::String, Value::String(v)) => KeyValue::String(v.clone()),
-        (KeyType::Bytes, Value::Bytes(v)) => KeyValue::Bytes(v.clone()),
-        (KeyType::Uuid, Value::Uuid(v)) => KeyValue::Uuid(*v),
-        _ => return None,
-    })
 }

@@ -4,8 +4,9 @@
 use std::sync::mpsc::{Sender, channel};
 
 use thermae_engine::Cx;
-use thermae_engine::training::{Request, ViewJoin};
 use thermae_env::Env;
+use thermae_features::model::{Name, Pick};
+use thermae_features::store::{Ask, HistoricalOptions};
 use thermae_formats::wire::{
     ErrorCode, Frame, HistoryJoin, HistoryPut, HistoryReply, HistoryRequest, Kind,
     decode_history_step,
@@ -144,26 +145,41 @@ fn begin<E: Env>(
     steps: std::sync::mpsc::Receiver<Step>,
     answer: AnswerTo,
 ) -> Result<(), Failure> {
-    let threads = request.threads as usize;
-    let budget_bytes = usize::try_from(request.budget_bytes).unwrap_or(usize::MAX);
-    let request = request_of(request);
-    let begin = Begin { request, threads, budget_bytes, steps, answer };
+    let ask = match ask_of(request) {
+        Ok(ask) => ask,
+        Err(failure) => {
+            // It is answered here.
+            answer.forget();
+            return Err(failure);
+        }
+    };
+    let options = HistoricalOptions {
+        time_column: request.time_column.to_owned(),
+        as_of_known: request.as_of_known,
+        threads: request.threads as usize,
+        budget_bytes: usize::try_from(request.budget_bytes).unwrap_or(usize::MAX),
+    };
+    let begin = Begin { ask, options, steps, answer };
     let busy = "too many training reads begin: repeat this later";
     helper::hand_over(core.shared.histories.get(), begin, busy, |unasked| unasked.answer.forget())
 }
 
-fn request_of(request: &HistoryRequest<'_>) -> Request {
-    let join = |join: &HistoryJoin<'_>| ViewJoin {
-        view: join.view.to_owned(),
-        features: join.features.iter().map(|&name| name.to_owned()).collect(),
-        alias: (!join.alias.is_empty()).then(|| join.alias.to_owned()),
-        columns: join.columns.iter().map(|&(key, at)| (key.to_owned(), at.to_owned())).collect(),
-        ..ViewJoin::default()
+/// What is joined, as everybody asks for features by name.
+fn ask_of(request: &HistoryRequest<'_>) -> Result<Ask, Failure> {
+    let pick = |join: &HistoryJoin<'_>| {
+        let view: Name =
+            join.view.parse().map_err(|what: String| Failure::new(ErrorCode::Malformed, what))?;
+        Ok(Pick {
+            features: join.features.iter().map(|&name| name.to_owned()).collect(),
+            alias: (!join.alias.is_empty()).then(|| join.alias.to_owned()),
+            join_keys: join
+                .columns
+                .iter()
+                .map(|&(key, at)| (key.to_owned(), at.to_owned()))
+                .collect(),
+            ..Pick::all(view)
+        })
     };
-    Request {
-        time_column: request.time_column.to_owned(),
-        joins: request.joins.iter().map(join).collect(),
-        as_of_known: request.as_of_known,
-        full_names: request.full_names,
-    }
+    let ask = Ask::picks(request.joins.iter().map(pick).collect::<Result<_, Failure>>()?);
+    Ok(if request.full_names { ask.with_full_names() } else { ask })
 }

@@ -10,13 +10,14 @@ mod read;
 mod spine;
 mod stream;
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use thermae_engine::Handle;
-use thermae_engine::training::Request;
 use thermae_env::Env;
+use thermae_features::FeatureStore;
+use thermae_features::store::{Ask, HistoricalOptions};
 use thermae_formats::wire::{ErrorCode, HistoryReply};
 
 use super::failure::Failure;
@@ -34,11 +35,9 @@ const RETRY_MS: u32 = 1_000;
 /// A training read that somebody wants to begin.
 pub struct Begin {
     /// What is asked for.
-    pub request: Request,
-    /// Helper threads that the client wants at most; 0: as many as there are.
-    pub threads: usize,
-    /// Bytes of memory that it wants at most; 0: whatever there is.
-    pub budget_bytes: usize,
+    pub ask: Ask,
+    /// How it is to be read.
+    pub options: HistoricalOptions,
     /// Its further steps.
     pub steps: Receiver<Step>,
     /// Who waits for the answer to this one.
@@ -121,12 +120,12 @@ pub fn gone() -> Failure {
 pub struct HistoryReads(Helper<Begin>);
 
 impl HistoryReads {
-    /// Starts it over a store.
+    /// Starts it over a feature store.
     ///
     /// # Errors
     /// No thread could be made.
-    pub fn start<E: Env>(handle: Handle<E>, limits: Limits) -> std::io::Result<Self> {
-        let starter = Starter { handle, limits, reads: Vec::new() };
+    pub fn start<E: Env>(features: Arc<FeatureStore<E>>, limits: Limits) -> std::io::Result<Self> {
+        let starter = Starter { features, limits, reads: Vec::new() };
         Helper::start("histories", WAITING_MAX, |begins| starter.run(begins)).map(Self)
     }
 
@@ -137,7 +136,7 @@ impl HistoryReads {
 }
 
 struct Starter<E: Env> {
-    handle: Handle<E>,
+    features: Arc<FeatureStore<E>>,
     limits: Limits,
     reads: Vec<JoinHandle<()>>,
 }
@@ -162,15 +161,11 @@ impl<E: Env> Starter<E> {
         }
         // The thread takes what began from a channel, so that it is answered here if there is no thread.
         let (hand_over, taken) = channel::<Begin>();
-        let (handle, limits) = (self.handle.clone(), self.limits);
+        let (features, limits) = (Arc::clone(&self.features), self.limits);
         let thread = Builder::new().name("history".to_owned()).spawn(move || {
-            if let Ok(Begin { request, threads, budget_bytes, steps, answer }) = taken.recv() {
+            if let Ok(Begin { ask, options, steps, answer }) = taken.recv() {
                 answer.reply(&HistoryReply::default());
-                let mut means = handle.training_means();
-                let lower = |of: usize, wanted| if wanted == 0 { of } else { of.min(wanted) };
-                means.threads = lower(means.threads, threads);
-                means.budget_bytes = lower(means.budget_bytes, budget_bytes);
-                Read { work: Work { handle, means, request }, steps, limits }.run();
+                Read { work: Work { features, ask, options }, steps, limits }.run();
             }
         });
         match thread {

@@ -338,6 +338,7 @@ pub fn failure(error: Error) -> Failure {
     let code = match &error {
         Error::Invalid(_) | Error::Definitions(_) => ErrorCode::BadSchema,
         Error::NotFound(_) => ErrorCode::UnknownView,
+        Error::UnknownFeature(_) => ErrorCode::UnknownFeature,
         Error::Refused(refusals) if refusals.iter().any(|one| one.is_incompatible) => {
             ErrorCode::IncompatibleSchema
         }

@@ -106,11 +106,11 @@ pub fn start(mut options: ServeOptions) -> Result<Running, ServeError> {
         .map_err(|source| ServeError::system("starting the thread of scans", source))?;
     // Nobody else sets it.
     let _ = shared.pages.set(pages.requests());
-    let histories = HistoryReads::start(engine.handle(), options.limits)
-        .map_err(|source| ServeError::system("starting the thread of training reads", source))?;
-    let _ = shared.histories.set(histories.begins());
     let registry = start_registry(env, &options.data, engine.handle())?;
     let _ = shared.registry.set(registry.desk());
+    let histories = HistoryReads::start(registry.features(), options.limits)
+        .map_err(|source| ServeError::system("starting the thread of training reads", source))?;
+    let _ = shared.histories.set(histories.begins());
     features.open(registry.features());
     let root = backup_root(&options);
     let backups = start_backups(env, registry.features(), root.clone())?;

@@ -13,7 +13,7 @@ pub enum SpineError {
     /// A column is not there.
     #[error(
         "{what} needs a column {column:?}, which {} does not have. Name the right one with --event-time COL for the \
-         time, --map COL=KEY for a join key. It has: {there}",
+         time, --map COL=KEY for a join key of a feature view. It has: {there}",
         path.display()
     )]
     MissingColumn {

@@ -34,6 +34,8 @@ pub struct SpineUse {
     pub time: Option<String>,
     /// Columns of join keys, and the types of the keys, one for each view that asks.
     pub keys: Vec<(String, KeyType)>,
+    /// Columns that features are computed from, and their types.
+    pub fields: Vec<(String, ValueType)>,
     /// How times may be written.
     pub allow: Allow,
     /// Texts of a CSV stay as they are written, because they go into a CSV again.
@@ -87,6 +89,9 @@ impl SpineFile {
         };
         let needed = std::iter::once(("the time", &time));
         let needed = needed.chain(wanted.keys.iter().map(|(column, _)| ("a join key", column)));
+        let fields =
+            wanted.fields.iter().map(|(column, _)| ("what features are computed of", column));
+        let needed = needed.chain(fields);
         for (what, column) in needed {
             if !is_there(&column.as_str()) {
                 return Err(SpineError::missing(&source.path, what, column, &file));
@@ -95,9 +100,9 @@ impl SpineFile {
         let mut columns = Vec::with_capacity(file.len());
         let mut guessed = Vec::new();
         for (at, column) in file.iter().enumerate() {
-            let is_needed =
-                column.name == time || wanted.keys.iter().any(|(name, _)| *name == column.name);
-            let how = match needed_as(column, &time, wanted) {
+            let needed = needed_as(column, &time, wanted);
+            let is_needed = needed.is_some();
+            let how = match needed {
                 Some(how) => how,
                 None if column.data_type.is_some() => How::Native,
                 None => {
@@ -143,7 +148,7 @@ impl SpineFile {
     }
 }
 
-/// How a time or a join key is read; `None` of any other column.
+/// How a time, a join key or what features are computed from is read; `None` of any other column.
 fn needed_as(column: &Column, time: &str, wanted: &SpineUse) -> Option<How> {
     let is_native = |of: fn(&DataType) -> bool| column.data_type.as_ref().is_some_and(of);
     if column.name == time {
@@ -154,10 +159,16 @@ fn needed_as(column: &Column, time: &str, wanted: &SpineUse) -> Option<How> {
         return Some(if is_native(is_time) { How::Native } else { as_time });
     }
     let mut types = wanted.keys.iter().filter(|(name, _)| *name == column.name);
-    let first = types.next()?.1;
-    if column.data_type.is_some() {
+    let (first, field) =
+        (types.next(), wanted.fields.iter().find(|(name, _)| *name == column.name));
+    if column.data_type.is_some() && (first.is_some() || field.is_some()) {
         return Some(How::Native);
     }
+    if let Some((_, value_type)) = field {
+        // A join key of that name is of that type, too.
+        return Some(How::As(value_type.clone()));
+    }
+    let first = first?.1;
     let is_int = |of: KeyType| matches!(of, KeyType::Int32 | KeyType::Int64);
     let is_one = types.all(|(_, other)| *other == first || is_int(*other) && is_int(first));
     Some(match first {

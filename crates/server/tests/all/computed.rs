@@ -179,7 +179,9 @@ fn what_a_request_lacks_or_brings_wrong_is_named_and_a_changed_registry_is_told(
     let error = none.push(&[KeyValue::Int(1)], std::slice::from_ref(&km)).unwrap_err();
     assert!(error.to_string().contains("1 values for 2 fields"), "{error}");
     let error = none.push(&[KeyValue::from("x")], &[km.clone(), Value::Int64(1)]).unwrap_err();
-    assert!(error.to_string().contains("\"driver\" is int64"), "{error}");
+    assert!(error.to_string().contains("join key \"driver\""), "{error}");
+    let error = none.push(&[KeyValue::Bytes(vec![1])], &[km.clone(), Value::Int64(1)]).unwrap_err();
+    assert!(error.to_string().contains("expected int64, found bytes"), "{error}");
     let error = none.push(&[KeyValue::Int(1)], &[Value::from("x"), Value::Int64(1)]).unwrap_err();
     assert!(error.to_string().contains("km"), "{error}");
     assert!(none.is_empty());

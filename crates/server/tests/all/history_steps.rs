@@ -145,7 +145,7 @@ fn steps_out_of_order_and_bytes_that_are_no_spine_end_the_read_with_a_reason() {
             ErrorCode::Malformed,
             "label",
         ),
-        (HistoryQuery { views: Vec::new(), ..query() }, ErrorCode::Malformed, "1 to"),
+        (HistoryQuery { views: Vec::new(), ..query() }, ErrorCode::Malformed, "no features"),
         (of("nobody", &[]), ErrorCode::UnknownView, "nobody"),
         (of("weather", &["height"]), ErrorCode::UnknownFeature, "height"),
     ] {

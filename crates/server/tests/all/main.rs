@@ -24,4 +24,5 @@ mod reads;
 mod registry;
 mod scarce;
 mod ties;
+mod trained;
 mod writes;

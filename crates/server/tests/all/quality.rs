@@ -140,7 +140,10 @@ fn metrics_tell_what_failed_and_how_fresh_views_are() {
     assert_eq!(server.metric(&format!("thermae_view_late{label}}}")), 1);
     let status = text(&server, &["status"], 0);
     let json: Json = serde_json::from_str(&text(&server, &["stat", "--json"], 0)).unwrap();
-    assert!(status.contains("rows that failed checks are counted since 20"), "{status}");
+    assert!(
+        status.contains("rows that failed checks are counted, and null rates looked at, since 20"),
+        "{status}"
+    );
     assert!(status.contains("13 of the last 200 rows were null"), "{status}");
     assert!(json["counted_since"].as_i64().unwrap() > 1_700_000_000_000_000);
 }

@@ -54,6 +54,31 @@ fn a_history_that_fails_in_the_middle_fails_the_read_and_names_the_view() {
 }
 
 #[test]
+fn a_read_that_joins_nothing_gives_the_spine_back_and_checks_its_times() {
+    let world = world();
+    let nothing = Request { joins: Vec::new(), ..request() };
+    for threads in [1, 4] {
+        let env = SimEnv::new(1);
+        let (spine, progress) = (spine(20_000), Progress::new());
+        let means = means(&env, 0, threads);
+        let mut answer =
+            read(&nothing, &world.catalogue, &world, &spine, &means, &progress).unwrap();
+        assert!(answer.tallies().is_empty());
+        let (whole, mut rows) = (batch(20_000), 0);
+        while let Some(batch) = answer.next_batch().unwrap() {
+            assert_eq!(batch, whole.slice(rows, batch.num_rows()));
+            rows += batch.num_rows();
+        }
+        assert_eq!((rows, answer.rows()), (20_000, 20_000));
+        let timeless = TimestampMicrosecondArray::from(vec![Some(1), None]);
+        let timeless = RecordBatch::try_from_iter([("at", Arc::new(timeless) as _)]).unwrap();
+        let timeless = MemorySpine::new(timeless.schema(), vec![timeless]).unwrap();
+        let error = read(&nothing, &world.catalogue, &world, &timeless, &means, &progress);
+        assert!(matches!(error, Err(TrainingError::NoTime { row: 2, .. })));
+    }
+}
+
+#[test]
 fn a_full_disk_in_either_sort_names_the_file_and_leaves_none() {
     let world = world();
     // Entries of 10,000 rows take some 400 KB, answers some 300 KB.

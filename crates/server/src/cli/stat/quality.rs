@@ -45,7 +45,8 @@ pub(super) fn notes(told: &Told, now_us: i64) -> Vec<String> {
     if told.health.iter().any(|view| view.checks.is_some()) && told.counted_since > 0 {
         let since = format_timestamp_us(told.counted_since);
         notes.push(format!(
-            "rows that failed checks are counted since {since}, when the server opened the store"
+            "rows that failed checks are counted, and null rates looked at, since {since}, when the server opened the \
+             store"
         ));
     }
     for view in &told.health {
@@ -119,7 +120,8 @@ mod tests {
         assert_eq!(
             notes,
             [
-                "rows that failed checks are counted since 1970-01-01T00:00:01Z, when the server opened the store",
+                "rows that failed checks are counted, and null rates looked at, since 1970-01-01T00:00:01Z, when the server \
+                 opened the store",
                 "p/a@1 is late by 39s: its newest event time is 99s old, and may be 1m",
                 "p/a@1: \"x\": 30 of the last 1,200 rows were null",
                 "p/a@1: 6 rows failed the check \"n: 0 to 9\"",

@@ -7,6 +7,17 @@ use thermae_formats::wire::ErrorCode;
 
 use super::stream::StreamError;
 use crate::net::failure::Failure;
+use crate::net::registry_desk;
+
+/// Why what was asked for cannot be read.
+pub fn features(error: thermae_features::Error) -> Failure {
+    use thermae_features::Error;
+    match error {
+        Error::Training(error) => training(error),
+        Error::Invalid(what) => Failure::new(ErrorCode::Malformed, what),
+        error => registry_desk::failure(error),
+    }
+}
 
 /// What a client's request, its spine, or the store is to blame for.
 pub fn training(error: TrainingError) -> Failure {

@@ -1,14 +1,15 @@
 //! One training read on its threads.
 
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, scope};
 use std::time::Duration;
 
 use arrow_ipc::writer::StreamWriter;
-use thermae_engine::Handle;
-use thermae_engine::training::{Means, Progress, Request, SpillBytes, Tally};
+use thermae_engine::training::{Progress, SpillBytes, Tally};
 use thermae_env::{Env, lower_priority};
+use thermae_features::FeatureStore;
+use thermae_features::store::{Ask, HistoricalOptions};
 use thermae_formats::wire::{ErrorCode, HistoryReply, HistorySteps, HistoryTally};
 
 use super::failures;
@@ -36,9 +37,9 @@ pub struct Read<E: Env> {
 
 /// What is to be done.
 pub struct Work<E: Env> {
-    pub handle: Handle<E>,
-    pub means: Means<E>,
-    pub request: Request,
+    pub features: Arc<FeatureStore<E>>,
+    pub ask: Ask,
+    pub options: HistoricalOptions,
 }
 
 impl<E: Env> Read<E> {
@@ -71,13 +72,14 @@ impl<E: Env> Read<E> {
 
     /// Takes the spine; `None` ends the read.
     fn receive(&self) -> Option<SpillBytes<E>> {
-        let mut bytes = match SpillBytes::create(&self.work.means.spill) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                self.refuse(failures::spill(&error));
-                return None;
-            }
-        };
+        let mut bytes =
+            match SpillBytes::create(&self.work.features.handle().training_means().spill) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    self.refuse(failures::spill(&error));
+                    return None;
+                }
+            };
         loop {
             match next_step(&self.steps, self.limits.training_idle_ms)? {
                 Step::Put { bytes: piece, last, answer } => {
@@ -153,7 +155,7 @@ impl<E: Env> Read<E> {
 }
 
 impl<E: Env> Work<E> {
-    /// Joins, and writes the answer.
+    /// Joins, computes, and writes the answer, as an embedder reads it.
     fn run(
         &self,
         bytes: SpillBytes<E>,
@@ -162,8 +164,9 @@ impl<E: Env> Work<E> {
         tallies: &OnceLock<Vec<Tally>>,
     ) -> Result<(), Failure> {
         let spine = UploadedSpine::new(bytes).map_err(|error| failures::stream(&error))?;
-        let answer = self.handle.history(&self.request, &spine, &self.means, progress);
-        let mut answer = answer.map_err(failures::training)?;
+        let Self { features, ask, options } = self;
+        let answer = features.get_historical_features(ask, options, &spine, progress);
+        let mut answer = answer.map_err(failures::features)?.rows;
         // Nobody else sets it.
         let _ = tallies.set(answer.tallies().to_vec());
         let out = PieceWriter::new(pieces, PIECE_MAX_BYTES);
