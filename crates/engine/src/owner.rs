@@ -13,6 +13,7 @@ mod define;
 mod erasing;
 mod figures;
 mod log_row;
+mod slice;
 mod tend;
 #[cfg(not(feature = "cold"))]
 mod unarchived;
@@ -50,9 +51,11 @@ use crate::room::Room;
 use crate::state::{Current, Effect, Place, ShardState};
 use crate::waiter::Answerer;
 use crate::warm::LookUps;
+use below::Asking;
 use define::{Logging, PendingApply};
 use erasing::Erasing;
 use figures::Counters;
+use slice::{ROWS_PER_TURN, Slice};
 use tend::{Brake, Leave};
 
 use crate::write::{Level, Outcome, Refusal, RowWrite, Verdict, WriteBatch, WriteKind};
@@ -60,9 +63,6 @@ use crate::write::{Level, Outcome, Refusal, RowWrite, Verdict, WriteBatch, Write
 /// Memory that remembers which rows were asked for lately, and for how long.
 const DOORKEEPER_BYTES: usize = 256 << 10;
 const DOORKEEPER_WINDOW_NS: u64 = 60_000_000_000;
-/// Rows admitted, and rows applied, in one turn of the shard at most: about a millisecond of work, for
-/// which the reads that have come in meanwhile wait.
-const ROWS_PER_TURN: usize = 512;
 
 /// How an append ended for the row at the head of the queue.
 enum Step {
@@ -132,6 +132,9 @@ pub struct Owner<E: Env> {
     /// Monotonic time of this turn, nanoseconds.
     now_ns: u64,
     future_skew_us: i64,
+    /// Parts whose rows are being looked for, and how far that is with the first.
+    arriving: VecDeque<Part>,
+    asking: Option<Asking>,
     /// Parts being admitted, and the next row of the first.
     queue: VecDeque<Part>,
     queue_at: usize,
@@ -141,6 +144,8 @@ pub struct Owner<E: Env> {
     apply_queue: VecDeque<(Vec<FeatureView>, Answerer<ApplyAnswer>)>,
     /// A turn ended with rows that could have been admitted or applied.
     has_more: bool,
+    /// Rows that could be admitted wait for the next turn.
+    is_admitting: bool,
     /// The open batch holds a row that asked for durability.
     open_is_durable: bool,
     /// The log has failed: rows that were under way are in doubt.
@@ -179,6 +184,8 @@ impl<E: Env> Owner<E> {
             freeze_trouble: None,
             now_ns: 0,
             future_skew_us: options.future_skew_us,
+            arriving: VecDeque::new(),
+            asking: None,
             queue: VecDeque::new(),
             queue_at: 0,
             pending: Pending::default(),
@@ -186,6 +193,7 @@ impl<E: Env> Owner<E> {
             logging: None,
             apply_queue: VecDeque::new(),
             has_more: false,
+            is_admitting: false,
             open_is_durable: false,
             is_failed: false,
             in_doubt_from: None,
@@ -229,24 +237,14 @@ impl<E: Env> Owner<E> {
     }
 
     /// Takes a part to write, or refuses it whole when there was no room for it.
-    pub(crate) fn take(
-        &mut self,
-        part: Part,
-        catalogue: &Catalogue,
-        ring: &mut E::Ring,
-        outside: &mut Outside<E>,
-    ) {
+    pub(crate) fn take(&mut self, part: Part, outside: &mut Outside<E>) {
         // A refusal takes its turn behind what was sent before it: noted earlier, it would be lifted by an
         // earlier row of its producer, and what follows it would pass for newer.
-        if part.room.is_none() && self.queue.is_empty() {
+        if part.room.is_none() && self.queue.is_empty() && self.arriving.is_empty() {
             self.refuse_part(&part, outside);
             return;
         }
-        let mut part = part;
-        if part.room.is_some() {
-            self.ask_ahead(&mut part, catalogue, ring);
-        }
-        self.queue.push_back(part);
+        self.arriving.push_back(part);
     }
 
     /// Answers a part for which there was no room.
@@ -263,7 +261,7 @@ impl<E: Env> Owner<E> {
         outside.answer(&part.origin, outcomes);
     }
 
-    /// Admits what is queued, up to where the log wants time or [`ROWS_PER_TURN`].
+    /// Admits what has arrived, up to where the log wants time or the turn has done enough.
     pub(crate) fn admit(
         &mut self,
         now_us: i64,
@@ -273,8 +271,9 @@ impl<E: Env> Owner<E> {
     ) {
         self.now_ns = self.env.monotonic_ns();
         self.admit_applies(catalogue);
-        let mut left = ROWS_PER_TURN;
-        self.has_more = false;
+        let mut slice = Slice::begin(self.now_ns);
+        self.has_more = !self.ask_ahead(slice, catalogue, ring);
+        self.is_admitting = false;
         while let Some(part) = self.queue.pop_front() {
             if part.room.is_none() {
                 self.refuse_part(&part, outside);
@@ -289,15 +288,15 @@ impl<E: Env> Owner<E> {
                 asked: part.asked.clone(),
             });
             while let Some(&index) = part.rows.get(self.queue_at) {
-                if left == 0 {
-                    (self.has_more, waits) = (true, true);
+                if slice.is_over(&self.env) {
+                    (self.has_more, self.is_admitting, waits) = (true, true, true);
                     break;
                 }
-                if left.is_multiple_of(ASKED_ROWS) {
+                if slice.begins_group() {
                     let ahead = part.rows.get(self.queue_at..).unwrap_or_default();
                     self.ask_for(&part.batch, ahead);
                 }
-                left -= 1;
+                slice.count(1);
                 match self.admit_row(&waiting, index, now_us, catalogue, ring, &mut decided) {
                     Step::Next => self.queue_at += 1,
                     Step::Wait => {
@@ -402,9 +401,10 @@ impl<E: Env> Owner<E> {
         Outcome::NotApplied(refusal)
     }
 
-    /// Sends the open batch on its way.
+    /// Sends the open batch on its way; while it is small the rows that the next turn admits go with it.
     pub(crate) fn submit(&mut self, ring: &mut E::Ring) {
-        if self.log.open_records() > 0 {
+        let records = self.log.open_records();
+        if records >= ROWS_PER_TURN || (records > 0 && !self.is_admitting) {
             self.log.submit(ring, self.open_is_durable);
             if self.log.open_records() == 0 {
                 self.open_is_durable = false;
@@ -412,7 +412,7 @@ impl<E: Env> Owner<E> {
         }
     }
 
-    /// Applies and answers what the log has made safe, up to [`ROWS_PER_TURN`] rows. A new catalogue is
+    /// Applies and answers what the log has made safe, as many rows as a turn may. A new catalogue is
     /// published before the answer leaves, so that whoever was answered sees it.
     pub(crate) fn complete(
         &mut self,
@@ -428,16 +428,16 @@ impl<E: Env> Owner<E> {
         self.is_failed |= progress.failed.is_some();
         let mut answers: Vec<(Arc<Waiting>, Gathered)> = Vec::new();
         let mut pending = std::mem::take(&mut self.pending);
-        let mut left = ROWS_PER_TURN;
+        let mut slice = Slice::begin(self.env.monotonic_ns());
         while let Some(row) = pending.front_safe(progress.written, progress.durable) {
-            if left == 0 {
+            if slice.is_over(&self.env) {
                 self.has_more = true;
                 break;
             }
-            if left.is_multiple_of(ASKED_ROWS) {
+            if slice.begins_group() {
                 self.state.ask_for(pending.row_hashes());
             }
-            left -= 1;
+            slice.count(1);
             let judged = match self.judge(row, catalogue, ring) {
                 Ok(judged) => judged,
                 Err(None) => break,
@@ -460,7 +460,7 @@ impl<E: Env> Owner<E> {
                 note_answer(&mut answers, row.waiting, row.index, Outcome::InDoubt);
             }
         }
-        if self.pending.len() == 0 && self.queue.is_empty() {
+        if self.pending.len() == 0 && self.queue.is_empty() && self.arriving.is_empty() {
             self.state.bases.clear();
             #[cfg(feature = "cold")]
             self.archived.forget_writes();
@@ -511,6 +511,7 @@ impl<E: Env> Owner<E> {
             return false;
         }
         self.queue.is_empty()
+            && self.arriving.is_empty()
             && self.pending.len() == 0
             && self.applies.is_empty()
             && self.logging.is_none()

@@ -192,10 +192,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
             let Some(message) = mailbox.take() else { break };
             taken += 1;
             match message {
-                Message::Write(part) => {
-                    let (ring, outside) = (&mut self.ring, &mut self.outside);
-                    self.owner.take(part, &self.catalogue, ring, outside);
-                }
+                Message::Write(part) => self.owner.take(part, &mut self.outside),
                 Message::Written { ticket, outcomes } => {
                     self.outside.note_written(ticket, outcomes)
                 }

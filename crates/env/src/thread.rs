@@ -25,14 +25,6 @@ pub fn pin_thread(core: usize) -> io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// Lowers the priority of the calling thread by `steps` of nice, to 19 at most: for each a tenth less of
-/// a core that others want too. An unprivileged thread cannot raise it again.
-pub fn lower_priority(steps: i32) -> io::Result<()> {
-    // On Linux a thread's own, though named after the process.
-    let niceness = rustix::process::getpriority_process(None)?;
-    Ok(rustix::process::setpriority_process(None, niceness.saturating_add(steps))?)
-}
-
 /// Listens on a TCP address; port 0 asks for any free one.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address)

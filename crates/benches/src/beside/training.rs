@@ -19,7 +19,7 @@ const BATCH_ROWS: u64 = 8192;
 /// Time of every row of the spine, microseconds: after all that was written.
 const LATER_US: i64 = 1_800_000_000_000_000;
 /// The trainer runs on a core of this machine because there is no other; it is to disturb no more than it must.
-const STEPS_BELOW: i32 = 10;
+const STEPS_BELOW: i32 = 19;
 
 /// Reads with a spine of so many rows, of keys below `rows` in any order.
 pub struct Training<'a> {

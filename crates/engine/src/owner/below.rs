@@ -18,6 +18,7 @@ use crate::warm::{Asker, Finished, Wanted};
 use crate::write::{Refusal, WriteBatch, WriteKind};
 
 use super::Owner;
+use super::slice::Slice;
 
 /// Look-ups under way beyond which none is begun ahead of its time.
 const AHEAD_MAX: usize = 1024;
@@ -194,36 +195,86 @@ impl<E: Env> Owner<E> {
         Wanted { view, entity_hash, row_hash, key: key.into() }
     }
 
-    /// Begins to read what the rows of a part will be judged against. A failure shows when the row's turn comes.
-    pub(super) fn ask_ahead(&mut self, part: &mut Part, catalogue: &Catalogue, ring: &mut E::Ring) {
-        if self.state.is_complete() {
-            return;
+    /// Begins to read what the rows of arriving parts will be judged against, and passes the parts on to be
+    /// admitted. A failure shows when the row's turn comes. False when the slice is over before that is done.
+    pub(super) fn ask_ahead(
+        &mut self,
+        mut slice: Slice,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+    ) -> bool {
+        while let Some(mut part) = self.arriving.pop_front() {
+            let is_to_ask = part.room.is_some() && !self.state.is_complete();
+            if is_to_ask && !self.ask_part(&mut part, &mut slice, catalogue, ring) {
+                self.arriving.push_front(part);
+                return false;
+            }
+            self.queue.push_back(part);
         }
-        let batch = Arc::clone(&part.batch);
-        let mut asked = Asked::of(self.warm.changes(), batch.rows.len());
-        let mut below = Vec::with_capacity(ASKED_ROWS);
-        for rows in part.rows.chunks(ASKED_ROWS) {
+        true
+    }
+
+    /// Looks for the rows of the first part that arrives; false when the slice is over before the last.
+    fn ask_part(
+        &mut self,
+        part: &mut Part,
+        slice: &mut Slice,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+    ) -> bool {
+        let (batch, changes) = (Arc::clone(&part.batch), self.warm.changes());
+        let same = self.asking.take().filter(|asking| asking.asked.is_of(changes));
+        let mut asking = same.unwrap_or_else(|| Asking {
+            asked: Asked::of(changes, batch.rows.len()),
+            next: 0,
+            below: Vec::with_capacity(ASKED_ROWS),
+        });
+        let rows = part.rows.get(asking.next..).unwrap_or_default();
+        for rows in rows.chunks(ASKED_ROWS) {
+            if slice.is_over(&self.env) {
+                self.asking = Some(asking);
+                return false;
+            }
+            slice.count(rows.len());
             self.ask_for(&batch, rows);
-            self.find_below(&batch, rows, catalogue, &mut below);
-            let places = below.iter().map(|(_, view, entity_hash)| (*view, *entity_hash));
-            let held = self.warm.may_hold_each(places);
-            for (at, &(index, view, entity_hash)) in below.iter().enumerate() {
-                if held >> at & 1 == 0 {
-                    asked.note_absent(index);
-                    continue;
-                }
-                if self.warm.len() >= AHEAD_MAX.min(self.plan.look_ups()) {
-                    return;
-                }
-                let Some(row) = batch.rows.get(index as usize) else { continue };
-                let needs_value = matches!(row.kind, WriteKind::Partial { .. });
-                let wanted = self.wanted(view, entity_hash, batch.key(row));
-                if !self.warm.is_fetching(wanted.row_hash) {
-                    self.warm.start(Asker::Write { needs_value }, wanted, ring);
-                }
+            if !self.ask_rows(&batch, rows, &mut asking, catalogue, ring) {
+                return true;
+            }
+            asking.next += rows.len();
+        }
+        part.asked = Some(Arc::new(asking.asked));
+        true
+    }
+
+    /// Looks for some rows of a batch; false when no more look-ups may be begun.
+    fn ask_rows(
+        &mut self,
+        batch: &WriteBatch,
+        rows: &[u32],
+        asking: &mut Asking,
+        catalogue: &Catalogue,
+        ring: &mut E::Ring,
+    ) -> bool {
+        let Asking { asked, below, .. } = asking;
+        self.find_below(batch, rows, catalogue, below);
+        let places = below.iter().map(|(_, view, entity_hash)| (*view, *entity_hash));
+        let held = self.warm.may_hold_each(places);
+        for (at, &(index, view, entity_hash)) in below.iter().enumerate() {
+            if held >> at & 1 == 0 {
+                asked.note_absent(index);
+                continue;
+            }
+            if self.warm.len() >= AHEAD_MAX.min(self.plan.look_ups()) {
+                return false;
+            }
+            let Some(row) = batch.rows.get(index as usize) else { continue };
+            let needs_value = matches!(row.kind, WriteKind::Partial { .. });
+            let wanted = self.wanted(view, entity_hash, batch.key(row));
+            if !self.warm.is_fetching(wanted.row_hash) {
+                self.warm.start(Asker::Write { needs_value }, wanted, ring);
             }
         }
-        part.asked = Some(Arc::new(asked));
+        true
     }
 
     /// Those of some rows that memory does not have: index in the batch, view, and hash of the key.
@@ -339,6 +390,15 @@ impl<E: Env> Owner<E> {
             Newest::Unreadable(_) => Standing::Unreadable,
         })
     }
+}
+
+/// How far the first part that arrives has been looked for.
+pub(super) struct Asking {
+    asked: Asked,
+    /// The next of its rows.
+    next: usize,
+    /// Rows of a group that memory lacks; kept for its memory.
+    below: Vec<(u32, ViewId, u64)>,
 }
 
 /// How a row's newest version stands.

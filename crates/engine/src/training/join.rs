@@ -18,7 +18,7 @@ use super::tally::{SharedTally, Tally};
 use super::{Cause, Histories, Progress, TrainingError};
 
 /// Steps of nice below the shards and whoever called: serving comes first.
-const STEPS_BELOW: i32 = 10;
+const STEPS_BELOW: i32 = 19;
 /// Versions that are passed over between two looks at whether it was cancelled.
 const ADVANCES_BETWEEN_CHECKS: u32 = 1024;
 

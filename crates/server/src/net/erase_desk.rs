@@ -20,7 +20,7 @@ use super::scan_arrivals::{Destination, Page};
 /// Questions that wait for the helper at most.
 const WAITING_MAX: usize = 64;
 /// Steps of priority below the shards'.
-const PRIORITY_STEPS: i32 = 10;
+const PRIORITY_STEPS: i32 = 19;
 
 /// A question that somebody waits for.
 pub struct EraseQuestion {

@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// than taking long.
 const LOOKED_AT_MAX: usize = 200_000;
 /// Steps of priority below the shards'.
-const PRIORITY_STEPS: i32 = 5;
+const PRIORITY_STEPS: i32 = 19;
 
 /// What a scan is of: the same for all of its pages.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow_ipc::writer::StreamWriter;
 use thermae_engine::training::{Progress, SpillBytes, Tally};
-use thermae_env::{Env, lower_priority};
+use thermae_env::Env;
 use thermae_features::FeatureStore;
 use thermae_features::store::{Ask, HistoricalOptions};
 use thermae_formats::wire::{ErrorCode, HistoryReply, HistorySteps, HistoryTally};
@@ -25,9 +25,6 @@ pub const PIECE_MAX_BYTES: usize = 1 << 20;
 const PIECES_AHEAD: usize = 2;
 /// How long a step is kept waiting for a piece.
 const LONGEST: Duration = Duration::from_millis(500);
-/// Steps of priority below the shards'.
-const PRIORITY_STEPS: i32 = 5;
-
 /// A training read.
 pub struct Read<E: Env> {
     pub work: Work<E>,
@@ -51,8 +48,6 @@ impl<E: Env> Read<E> {
         scope(|scope| {
             let (work, progress, tallies) = (&self.work, &progress, &tallies);
             let run = move || {
-                // At the usual priority the work is done, too.
-                let _ = lower_priority(PRIORITY_STEPS);
                 if let Err(failure) = work.run(spine, pieces.clone(), progress, tallies) {
                     // Nobody may be waiting any more.
                     let _ = pieces.send(Err(failure));

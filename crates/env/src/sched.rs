@@ -1,0 +1,106 @@
+//! What a thread asks of the scheduler: how long its turns on a core are, and whom it lets go first.
+
+use std::io;
+use std::time::Duration;
+
+use libc::sched_attr;
+
+/// Asks for turns of that length on a core, 0.1 to 100 ms, for the calling thread and not for those that it starts; its
+/// share of the core stays what its priority gives it. Whoever asks for shorter turns than the thread that runs is let in
+/// when it wakes, instead of after the other's turn of some milliseconds (Linux 6.12 and later,
+/// Documentation/scheduler/sched-eevdf.rst; an older one has one length for all and ignores it).
+///
+/// # Errors
+/// A sandbox forbids the call.
+pub fn ask_for_turns_of(length: Duration) -> io::Result<()> {
+    set(sched_attr {
+        sched_runtime: length.as_nanos().try_into().unwrap_or(u64::MAX),
+        // Threads that it starts have the usual turns again.
+        sched_flags: libc::SCHED_FLAG_RESET_ON_FORK as u64,
+        ..usual(niceness()?)
+    })
+}
+
+/// Puts the calling thread, and those that it starts from now on, behind others: by `steps` of nice, to 19 at most, for
+/// each a tenth less of a core that others want too; and it takes no core from whoever runs when it wakes
+/// (SCHED_BATCH, sched(7)). An unprivileged thread cannot take the steps back.
+///
+/// # Errors
+/// A sandbox forbids the call.
+pub fn lower_priority(steps: i32) -> io::Result<()> {
+    let niceness = niceness()?.saturating_add(steps).min(19);
+    set(sched_attr { sched_policy: libc::SCHED_BATCH as u32, ..usual(niceness) })
+}
+
+/// Of the calling thread: on Linux it is a thread's own, though named after the process.
+fn niceness() -> io::Result<i32> {
+    Ok(rustix::process::getpriority_process(None)?)
+}
+
+/// What a thread has that asks for nothing.
+fn usual(niceness: i32) -> sched_attr {
+    sched_attr {
+        size: size_of::<sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: 0,
+        sched_nice: niceness,
+        sched_priority: 0,
+        sched_runtime: 0,
+        sched_deadline: 0,
+        sched_period: 0,
+    }
+}
+
+fn set(attributes: sched_attr) -> io::Result<()> {
+    // SAFETY: the kernel reads `size` bytes of the attributes, which live until it returns; 0 is this thread.
+    let answer = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What the calling thread has.
+    fn told() -> sched_attr {
+        let mut told = usual(0);
+        let size = size_of::<sched_attr>();
+        // SAFETY: the kernel writes at most `size` bytes to a struct of that size.
+        let answer = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut told, size, 0) };
+        assert_eq!(answer, 0);
+        told
+    }
+
+    #[test]
+    fn a_thread_has_short_turns_and_its_children_have_not() {
+        std::thread::spawn(|| {
+            let before = told();
+            ask_for_turns_of(Duration::from_micros(200)).unwrap();
+            let after = told();
+            assert_eq!((after.sched_nice, after.sched_policy), (before.sched_nice, 0));
+            // An older kernel has no length to tell.
+            assert!([0, 200_000].contains(&after.sched_runtime), "{}", after.sched_runtime);
+            let child = std::thread::spawn(told).join().unwrap();
+            assert_eq!(child.sched_runtime, before.sched_runtime);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_thread_and_its_children_let_others_go_first() {
+        std::thread::spawn(|| {
+            let before = told();
+            lower_priority(3).unwrap();
+            for after in [told(), std::thread::spawn(told).join().unwrap()] {
+                assert_eq!(after.sched_nice, (before.sched_nice + 3).min(19));
+                assert_eq!(after.sched_policy, libc::SCHED_BATCH as u32);
+            }
+            lower_priority(100).unwrap();
+            assert_eq!(told().sched_nice, 19);
+        })
+        .join()
+        .unwrap();
+    }
+}
