@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, ScopedJoinHandle, scope};
 
 use thermae_env::{Env, lower_priority};
-use thermae_tiering::asof::AsOfJoin;
+use thermae_tiering::asof::{AsOfJoin, Memory};
 use thermae_tiering::merge::{Entry as Row, PartedSource, SeekSource, Source};
 use thermae_tiering::spill::{Sorted, Sorter, SpillDir};
 
@@ -44,7 +44,7 @@ struct Work<E: Env> {
     chunk: Chunk,
     answers: Sorter<E>,
     findings: Findings,
-    best: Vec<Option<(i64, i64, u64)>>,
+    memory: Memory,
     answer: Vec<u8>,
     /// By view.
     tallies: Vec<Tally>,
@@ -106,7 +106,7 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
             chunk: Chunk::new(views, chunk_bytes),
             answers,
             findings: Findings::default(),
-            best: Vec::new(),
+            memory: Memory::default(),
             answer: Vec::new(),
             tallies: vec![Tally::default(); self.plan.views.len()],
         };
@@ -140,13 +140,13 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
 
     /// Joins the entries of a chunk, fewer at a time where what they find takes too much room.
     fn join_chunk(&self, work: &mut Work<E>) -> Result<(), TrainingError> {
-        let Work { chunk, answers, findings, best, answer, tallies } = work;
+        let Work { chunk, answers, findings, memory, answer, tallies } = work;
         for (key_set, set) in chunk.sets() {
             let views = &self.plan.key_sets[usize::from(key_set)].views;
             let (mut begin, mut step) = (0, set.rows.len());
             while begin < set.rows.len() {
                 let rows = begin..set.rows.len().min(begin + step);
-                match self.find(set, rows.clone(), views, findings, best) {
+                match self.find(set, rows.clone(), views, findings, memory) {
                     Ok(()) => {}
                     Err(Halt::NoRoom) => {
                         step = rows.len() / 2;
@@ -176,16 +176,15 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
         rows: Range<usize>,
         views: &[usize],
         findings: &mut Findings,
-        best: &mut Vec<Option<(i64, i64, u64)>>,
+        memory: &mut Memory,
     ) -> Result<(), Halt> {
         findings.begin(rows.len() * views.len());
         let hashes = set.asked.hash(rows.start)..=set.asked.hash(rows.end - 1);
         for (number, &view) in views.iter().enumerate() {
             let view = &self.plan.views[view];
             let mut history = self.open(view, hashes.clone())?;
-            let memory = std::mem::take(best);
-            let join = AsOfJoin::new(&set.asked, rows.clone(), view.terms, memory);
-            *best = join.join(&mut history, |at, found| {
+            let join = AsOfJoin::new(&set.asked, rows.clone(), view.terms, std::mem::take(memory));
+            *memory = join.join(&mut history, |at, found| {
                 let place = (at - rows.start) * views.len() + number;
                 findings.put(place, &found, &view.projection).map_err(|source| {
                     let (view, row) = (view.name.clone(), set.rows[at] + 1);
@@ -273,6 +272,10 @@ impl<E: Env, H: Histories> SeekSource for Watched<'_, E, H> {
 
     fn hashes(&self) -> &[u64] {
         self.source.hashes()
+    }
+
+    fn event_time(&self, row: usize) -> Option<i64> {
+        self.source.event_time(row)
     }
 
     fn leave_out(&mut self, rows: usize) -> Result<(), Halt> {

@@ -12,6 +12,8 @@ pub struct Asked {
     /// Where each key ends; it begins where the one before it ends.
     ends: Vec<usize>,
     keys: Vec<u8>,
+    /// Two different keys have one hash.
+    has_collision: bool,
 }
 
 impl Asked {
@@ -20,6 +22,8 @@ impl Asked {
 
     /// Puts a row behind the others. It must not sort before the last.
     pub fn push(&mut self, entity_hash: u64, key: &[u8], time_us: i64) {
+        let is_of_last = self.hashes.last() == Some(&entity_hash);
+        self.has_collision |= is_of_last && self.key(self.len() - 1) != key;
         self.hashes.push(entity_hash);
         self.times_us.push(time_us);
         self.keys.extend_from_slice(key);
@@ -42,6 +46,7 @@ impl Asked {
         self.times_us.clear();
         self.ends.clear();
         self.keys.clear();
+        self.has_collision = false;
     }
 
     /// Bytes that its rows take.
@@ -49,9 +54,14 @@ impl Asked {
         self.len() * Self::ROW_BYTES + self.keys.len()
     }
 
-    /// Entity hashes of some rows.
-    pub(super) fn hashes(&self, rows: Range<usize>) -> &[u64] {
-        &self.hashes[rows]
+    /// Whether different keys have one hash: it does not tell a row's key then.
+    pub(super) fn has_collision(&self) -> bool {
+        self.has_collision
+    }
+
+    /// Times of some rows, microseconds.
+    pub(super) fn times_us(&self, rows: Range<usize>) -> &[i64] {
+        &self.times_us[rows]
     }
 
     /// Entity hash of a row; there must be such a row, as in the following.
@@ -73,27 +83,5 @@ impl Asked {
     /// How a row stands to a version's hash and key.
     pub(super) fn compare(&self, at: usize, entity_hash: u64, key: &[u8]) -> Ordering {
         self.hashes[at].cmp(&entity_hash).then_with(|| self.key(at).cmp(key))
-    }
-
-    /// The first of some rows that does not sort before a hash and key, or their end: in steps that double, and
-    /// then halve.
-    pub(super) fn not_before(&self, rows: Range<usize>, entity_hash: u64, key: &[u8]) -> usize {
-        let (mut begin, mut step) = (rows.start, 1);
-        while begin + step < rows.end
-            && self.compare(begin + step, entity_hash, key) == Ordering::Less
-        {
-            begin += step;
-            step *= 2;
-        }
-        let mut end = rows.end.min(begin + step);
-        while begin < end {
-            let middle = begin + (end - begin) / 2;
-            if self.compare(middle, entity_hash, key) == Ordering::Less {
-                begin = middle + 1;
-            } else {
-                end = middle;
-            }
-        }
-        begin
     }
 }

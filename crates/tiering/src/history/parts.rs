@@ -108,6 +108,13 @@ impl<E: Env> SeekSource for HistoryParts<E> {
         }
     }
 
+    fn event_time(&self, row: usize) -> Option<i64> {
+        match &self.present {
+            Some(Part::Rows(rows)) => rows.event_time(row),
+            Some(Part::Merged(_)) | None => None,
+        }
+    }
+
     fn leave_out(&mut self, count: usize) -> Result<(), WarmError> {
         if let Some(Part::Rows(rows)) = &mut self.present {
             rows.leave_out(count)?;
@@ -126,6 +133,9 @@ impl<E: Env> PartedSource for HistoryParts<E> {
 
     fn next_part(&mut self) -> Result<bool, WarmError> {
         // The old one goes first: there is never memory for two.
+        if let Some(Part::Rows(rows)) = &mut self.present {
+            rows.release(&mut self.scratch);
+        }
         self.present = None;
         self.present = self.parts.next();
         Ok(self.present.is_some())

@@ -68,7 +68,7 @@ pub fn find_all(
         asked.push(*entity_hash, key, *time_us);
     }
     let mut answers = vec![Answer::NotFound; spine.len()];
-    let join = AsOfJoin::new(&asked, 0..spine.len(), terms, Vec::new());
+    let join = AsOfJoin::new(&asked, 0..spine.len(), terms, Memory::default());
     join.join(source, |at, found| {
         answers[at] = match found {
             Found::Present(version) => {
