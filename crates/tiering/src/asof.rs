@@ -73,19 +73,15 @@ pub struct AsOfJoin<'a> {
 /// What a join works with, to be used again.
 #[derive(Default)]
 pub struct Memory {
-    /// Of each row, the best that was found so far.
-    best: Vec<Option<Order>>,
     candidates: Candidates,
 }
 
 impl<'a> AsOfJoin<'a> {
     /// Bytes that a row takes while it is joined.
-    pub const ROW_BYTES: usize = size_of::<Option<Order>>() + Candidates::ROW_BYTES;
+    pub const ROW_BYTES: usize = Candidates::ROW_BYTES;
 
     /// Of some rows of those that are asked for.
     pub fn new(asked: &'a Asked, rows: Range<usize>, terms: Terms, mut memory: Memory) -> Self {
-        memory.best.clear();
-        memory.best.resize(rows.len(), None);
         memory.candidates.begin(asked, rows.clone());
         Self { asked, terms, first: rows.start, memory }
     }
@@ -102,8 +98,8 @@ impl<'a> AsOfJoin<'a> {
         mut take: impl FnMut(usize, Found<'_>) -> Result<(), E>,
     ) -> Result<Memory, E> {
         while source.next_part()? {
-            let Memory { best, candidates } = &mut self.memory;
-            candidates.offer(self.asked, best, self.first, &source.event_times());
+            let candidates = &mut self.memory.candidates;
+            candidates.offer(self.asked, self.first, &source.event_times());
             if !candidates.rows.is_empty() {
                 self.pass(source, &mut take)?;
             }
@@ -150,9 +146,7 @@ impl<'a> AsOfJoin<'a> {
                     continue;
                 }
                 Ordering::Equal if !self.terms.is_too_new(&version, time_us) => {
-                    let best = &mut self.memory.best[place];
-                    if best.is_none_or(|best| best < version.order()) {
-                        *best = Some(version.order());
+                    if self.memory.candidates.improve(place, version.order()) {
                         take(self.first + place, self.terms.judge(version, time_us))?;
                     }
                     at += 1;

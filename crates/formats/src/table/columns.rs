@@ -27,6 +27,7 @@ impl<'a> Columns<'a> {
     }
 
     /// Of the bytes that a layout was parsed from. `None`: these are others, by their length.
+    #[inline]
     pub fn again(bytes: &'a [u8], layout: &'a Layout) -> Option<Self> {
         let is_it = bytes.len() == layout.bytes && layout.rows > 0;
         let tail = bytes.get(layout.tail_at..).filter(|_| is_it)?;
@@ -40,6 +41,7 @@ impl<'a> Columns<'a> {
     }
 
     /// Event time of row `row`, microseconds; it must be one of the block, as in the following.
+    #[inline]
     pub fn event_time(&self, row: usize) -> i64 {
         self.layout.event_time(self.bytes, row)
     }
@@ -171,7 +173,7 @@ impl<'a> Columns<'a> {
             }
         }
         out.resize(end, 0);
-        if self.have_rests()? {
+        if self.have_rests() {
             let mut tail_at = self.tail_before(rows.start)?;
             for (row, place) in rows.clone().zip(&places) {
                 let rests = self.rests(&self.ends(row))?;
@@ -192,29 +194,37 @@ impl<'a> Columns<'a> {
     pub fn keys(&self, keys: &mut Vec<u8>, ends: &mut Vec<u32>) -> Result<(), TableError> {
         keys.clear();
         ends.clear();
+        if let Some(parts) = self.layout.same_ends.filter(|_| !self.have_rests()) {
+            let key_bytes = parts.key - parts.times;
+            // A block has at most 64 MiB of them.
+            ends.extend((1..=self.layout.rows).map(|row| (row * key_bytes) as u32));
+            keys.resize(self.layout.rows * key_bytes, 0);
+            for run in self.runs_of_keys() {
+                let places = (0..self.layout.rows).map(|row| row * key_bytes + run.at);
+                self.restore_run(run, 0, places, keys);
+            }
+            return Ok(());
+        }
         let mut end = 0;
         for row in 0..self.layout.rows {
             let parts = self.ends(row);
             self.rests(&parts)?;
             end += parts.key - parts.times;
-            // A block has at most 64 MiB of them.
             ends.push(end as u32);
         }
         if end > self.layout.restored_bytes {
             return Err(impossible(ROWS, "length of a key", 0));
         }
         keys.resize(end, 0);
-        if self.have_rests()? {
-            let mut tail_at = 0;
-            for (row, end) in ends.iter().enumerate() {
-                let rests = self.rests(&self.ends(row))?;
-                let ((head, times), (from, to)) = (rests[0], rests[KEY_PART]);
-                let (at, end) = (tail_at + times - head, *end as usize);
-                let rest = self.tail.get(at..at + to - from);
-                let rest = rest.ok_or_else(|| impossible(ROWS, "length of a key", 0))?;
-                keys[end - rest.len()..end].copy_from_slice(rest);
-                tail_at += tail_bytes(&rests);
-            }
+        let mut tail_at = 0;
+        for (row, end) in ends.iter().enumerate() {
+            let rests = self.rests(&self.ends(row))?;
+            let ((head, times), (from, to)) = (rests[0], rests[KEY_PART]);
+            let (at, end) = (tail_at + times - head, *end as usize);
+            let rest = self.tail.get(at..at + to - from);
+            let rest = rest.ok_or_else(|| impossible(ROWS, "length of a key", 0))?;
+            keys[end - rest.len()..end].copy_from_slice(rest);
+            tail_at += tail_bytes(&rests);
         }
         for run in self.runs_of_keys() {
             let begins = std::iter::once(0).chain(ends.iter().map(|end| *end as usize));
@@ -252,10 +262,10 @@ impl<'a> Columns<'a> {
         self.layout.common.rests(ends).ok_or_else(|| impossible(ROWS, "length of a row", 0))
     }
 
-    /// Whether there may be rows with something in the tail.
-    fn have_rests(&self) -> Result<bool, TableError> {
-        let Some(ends) = &self.layout.same_ends else { return Ok(true) };
-        self.rests(ends).map(|rests| tail_bytes(&rests) > 0)
+    /// Whether there may be rows with something in the tail, or that are not those of a block.
+    fn have_rests(&self) -> bool {
+        let rests = self.layout.same_ends.and_then(|ends| self.layout.common.rests(&ends));
+        rests.is_none_or(|rests| tail_bytes(&rests) > 0)
     }
 
     /// Bytes of the tail that are those of the first `rows` rows.
@@ -322,10 +332,8 @@ impl<'a> Columns<'a> {
             }
             _ => {
                 for byte in 0..run.bytes {
-                    let lane = self.lane(run, byte);
-                    for (row, at) in (first..).zip(places.clone()) {
-                        to[at + byte] = lane.get(self.bytes, row);
-                    }
+                    let places = places.clone().map(|at| at + byte);
+                    self.lane(run, byte).restore_plane(self.bytes, first, places, to);
                 }
             }
         }

@@ -187,7 +187,11 @@ impl Layout {
     /// Event time of a row.
     #[inline]
     pub(super) fn event_time(&self, bytes: &[u8], row: usize) -> i64 {
-        i64::from_le_bytes(self.event_time.each_ref().map(|lane| lane.get(bytes, row)))
+        let mut time = [0; TIME_BYTES];
+        for (to, lane) in time.iter_mut().zip(&self.event_time) {
+            *to = lane.get(bytes, row);
+        }
+        i64::from_le_bytes(time)
     }
 }
 
@@ -260,13 +264,41 @@ impl Lane {
             0 => self.base,
             WHOLE => bytes[self.at + row * self.stride],
             width => {
-                let bit = row * usize::from(width);
-                let at = self.at + bit / 8;
-                // The last bits of the last plane may have no byte behind them.
-                let above = bytes.get(at + 1).copied().unwrap_or_default();
-                let two = u16::from(bytes[at]) | u16::from(above) << 8;
-                let more = (two >> (bit % 8)) as u8 & ((1 << width) - 1);
+                let more = self.bits(bytes, row) as u8 & ((1 << width) - 1);
                 self.base.wrapping_add(more)
+            }
+        }
+    }
+
+    /// The bits of a plane from those of a row on: those of at least eight rows.
+    #[inline]
+    fn bits(&self, bytes: &[u8], row: usize) -> u64 {
+        let bit = row * usize::from(self.width);
+        let from = bytes.get(self.at + bit / 8..).unwrap_or_default();
+        let word = match from.first_chunk() {
+            Some(word) => u64::from_le_bytes(*word),
+            // The last plane may have no bytes behind it.
+            None => from.iter().rev().fold(0, |above, byte| above << 8 | u64::from(*byte)),
+        };
+        word >> (bit % 8)
+    }
+
+    /// Puts the bytes of rows from `first` on into their places, of a plane.
+    #[inline]
+    pub(super) fn restore_plane(
+        &self,
+        bytes: &[u8],
+        first: usize,
+        mut places: impl Iterator<Item = usize>,
+        to: &mut [u8],
+    ) {
+        let mask = (1_u8 << self.width) - 1;
+        for row in (first..).step_by(8) {
+            let mut bits = self.bits(bytes, row);
+            for _ in 0..8 {
+                let Some(at) = places.next() else { return };
+                to[at] = self.base.wrapping_add(bits as u8 & mask);
+                bits >>= self.width;
             }
         }
     }

@@ -11,17 +11,23 @@ use super::{Asked, Order};
 /// Ranges of time that rows are told apart by.
 const RANGES: usize = 64;
 
-/// Rows that are joined together, and those of them that a part is offered. Memory is used again.
+/// What orders the versions of a row that has found none.
+const NONE: Order = (i64::MIN, i64::MIN, 0);
+
+/// Rows that are joined together, what they have found, and those of them that a part is offered. Memory is used again.
 #[derive(Default)]
 pub(super) struct Candidates {
-    /// The first range begins here, and each has 2 to the power of `shift` microseconds.
+    /// The first range begins here, the last holds the latest time, and each has 2 to the power of `shift` microseconds.
     least_us: i64,
     most_us: i64,
     shift: u32,
     /// By range, a bit of each row.
     not_before: Vec<u64>,
     words: usize,
-    /// Rows that have found what no part has better that ends at `end_us` or earlier.
+    /// Of each row the best that was found so far, and a bit whether there is any.
+    best: Vec<Order>,
+    found: Vec<u64>,
+    /// A bit of each row that has found what no part has better that ends at `end_us` or earlier.
     done: Vec<u64>,
     end_us: i64,
     /// The rows that are offered, counted from the first that is joined, and their entity hashes.
@@ -30,26 +36,28 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Bytes that a row takes: its bits, and as one that is offered.
-    pub const ROW_BYTES: usize = RANGES / 8 + 1 + size_of::<usize>() + size_of::<u64>();
+    /// Bytes that a row takes: its bits, what it has found, and as one that is offered.
+    pub const ROW_BYTES: usize =
+        RANGES / 8 + 1 + size_of::<Order>() + size_of::<usize>() + size_of::<u64>();
 
     /// Takes some rows of those that are asked for, in place of those that it has.
     pub fn begin(&mut self, asked: &Asked, rows: Range<usize>) {
-        let times = asked.times_us(rows.clone());
-        self.least_us = times.iter().copied().min().unwrap_or(0);
-        self.most_us = times.iter().copied().max().unwrap_or(0);
+        self.least_us = asked.times_us(rows.clone()).min().unwrap_or(0);
+        self.most_us = asked.times_us(rows.clone()).max().unwrap_or(0);
         let span_us = self.most_us.abs_diff(self.least_us);
         self.shift = (u64::BITS - span_us.leading_zeros()).saturating_sub(RANGES.ilog2());
         self.words = rows.len().div_ceil(64);
-        for (bits, words) in
-            [(&mut self.not_before, RANGES * self.words), (&mut self.done, self.words)]
+        self.best.clear();
+        self.best.resize(rows.len(), NONE);
+        let by_row = [&mut self.found, &mut self.done].map(|bits| (bits, self.words));
+        for (bits, words) in by_row.into_iter().chain([(&mut self.not_before, RANGES * self.words)])
         {
             bits.clear();
             bits.resize(words, 0);
         }
         self.end_us = i64::MAX;
-        for (row, time_us) in times.iter().enumerate() {
-            let range = self.range_of(*time_us);
+        for (row, time_us) in asked.times_us(rows).enumerate() {
+            let range = self.range_of(time_us);
             self.not_before[range * self.words + row / 64] |= 1 << (row % 64);
         }
         for at in (0..(RANGES - 1) * self.words).rev() {
@@ -62,15 +70,20 @@ impl Candidates {
         (time_us.abs_diff(self.least_us) >> self.shift) as usize
     }
 
-    /// Offers the rows for which a part with versions of these event times may have a better one than the best that
-    /// they have.
-    pub fn offer(
-        &mut self,
-        asked: &Asked,
-        best: &[Option<Order>],
-        first: usize,
-        times: &RangeInclusive<i64>,
-    ) {
+    /// Notes what a row has found; whether it is better than what it had.
+    pub fn improve(&mut self, row: usize, order: Order) -> bool {
+        let (word, bit) = (row / 64, 1 << (row % 64));
+        let is_better = self.found[word] & bit == 0 || self.best[row] < order;
+        if is_better {
+            self.found[word] |= bit;
+            self.best[row] = order;
+        }
+        is_better
+    }
+
+    /// Offers the rows for which a part with versions of these event times may have a better one than they have, and
+    /// some whose times lie shortly before: each row that is looked at here would be a wait for memory.
+    pub fn offer(&mut self, asked: &Asked, first: usize, times: &RangeInclusive<i64>) {
         self.rows.clear();
         self.hashes.clear();
         let (begin_us, end_us) = (*times.start(), *times.end());
@@ -79,22 +92,30 @@ impl Candidates {
             self.done.fill(0);
         }
         self.end_us = end_us;
-        if begin_us > self.most_us || best.is_empty() {
+        if begin_us > self.most_us {
             return;
         }
         let from = self.range_of(begin_us.max(self.least_us)) * self.words;
         for word in 0..self.words {
-            let mut left = self.not_before[from + word] & !self.done[word];
-            while left != 0 {
-                let row = word * 64 + left.trailing_zeros() as usize;
-                left &= left - 1;
-                if best[row].is_some_and(|best| best.0 > end_us) {
+            let all = self.not_before[from + word];
+            for row in rows_of(word, all & self.found[word] & !self.done[word]) {
+                if self.best[row].0 > end_us {
                     self.done[word] |= 1 << (row % 64);
-                } else if asked.time_us(first + row) >= begin_us {
-                    self.rows.push(row);
-                    self.hashes.push(asked.hash(first + row));
                 }
+            }
+            for row in rows_of(word, all & !self.done[word]) {
+                self.rows.push(row);
+                self.hashes.push(asked.hash(first + row));
             }
         }
     }
+}
+
+/// The rows of the bits of a word.
+fn rows_of(word: usize, mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let row = (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize);
+        bits &= bits.wrapping_sub(1);
+        row
+    })
 }
