@@ -18,6 +18,7 @@ mod chunk;
 mod collect;
 mod column;
 mod error;
+mod helpers;
 mod join;
 mod key;
 mod plan;
@@ -80,10 +81,11 @@ pub struct Means<E: Env> {
     /// Where what does not fit into memory goes.
     pub spill: SpillDir<E>,
     /// Bytes for both sorts and all threads together; less than [`least_budget_bytes`] counts as that. Not
-    /// in it are one batch of the spine, one batch of the answer ([`BATCH_BYTES`] and a row), and what
+    /// in it are three batches of the spine a thread, one batch of the answer ([`BATCH_BYTES`] and a row), and what
     /// sources of histories take, of which each thread has one a view open.
     pub budget_bytes: usize,
-    /// Helper threads that join, at low priority; at least one. The other passes run on the caller's thread.
+    /// Helper threads that collect and join, at low priority; at least one. The spine is read, and the answer
+    /// assembled, on the caller's thread.
     pub threads: usize,
 }
 

@@ -2,9 +2,9 @@
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{Builder, ScopedJoinHandle, scope};
+use std::thread::scope;
 
-use thermae_env::{Env, lower_priority};
+use thermae_env::Env;
 use thermae_tiering::asof::{AsOfJoin, Memory};
 use thermae_tiering::merge::{Entry as Row, PartedSource, SeekSource, Source};
 use thermae_tiering::spill::{Sorted, Sorter, SpillDir};
@@ -12,13 +12,12 @@ use thermae_tiering::spill::{Sorted, Sorter, SpillDir};
 use super::budget::Shares;
 use super::chunk::{Chunk, Findings, SetRows};
 use super::collect::Collected;
+use super::helpers::{spawn, wait};
 use super::plan::{Plan, PlanView};
 use super::records::{begin_answer, count_found};
 use super::tally::{SharedTally, Tally};
 use super::{Cause, Histories, Progress, TrainingError};
 
-/// Steps of nice below the shards and whoever called: serving comes first.
-const STEPS_BELOW: i32 = 10;
 /// Versions that are passed over between two looks at whether it was cancelled.
 const ADVANCES_BETWEEN_CHECKS: u32 = 1024;
 
@@ -72,8 +71,6 @@ pub(super) fn join<E: Env, H: Histories>(
         progress,
     };
     let work = || {
-        // A thread that keeps its priority works all the same.
-        let _ = lower_priority(STEPS_BELOW);
         let answers = joining.work(Sorter::new(spill, shares.answers), shares.chunk_bytes);
         if answers.is_err() {
             joining.has_failed.store(true, Ordering::Relaxed);
@@ -81,9 +78,9 @@ pub(super) fn join<E: Env, H: Histories>(
         answers
     };
     let parts: Vec<_> = scope(|scope| {
-        let spawn = |_| Builder::new().name("thermae-asof".to_owned()).spawn_scoped(scope, work);
-        let handles: Vec<_> = (0..shares.threads).map(spawn).collect();
-        handles.into_iter().map(|handle| wait(handle.map_err(TrainingError::Thread)?)).collect()
+        let helpers = (0..shares.threads).map(|_| spawn(scope, "thermae-asof", work));
+        let helpers: Vec<_> = helpers.collect();
+        helpers.into_iter().map(|helper| wait(helper?)).collect()
     });
     // What came of a failure elsewhere is not the failure.
     let is_consequence = |part: &Result<_, _>| matches!(part, Err(TrainingError::Cancelled));
@@ -92,10 +89,6 @@ pub(super) fn join<E: Env, H: Histories>(
     let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
     let tallies = joining.tallies.into_iter().map(SharedTally::into_tally).collect();
     Ok((Sorted::union(parts, spill, shares.all_answers)?, tallies))
-}
-
-fn wait<T>(handle: ScopedJoinHandle<'_, Result<T, TrainingError>>) -> Result<T, TrainingError> {
-    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl<E: Env, H: Histories> Joining<'_, E, H> {

@@ -9,7 +9,7 @@ const DIR: &str = "/spill";
 const EVERYTHING: std::ops::RangeInclusive<u64> = 0..=u64::MAX;
 
 fn limits(memory_bytes: usize, fan_in: usize) -> Limits {
-    Limits { memory_bytes, block_bytes: 64, fan_in, threads: 1 }
+    Limits { memory_bytes, block_bytes: 64, fan_in }
 }
 
 fn any_record(rng: &mut Rng) -> Vec<u8> {
@@ -67,15 +67,23 @@ fn whatever_the_memory_records_come_back_sorted_whole_and_by_ranges() {
 }
 
 #[test]
-fn any_number_of_threads_sorts_the_same() {
+fn many_records_sort_however_their_leads_are_spread() {
     let dir = SpillDir::new(SimEnv::new(12), Path::new(DIR));
     let mut rng = Rng::new(12);
-    let records: Vec<_> = (0..100_000).map(|_| rng.below(40_000).to_be_bytes().to_vec()).collect();
-    let mut expected = records.clone();
-    expected.sort();
-    for threads in [0, 1, 2, 3, 5] {
-        let limits = Limits { threads, ..limits(1 << 24, 2) };
-        assert!(read(&sort(&dir, &records, limits), EVERYTHING) == expected, "{threads} threads");
+    let spreads: [fn(&mut Rng) -> u64; 5] = [
+        |rng| rng.below(40_000),
+        |_| 7,
+        |rng| rng.below(2) * u64::MAX,
+        |rng| rng.below(u64::MAX),
+        |rng| u64::MAX - rng.below(9_000).pow(4),
+    ];
+    for (spread, lead) in spreads.into_iter().enumerate() {
+        let record = |rng: &mut Rng| [lead(rng), rng.below(3)].map(u64::to_be_bytes).concat();
+        let records: Vec<_> = (0..40_000).map(|_| record(&mut rng)).collect();
+        let mut expected = records.clone();
+        expected.sort();
+        let sorted = read(&sort(&dir, &records, limits(1 << 24, 2)), EVERYTHING);
+        assert!(sorted == expected, "spread {spread}");
     }
 }
 
