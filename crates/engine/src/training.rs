@@ -21,6 +21,7 @@ mod error;
 mod helpers;
 mod join;
 mod key;
+mod maker;
 mod plan;
 mod progress;
 mod records;
@@ -43,10 +44,11 @@ use crate::catalogue::Catalogue;
 
 pub use thermae_tiering::spill::{SpillBytes, SpillError};
 
-pub use answer::{Answer, BATCH_BYTES, BATCH_ROWS};
+pub use answer::{Answer, BATCH_ROWS};
 pub use budget::least_budget_bytes;
 pub use column::{Column, Unreadable, data_type, field};
 pub use error::{Cause, TrainingError};
+pub use maker::BATCH_BYTES;
 pub use progress::{Progress, Steps};
 pub use request::{Request, ViewJoin};
 pub use spine::{Batches, MemorySpine, Spine};
@@ -81,7 +83,7 @@ pub struct Means<E: Env> {
     /// Where what does not fit into memory goes.
     pub spill: SpillDir<E>,
     /// Bytes for both sorts and all threads together; less than [`least_budget_bytes`] counts as that. Not
-    /// in it are three batches of the spine a thread, one batch of the answer ([`BATCH_BYTES`] and a row), and what
+    /// in it are three batches of the spine a thread, one batch of the answer a thread ([`BATCH_BYTES`] and a row), and what
     /// sources of histories take, of which each thread has one a view open.
     pub budget_bytes: usize,
     /// Helper threads that collect and join, at low priority; at least one. The spine is read, and the answer
@@ -110,5 +112,5 @@ pub fn read<'s, E: Env, H: Histories>(
     let rows = collected.rows;
     let (answers, tallies) =
         join::join(&plan, histories, collected, &means.spill, &shares, progress)?;
-    Answer::new(plan, spine, rows, &answers, tallies, progress)
+    Answer::new(plan, spine, rows, answers, tallies, shares.threads, progress)
 }

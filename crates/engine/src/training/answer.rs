@@ -1,34 +1,36 @@
 //! Pass 3: answers put behind the rows of the spine, in its order.
 
-use arrow_array::{ArrayRef, RecordBatch};
+use std::collections::VecDeque;
+use std::thread::scope;
+
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use thermae_env::Env;
-use thermae_tiering::spill::{Sorted, SortedReader};
+use thermae_tiering::spill::Sorted;
 
 use super::collect::check_columns;
-use super::column::{Column, Unreadable};
+use super::helpers::{spawn, wait};
+use super::maker::{Maker, Piece};
 use super::plan::Plan;
-use super::records::{FoundCursor, split_answer};
 use super::spine::Batches;
 use super::{Progress, Spine, Tally, TrainingError};
 
 /// Most rows of a batch of the answer.
 pub const BATCH_ROWS: usize = 8192;
-/// Bytes of answered features at which a batch ends; its last row may exceed them.
-pub const BATCH_BYTES: usize = 8 << 20;
 
 /// The spine with its features, batch by batch. Where batches end does not depend on memory or threads, but
 /// no batch reaches over the end of one of the spine's.
 pub struct Answer<'s, E: Env> {
     plan: Plan,
     batches: Batches<'s>,
-    answers: SortedReader<E>,
-    columns: Vec<Column>,
-    /// The answers of the batch that is made.
-    taken: Taken,
-    /// The spine's batch that is being answered, and its next row.
-    present: Option<(RecordBatch, usize)>,
-    /// The next row of the spine, and their number.
+    answers: Sorted<E>,
+    /// What makes batches, as many at a time as there are of these.
+    makers: Vec<Maker<E>>,
+    /// What was read of the spine and is not answered yet,
+    pieces: VecDeque<Piece>,
+    /// .. and what was answered and is not taken yet.
+    ready: VecDeque<Result<RecordBatch, TrainingError>>,
+    /// Rows of the spine that were read again, and their number.
     row: u64,
     rows: u64,
     tallies: Vec<Tally>,
@@ -36,44 +38,29 @@ pub struct Answer<'s, E: Env> {
     progress: &'s Progress,
 }
 
-/// Answers taken one after the other.
-struct Taken {
-    bytes: Vec<u8>,
-    /// By set of join keys and row, a place in them.
-    cursors: Vec<Vec<FoundCursor>>,
-}
-
-impl Taken {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.cursors.iter_mut().for_each(Vec::clear);
-    }
-}
-
 impl<'s, E: Env> Answer<'s, E> {
     pub(super) fn new(
         plan: Plan,
         spine: &'s dyn Spine,
         rows: u64,
-        answers: &Sorted<E>,
+        answers: Sorted<E>,
         tallies: Vec<Tally>,
+        threads: usize,
         progress: &'s Progress,
     ) -> Result<Self, TrainingError> {
-        let types = plan.views.iter().map(|view| &view.projection);
-        let types = types.flat_map(|p| (0..p.len()).filter_map(|column| p.value_type(column)));
-        let columns = types.map(Column::new).collect();
-        let answers = answers.read(0..=u64::MAX)?;
         let batches = spine.read().map_err(TrainingError::Spine)?;
-        let cursors = plan.key_sets.iter().map(|_| Vec::new()).collect();
-        let taken = Taken { bytes: Vec::new(), cursors };
-        let (present, row, has_failed) = (None, 0, false);
+        // What lies in files is read by one, in order.
+        let makers = if answers.is_spilled() { 1 } else { threads };
+        let makers = (0..makers.max(1)).map(|_| Maker::new(&plan)).collect();
+        let (pieces, ready) = (VecDeque::new(), VecDeque::new());
+        let (row, has_failed) = (0, false);
         Ok(Self {
             plan,
             batches,
             answers,
-            columns,
-            taken,
-            present,
+            makers,
+            pieces,
+            ready,
             row,
             rows,
             tallies,
@@ -113,40 +100,66 @@ impl<'s, E: Env> Answer<'s, E> {
 
     fn answer_batch(&mut self) -> Result<Option<RecordBatch>, TrainingError> {
         self.progress.check()?;
-        let Some((batch, begin)) = self.unanswered()? else { return Ok(None) };
-        let end = batch.num_rows().min(begin + BATCH_ROWS);
-        let first = self.row;
-        self.taken.clear();
-        let mut at = begin;
-        while at < end && self.taken.bytes.len() < BATCH_BYTES {
-            self.take_row()?;
-            at += 1;
+        if self.ready.is_empty() {
+            let read = self.read_pieces();
+            self.answer_pieces();
+            if let Err(error) = read {
+                self.ready.push_back(Err(error));
+            }
         }
-        self.append_taken(first)?;
-        let spine = batch.columns().iter().map(|column| column.slice(begin, at - begin));
-        let mut columns: Vec<ArrayRef> = spine.collect();
-        columns.extend(self.columns.iter_mut().map(Column::finish));
-        self.progress.add_answered((at - begin) as u64);
-        self.present = Some((batch, at));
-        Ok(Some(RecordBatch::try_new(self.plan.schema.clone(), columns)?))
+        let batch = self.ready.pop_front().transpose()?;
+        if let Some(batch) = &batch {
+            self.progress.add_answered(batch.num_rows() as u64);
+        }
+        Ok(batch)
     }
 
-    /// The spine's batch with rows that are not answered yet, and the first of them.
-    fn unanswered(&mut self) -> Result<Option<(RecordBatch, usize)>, TrainingError> {
-        loop {
-            if let Some((batch, at)) = self.present.take()
-                && at < batch.num_rows()
-            {
-                return Ok(Some((batch, at)));
-            }
+    /// Reads as many pieces of the spine as are answered together.
+    fn read_pieces(&mut self) -> Result<(), TrainingError> {
+        while self.pieces.len() < self.makers.len() {
             let Some(batch) = self.batches.next().transpose().map_err(TrainingError::Spine)? else {
-                self.check_rows(self.row)?;
-                return Ok(None);
+                return self.check_rows(self.row);
             };
             check_columns(&self.plan, &batch)?;
             let reached = self.row + batch.num_rows() as u64;
             self.check_rows(reached.max(self.rows))?;
-            self.present = Some((batch, 0));
+            for begin in (0..batch.num_rows()).step_by(BATCH_ROWS) {
+                let rows = BATCH_ROWS.min(batch.num_rows() - begin);
+                let first = self.row + begin as u64;
+                self.pieces.push_back(Piece { batch: batch.slice(begin, rows), first });
+            }
+            self.row = reached;
+        }
+        Ok(())
+    }
+
+    /// Answers a piece by each maker, all at a time.
+    fn answer_pieces(&mut self) {
+        let Self { plan, answers, makers, pieces, ready, .. } = self;
+        let mut present: VecDeque<_> = pieces.drain(..makers.len().min(pieces.len())).collect();
+        let made: Vec<_> = scope(|scope| {
+            let mut work = makers.iter_mut().zip(&present);
+            let first = work.next();
+            let (plan, answers) = (&*plan, &*answers);
+            let helpers = work.map(|(maker, piece)| {
+                spawn(scope, "thermae-answer", move || maker.answer(plan, answers, piece))
+            });
+            let helpers: Vec<_> = helpers.collect();
+            let first = first.map(|(maker, piece)| maker.answer(plan, answers, piece));
+            let others = helpers.into_iter().map(|helper| helper.and_then(wait));
+            first.into_iter().chain(others).collect()
+        });
+        for made in made {
+            let rows = made.as_ref().map_or(usize::MAX, RecordBatch::num_rows);
+            ready.push_back(made);
+            if let Some(rest) = present.pop_front().and_then(|piece| piece.after(rows)) {
+                // Its rows are wide: what comes behind it is answered again, and from now on one piece at a time.
+                present.push_front(rest);
+                present.append(pieces);
+                *pieces = present;
+                makers.truncate(1);
+                return;
+            }
         }
     }
 
@@ -156,54 +169,6 @@ impl<'s, E: Env> Answer<'s, E> {
         }
         let text = format!("it had {} rows, and then {found}", self.rows);
         Err(TrainingError::SpineChanged(text))
-    }
-
-    /// Takes what was found for the next row.
-    fn take_row(&mut self) -> Result<(), TrainingError> {
-        for (key_set, cursors) in (0_u16..).zip(&mut self.taken.cursors) {
-            let mut begin = None;
-            if let Some(record) = self.answers.peek() {
-                let (row, of_set, found) = split_answer(record).ok_or(TrainingError::Record)?;
-                if (row, of_set) == (self.row, key_set) {
-                    begin = Some(self.taken.bytes.len());
-                    self.taken.bytes.extend_from_slice(found);
-                }
-            }
-            if begin.is_some() {
-                self.answers.advance()?;
-            }
-            cursors.push(FoundCursor::new(begin));
-        }
-        self.row += 1;
-        Ok(())
-    }
-
-    /// Appends what was taken to the columns, one after the other; `first` is the number of its first row.
-    fn append_taken(&mut self, first: u64) -> Result<(), TrainingError> {
-        let Self { plan, columns, taken: Taken { bytes, cursors }, .. } = self;
-        for (set, cursors) in plan.key_sets.iter().zip(cursors) {
-            for view in set.views.iter().map(|view| &plan.views[*view]) {
-                let projection = &view.projection;
-                let next = |cursor: &mut FoundCursor| cursor.next_view(bytes, projection.len());
-                cursors.iter_mut().try_for_each(next).ok_or(TrainingError::Record)?;
-                for column in 0..projection.len() {
-                    let (width, number) =
-                        (projection.width_bytes(column), view.first_column + column);
-                    let values = cursors
-                        .iter_mut()
-                        .map(|cursor| cursor.take(bytes, column, width).ok_or(Unreadable::Record));
-                    columns[number].extend(values).map_err(|error| match error {
-                        Unreadable::Record => TrainingError::Record,
-                        Unreadable::Value { at, reason } => TrainingError::Value {
-                            column: plan.column_name(number).to_owned(),
-                            row: first + at as u64 + 1,
-                            reason,
-                        },
-                    })?;
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ const LEAST_BYTES_PER_THREAD: usize = 64 << 10;
 const PAGE_BYTES: usize = 4096;
 /// A block larger than this is read no faster.
 const BLOCK_BYTES: usize = 256 << 10;
+/// Entries that are joined together are so few that the processor's caches hold what is looked at most.
+const MOST_CHUNK_BYTES: usize = 6 << 20;
 /// Ranges of the entity hash that a thread takes on average, so that all end at about the same time.
 const RANGES_PER_THREAD: u64 = 4;
 
@@ -58,7 +60,7 @@ impl Shares {
             entries: of(2, threads, threads),
             answers: of(3, threads, threads),
             all_answers: of(3, 1, 1),
-            chunk_bytes: eighth_bytes / threads / 2,
+            chunk_bytes: (eighth_bytes / threads / 2).min(MOST_CHUNK_BYTES),
             findings_bytes: eighth_bytes / threads / 2,
         }
     }
