@@ -3,12 +3,13 @@
 //! Three passes, two sorts between them (`tiering/spill.rs`), each in memory as long as it fits and in files
 //! beyond that:
 //!
-//! 1. **Collect** ([`collect`]): the spine is read once. Each row gives an *entry* for each set of join keys
+//! 1. **Collect** ([`collect`]): the spine is read once, and helper threads take its batches. Each row gives an *entry* for each set of join keys
 //!    that views ask for: (entity hash, key, time, row). Entries are sorted by entity, latest time first.
 //! 2. **Join** ([`join`]): helper threads take ranges of the entity hash, as many entries at a time as memory
 //!    allows ([`chunk`]). For these every part of every view's history is passed over once (`tiering/asof.rs`), and
 //!    the asked features of what is found are copied into an *answer* of the row. Answers are sorted by row.
-//! 3. **Assemble** ([`Answer`]): the spine is read again, and answers are put behind its rows, column by column.
+//! 3. **Assemble** ([`Answer`]): the spine is read again, and answers are put behind its rows, column by column
+//!    ([`maker`]), by several threads where no answer lies in a file.
 //!
 //! Nothing depends on how the memory or the threads divide the work: the order of both sorts is total.
 
@@ -83,11 +84,11 @@ pub struct Means<E: Env> {
     /// Where what does not fit into memory goes.
     pub spill: SpillDir<E>,
     /// Bytes for both sorts and all threads together; less than [`least_budget_bytes`] counts as that. Not
-    /// in it are three batches of the spine a thread, one batch of the answer a thread ([`BATCH_BYTES`] and a row), and what
-    /// sources of histories take, of which each thread has one a view open.
+    /// in it are three batches of the spine a thread, one batch of the answer ([`BATCH_BYTES`] and a row), or
+    /// four a thread where all answers are in memory, and what sources of histories take, of which each thread
+    /// has one a view open.
     pub budget_bytes: usize,
-    /// Helper threads that collect and join, at low priority; at least one. The spine is read, and the answer
-    /// assembled, on the caller's thread.
+    /// Helper threads, at low priority; at least one. The caller's thread reads the spine for them.
     pub threads: usize,
 }
 

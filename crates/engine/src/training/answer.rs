@@ -18,24 +18,67 @@ use super::{Progress, Spine, Tally, TrainingError};
 /// Most rows of a batch of the answer.
 pub const BATCH_ROWS: usize = 8192;
 
+/// Pieces that one maker answers without a word to the others: to begin costs a fraction of a batch.
+const PIECES_OF_ONE: usize = 4;
+
 /// The spine with its features, batch by batch. Where batches end does not depend on memory or threads, but
 /// no batch reaches over the end of one of the spine's.
 pub struct Answer<'s, E: Env> {
     plan: Plan,
-    batches: Batches<'s>,
+    spine: Unanswered<'s>,
     answers: Sorted<E>,
-    /// What makes batches, as many at a time as there are of these.
+    /// What makes batches, as many at a time as there are of these, and how many pieces each answers then.
     makers: Vec<Maker<E>>,
-    /// What was read of the spine and is not answered yet,
-    pieces: VecDeque<Piece>,
-    /// .. and what was answered and is not taken yet.
+    pieces_of_one: usize,
+    /// What was answered and is not taken yet.
     ready: VecDeque<Result<RecordBatch, TrainingError>>,
-    /// Rows of the spine that were read again, and their number.
-    row: u64,
-    rows: u64,
     tallies: Vec<Tally>,
     has_failed: bool,
     progress: &'s Progress,
+}
+
+/// What is read of the spine again and not answered yet.
+struct Unanswered<'s> {
+    batches: Batches<'s>,
+    pieces: VecDeque<Piece>,
+    /// Why no more is read.
+    ended: Option<Result<(), TrainingError>>,
+    /// Rows that were read, and how many there are.
+    row: u64,
+    rows: u64,
+}
+
+impl Unanswered<'_> {
+    /// Reads until there are so many pieces, or no more.
+    fn read(&mut self, plan: &Plan, pieces: usize) {
+        while self.pieces.len() < pieces && self.ended.is_none() {
+            self.ended = self.read_batch(plan).transpose();
+        }
+    }
+
+    fn read_batch(&mut self, plan: &Plan) -> Result<Option<()>, TrainingError> {
+        let Some(batch) = self.batches.next().transpose().map_err(TrainingError::Spine)? else {
+            return self.check_rows(self.row).map(Some);
+        };
+        check_columns(plan, &batch)?;
+        let reached = self.row + batch.num_rows() as u64;
+        self.check_rows(reached.max(self.rows))?;
+        for begin in (0..batch.num_rows()).step_by(BATCH_ROWS) {
+            let rows = BATCH_ROWS.min(batch.num_rows() - begin);
+            let first = self.row + begin as u64;
+            self.pieces.push_back(Piece { batch: batch.slice(begin, rows), first });
+        }
+        self.row = reached;
+        Ok(None)
+    }
+
+    fn check_rows(&self, found: u64) -> Result<(), TrainingError> {
+        if found == self.rows {
+            return Ok(());
+        }
+        let text = format!("it had {} rows, and then {found}", self.rows);
+        Err(TrainingError::SpineChanged(text))
+    }
 }
 
 impl<'s, E: Env> Answer<'s, E> {
@@ -49,20 +92,19 @@ impl<'s, E: Env> Answer<'s, E> {
         progress: &'s Progress,
     ) -> Result<Self, TrainingError> {
         let batches = spine.read().map_err(TrainingError::Spine)?;
-        // What lies in files is read by one, in order.
-        let makers = if answers.is_spilled() { 1 } else { threads };
-        let makers = (0..makers.max(1)).map(|_| Maker::new(&plan)).collect();
-        let (pieces, ready) = (VecDeque::new(), VecDeque::new());
-        let (row, has_failed) = (0, false);
+        let spine = Unanswered { batches, pieces: VecDeque::new(), ended: None, row: 0, rows };
+        // What lies in files is read by one, in order, and there is no memory for more than is needed.
+        let (makers, pieces_of_one) =
+            if answers.is_spilled() { (1, 1) } else { (threads.max(1), PIECES_OF_ONE) };
+        let makers = (0..makers).map(|_| Maker::new(&plan)).collect();
+        let (ready, has_failed) = (VecDeque::new(), false);
         Ok(Self {
             plan,
-            batches,
+            spine,
             answers,
             makers,
-            pieces,
+            pieces_of_one,
             ready,
-            row,
-            rows,
             tallies,
             has_failed,
             progress,
@@ -76,7 +118,7 @@ impl<'s, E: Env> Answer<'s, E> {
 
     /// Rows of the whole answer: those of the spine.
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.spine.rows
     }
 
     /// What the rows found in each view, in the order asked.
@@ -101,9 +143,12 @@ impl<'s, E: Env> Answer<'s, E> {
     fn answer_batch(&mut self) -> Result<Option<RecordBatch>, TrainingError> {
         self.progress.check()?;
         if self.ready.is_empty() {
-            let read = self.read_pieces();
+            self.spine.read(&self.plan, 1);
             self.answer_pieces();
-            if let Err(error) = read {
+            if self.spine.pieces.is_empty()
+                && let Some(ended) = &mut self.spine.ended
+                && let Err(error) = std::mem::replace(ended, Ok(()))
+            {
                 self.ready.push_back(Err(error));
             }
         }
@@ -114,61 +159,43 @@ impl<'s, E: Env> Answer<'s, E> {
         Ok(batch)
     }
 
-    /// Reads as many pieces of the spine as are answered together.
-    fn read_pieces(&mut self) -> Result<(), TrainingError> {
-        while self.pieces.len() < self.makers.len() {
-            let Some(batch) = self.batches.next().transpose().map_err(TrainingError::Spine)? else {
-                return self.check_rows(self.row);
-            };
-            check_columns(&self.plan, &batch)?;
-            let reached = self.row + batch.num_rows() as u64;
-            self.check_rows(reached.max(self.rows))?;
-            for begin in (0..batch.num_rows()).step_by(BATCH_ROWS) {
-                let rows = BATCH_ROWS.min(batch.num_rows() - begin);
-                let first = self.row + begin as u64;
-                self.pieces.push_back(Piece { batch: batch.slice(begin, rows), first });
-            }
-            self.row = reached;
-        }
-        Ok(())
-    }
-
-    /// Answers a piece by each maker, all at a time.
+    /// Answers the pieces that were read, and reads as many more meanwhile.
     fn answer_pieces(&mut self) {
-        let Self { plan, answers, makers, pieces, ready, .. } = self;
-        let mut present: VecDeque<_> = pieces.drain(..makers.len().min(pieces.len())).collect();
+        let Self { plan, spine, answers, makers, pieces_of_one, ready, .. } = self;
+        let together = makers.len() * *pieces_of_one;
+        let count = together.min(spine.pieces.len());
+        let mut present: VecDeque<_> = spine.pieces.drain(..count).collect();
+        let shares = present.make_contiguous().chunks(*pieces_of_one);
         let made: Vec<_> = scope(|scope| {
-            let mut work = makers.iter_mut().zip(&present);
-            let first = work.next();
             let (plan, answers) = (&*plan, &*answers);
-            let helpers = work.map(|(maker, piece)| {
-                spawn(scope, "thermae-answer", move || maker.answer(plan, answers, piece))
+            let helpers = makers.iter_mut().zip(shares).map(|(maker, pieces)| {
+                spawn(scope, "thermae-answer", move || maker.answer_all(plan, answers, pieces))
             });
             let helpers: Vec<_> = helpers.collect();
-            let first = first.map(|(maker, piece)| maker.answer(plan, answers, piece));
-            let others = helpers.into_iter().map(|helper| helper.and_then(wait));
-            first.into_iter().chain(others).collect()
+            spine.read(plan, together);
+            let made = |helper| match helper {
+                Ok(helper) => wait(helper),
+                Err(error) => vec![Err(error)],
+            };
+            helpers.into_iter().flat_map(made).collect()
         });
         for made in made {
-            let rows = made.as_ref().map_or(usize::MAX, RecordBatch::num_rows);
+            // Nothing follows an error.
+            let Ok(rows) = made.as_ref().map(RecordBatch::num_rows) else {
+                ready.push_back(made);
+                return;
+            };
             ready.push_back(made);
             if let Some(rest) = present.pop_front().and_then(|piece| piece.after(rows)) {
                 // Its rows are wide: what comes behind it is answered again, and from now on one piece at a time.
                 present.push_front(rest);
-                present.append(pieces);
-                *pieces = present;
+                present.append(&mut spine.pieces);
+                spine.pieces = present;
                 makers.truncate(1);
+                *pieces_of_one = 1;
                 return;
             }
         }
-    }
-
-    fn check_rows(&self, found: u64) -> Result<(), TrainingError> {
-        if found == self.rows {
-            return Ok(());
-        }
-        let text = format!("it had {} rows, and then {found}", self.rows);
-        Err(TrainingError::SpineChanged(text))
     }
 }
 

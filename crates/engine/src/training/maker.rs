@@ -82,8 +82,27 @@ impl<E: Env> Maker<E> {
         Self { answers: None, columns, taken: Taken { bytes: Vec::new(), cursors } }
     }
 
+    /// Answers pieces one after the other, up to the first that fails or of which rows are left.
+    pub fn answer_all(
+        &mut self,
+        plan: &Plan,
+        answers: &Sorted<E>,
+        pieces: &[Piece],
+    ) -> Vec<Result<RecordBatch, TrainingError>> {
+        let mut made = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let batch = self.answer(plan, answers, piece);
+            let is_whole = batch.as_ref().is_ok_and(|b| b.num_rows() == piece.batch.num_rows());
+            made.push(batch);
+            if !is_whole {
+                break;
+            }
+        }
+        made
+    }
+
     /// Puts the features behind the rows of a piece, or, where they are many bytes, of its first rows.
-    pub fn answer(
+    fn answer(
         &mut self,
         plan: &Plan,
         answers: &Sorted<E>,

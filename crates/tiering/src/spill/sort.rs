@@ -9,10 +9,6 @@ use super::read::SortedReader;
 use super::run::{Arena, Place, Run, RunWriter, TOGETHER};
 use super::{Limits, SpillDir, SpillError};
 
-/// Ranges that leads are divided into before they are sorted, and how many records that is worth for.
-const RANGES: usize = 1 << 11;
-const WORTH_RANGES: usize = 1 << 14;
-
 /// A sort that takes records.
 pub struct Sorter<E: Env> {
     dir: SpillDir<E>,
@@ -84,7 +80,10 @@ impl<E: Env> Sorter<E> {
     }
 
     fn sort(&mut self) {
-        sort_places(&self.arena, &mut self.places);
+        let arena = &self.arena;
+        self.places.sort_unstable_by(|a, b| {
+            a.lead.cmp(&b.lead).then_with(|| arena.record(*a).cmp(arena.record(*b)))
+        });
     }
 
     fn spill(&mut self) -> Result<(), SpillError> {
@@ -104,40 +103,6 @@ impl<E: Env> Sorter<E> {
             self.arena = Arena::default();
         }
         Ok(())
-    }
-}
-
-/// Sorts by record. Leads are spread evenly, as a rule: each is put into one of many ranges of them first, in place,
-/// so that what is compared is little and lies together.
-fn sort_places(arena: &Arena, places: &mut [Place]) {
-    let compare = |a: &Place, b: &Place| {
-        a.lead.cmp(&b.lead).then_with(|| arena.record(*a).cmp(arena.record(*b)))
-    };
-    if places.len() < WORTH_RANGES {
-        places.sort_unstable_by(compare);
-        return;
-    }
-    let (least, most) = places
-        .iter()
-        .fold((u64::MAX, 0), |(least, most), place| (least.min(place.lead), most.max(place.lead)));
-    let shift = (u64::BITS - (most - least).leading_zeros()).saturating_sub(RANGES.ilog2());
-    let range_of = |place: &Place| ((place.lead - least) >> shift) as usize;
-    let mut next = [0; RANGES];
-    places.iter().for_each(|place| next[range_of(place)] += 1);
-    let (mut ends, mut end) = ([0; RANGES], 0);
-    for (next, range_end) in next.iter_mut().zip(&mut ends) {
-        end += std::mem::replace(next, end);
-        *range_end = end;
-    }
-    let mut begin = 0;
-    for range in 0..RANGES {
-        while next[range] < ends[range] {
-            let to = range_of(&places[next[range]]);
-            places.swap(next[range], next[to]);
-            next[to] += 1;
-        }
-        places[begin..ends[range]].sort_unstable_by(compare);
-        begin = ends[range];
     }
 }
 

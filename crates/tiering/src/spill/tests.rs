@@ -67,27 +67,6 @@ fn whatever_the_memory_records_come_back_sorted_whole_and_by_ranges() {
 }
 
 #[test]
-fn many_records_sort_however_their_leads_are_spread() {
-    let dir = SpillDir::new(SimEnv::new(12), Path::new(DIR));
-    let mut rng = Rng::new(12);
-    let spreads: [fn(&mut Rng) -> u64; 5] = [
-        |rng| rng.below(40_000),
-        |_| 7,
-        |rng| rng.below(2) * u64::MAX,
-        |rng| rng.below(u64::MAX),
-        |rng| u64::MAX - rng.below(9_000).pow(4),
-    ];
-    for (spread, lead) in spreads.into_iter().enumerate() {
-        let record = |rng: &mut Rng| [lead(rng), rng.below(3)].map(u64::to_be_bytes).concat();
-        let records: Vec<_> = (0..40_000).map(|_| record(&mut rng)).collect();
-        let mut expected = records.clone();
-        expected.sort();
-        let sorted = read(&sort(&dir, &records, limits(1 << 24, 2)), EVERYTHING);
-        assert!(sorted == expected, "spread {spread}");
-    }
-}
-
-#[test]
 fn several_sorts_read_as_one() {
     let mut rng = Rng::new(6);
     let dir = SpillDir::new(SimEnv::new(6), Path::new(DIR));

@@ -113,23 +113,25 @@ impl BlockRows {
         Some((*self.hashes.get(at)?, version))
     }
 
-    /// Restores row `at`, which is there, out of the run that the block was opened in, unless it is.
+    /// Restores row `at`, if there is such a row, out of the run that the block was opened in, unless it is; where it
+    /// follows those that are, up to `most` rows, twice as many as those.
     pub fn restore<F: File>(
         &mut self,
         table: &Table<F>,
         run: &[u8],
         at: usize,
+        most: usize,
     ) -> Result<(), WarmError> {
         let restored = self.first..self.first + self.starts.len();
-        if restored.contains(&at) {
+        let all = self.hashes.len();
+        if restored.contains(&at) || at >= all {
             return Ok(());
         }
         let Some(columns) = self.columns(run) else { return Ok(()) };
-        let all = self.hashes.len();
         let rows = match columns.are_alike() {
             // To find one of these all before it are looked at.
             false => 0..all,
-            true if at == restored.end => at..all.min(at + 2 * restored.len().max(1)),
+            true if at == restored.end => at..all.min(at + most.min(2 * restored.len().max(1))),
             true => at..at + 1,
         };
         self.restore_some(run, rows).map_err(|what| self.damaged(table, &what))

@@ -15,6 +15,9 @@ use super::search::Scratch;
 use crate::error::WarmError;
 use crate::merge::before;
 
+/// Rows that are restored together for whoever steps from one to the next.
+const MOST_TOGETHER: usize = 64;
+
 /// A place among a view's rows of a table. It holds one run of blocks as read, and of one block what was asked for;
 /// what unpacks it is lent by the caller, who may have hundreds of tables at a time.
 ///
@@ -83,7 +86,7 @@ impl<F: File> ViewRows<F> {
     /// The row behind them is not what was written there.
     pub fn leave_out(&mut self, rows: usize) -> Result<(), WarmError> {
         self.at += rows;
-        self.restore()
+        self.restore(1)
     }
 
     /// Goes to the next row.
@@ -91,13 +94,14 @@ impl<F: File> ViewRows<F> {
     /// # Errors
     /// A block cannot be read, or is not what was written there.
     pub fn advance(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
-        match self.hashes().len() {
-            0 => self.load(scratch),
-            // It failed before.
-            _ if self.peek().is_none() => self.restore(),
-            1 => self.load(scratch),
-            _ => self.leave_out(1),
+        let left = self.hashes().len();
+        let has_failed = left > 0 && self.peek().is_none();
+        match left {
+            _ if has_failed => {}
+            0 | 1 => self.load(scratch)?,
+            _ => self.at += 1,
         }
+        self.restore(MOST_TOGETHER)
     }
 
     /// Goes forward to the first row that does not lie before this hash and key.
@@ -122,7 +126,7 @@ impl<F: File> ViewRows<F> {
         while !self.rows.hashes().is_empty() {
             self.at += before(self.hashes(), entity_hash);
             while self.at < self.rows.hashes().len() {
-                self.restore()?;
+                self.restore(MOST_TOGETHER)?;
                 let row = self.peek().map(|(hash, version)| (hash, version.key));
                 if row.is_none_or(|row| row >= (entity_hash, key)) {
                     return Ok(());
@@ -142,7 +146,7 @@ impl<F: File> ViewRows<F> {
         }
     }
 
-    /// Goes to the first row of the next block.
+    /// Goes to the first row of the next block, which is to be restored.
     fn load(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
         if self.blocks.run().is_empty() {
             self.blocks.lend(std::mem::take(&mut scratch.run));
@@ -162,14 +166,13 @@ impl<F: File> ViewRows<F> {
         }
         if self.rows.hashes().is_empty() {
             self.end(scratch);
-            return Ok(());
         }
-        self.restore()
+        Ok(())
     }
 
-    /// Restores the present row.
-    fn restore(&mut self) -> Result<(), WarmError> {
-        self.rows.restore(&self.blocks.table, self.blocks.run(), self.at)
+    /// Restores the present row, if there is one, and up to so many with it.
+    fn restore(&mut self, most: usize) -> Result<(), WarmError> {
+        self.rows.restore(&self.blocks.table, self.blocks.run(), self.at, most)
     }
 
     /// Behind the last row; the memory is given back.
