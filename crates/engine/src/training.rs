@@ -3,8 +3,9 @@
 //! Three passes, two sorts between them (`tiering/spill.rs`), each in memory as long as it fits and in files
 //! beyond that:
 //!
-//! 1. **Collect** ([`collect`]): the spine is read once, and helper threads take its batches. Each row gives an *entry* for each set of join keys
-//!    that views ask for: (entity hash, key, time, row). Entries are sorted by entity, latest time first.
+//! 1. **Collect** ([`collect`]): the spine is read once, and helper threads take its batches. Each row gives an
+//!    *entry* for each set of join keys that views ask for: (entity hash, key, time, row). Entries are sorted by
+//!    entity, latest time first.
 //! 2. **Join** ([`join`]): helper threads take ranges of the entity hash, as many entries at a time as memory
 //!    allows ([`chunk`]). For these every part of every view's history is passed over once (`tiering/asof.rs`), and
 //!    the asked features of what is found are copied into an *answer* of the row. Answers are sorted by row.

@@ -32,6 +32,8 @@ pub(super) struct Collected<E: Env> {
 type Numbered = (RecordBatch, u64);
 /// Why reading ended, at which row.
 type Ended = (u64, TrainingError);
+/// What a helper has made.
+type Part<E> = Result<Sorted<E>, Ended>;
 
 /// Reads the spine once. One thread reads, the helpers take its batches in turn: what they make of them is theirs to
 /// sort.
@@ -44,7 +46,7 @@ pub(super) fn collect<E: Env>(
     progress: &Progress,
 ) -> Result<Collected<E>, TrainingError> {
     progress.know(spine.rows().unwrap_or(0));
-    let (read, parts): (Result<u64, Ended>, Vec<Result<Sorted<E>, Ended>>) = scope(|scope| {
+    let (read, parts): (Result<u64, Ended>, Vec<Part<E>>) = scope(|scope| {
         let (mut senders, mut helpers) = (Vec::new(), Vec::new());
         for _ in 0..shares.threads {
             let (sender, receiver) = sync_channel(BATCHES_AHEAD);
@@ -110,11 +112,7 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     /// Takes batches until there are no more.
-    fn work<E: Env>(
-        &self,
-        batches: &Receiver<Numbered>,
-        mut sorter: Sorter<E>,
-    ) -> Result<Sorted<E>, Ended> {
+    fn work<E: Env>(&self, batches: &Receiver<Numbered>, mut sorter: Sorter<E>) -> Part<E> {
         let (mut last, mut times_us) = (0, Vec::new());
         for (batch, first) in batches {
             let entries = self.push(&batch, first, &mut times_us, &mut sorter);
