@@ -73,6 +73,13 @@ impl Asked {
         self.rows[rows].iter().map(|row| row.time_us)
     }
 
+    /// Asks for the memory of rows, counted from `first`, that are about to be looked at one by one.
+    pub(super) fn expect(&self, first: usize, rows: &[usize]) {
+        let times = rows.iter().map(|row| self.rows[first + row].time_us);
+        // Loads that nothing depends on overlap by themselves.
+        std::hint::black_box(times.fold(0, |all, time_us| all ^ time_us));
+    }
+
     /// Entity hash of a row; there must be such a row, as in the following.
     pub fn hash(&self, at: usize) -> u64 {
         self.hashes[at]

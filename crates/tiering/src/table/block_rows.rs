@@ -69,24 +69,21 @@ impl BlockRows {
         let columns = table.open_columns(offset_bytes, block, layout, unpacked, scratch)?;
         let at = in_run.start;
         let columns = columns.map(|columns| at + columns.start..at + columns.end);
-        let (mut begin, mut before, seed) = (0, 0, table.hash_seed());
+        let (mut begin, seed) = (0, table.hash_seed());
         let Scratch { keys, key_ends, hashes, .. } = scratch;
         hashes.clear();
-        hashes.reserve(key_ends.len());
-        let mut is_last = false;
-        for end in key_ends.iter().map(|end| *end as usize) {
-            let hash = entity_hash(keys.get(begin..end).unwrap_or_default(), seed);
-            if hash < before {
-                let what = "a row sorts before the one that it follows";
-                return Err(table.damaged(offset_bytes, &what));
-            }
-            is_last = hash > last_hash;
-            if is_last {
-                break;
-            }
-            hashes.push(hash);
-            (begin, before) = (end, hash);
+        hashes.extend(key_ends.iter().map(|end| {
+            let key = begin..*end as usize;
+            begin = key.end;
+            entity_hash(keys.get(key).unwrap_or_default(), seed)
+        }));
+        if !hashes.is_sorted() {
+            let what = "a row sorts before the one that it follows";
+            return Err(table.damaged(offset_bytes, &what));
         }
+        let wanted = hashes.partition_point(|hash| *hash <= last_hash);
+        let is_last = wanted < hashes.len();
+        hashes.truncate(wanted);
         std::mem::swap(&mut self.hashes, hashes);
         (self.offset_bytes, self.in_run) = (offset_bytes, columns);
         self.starts.clear();
