@@ -115,13 +115,13 @@ impl<'a> AsOfJoin<'a> {
     ) -> Result<(), E> {
         let (mut at, end) = (0, self.memory.candidates.rows.len());
         self.seek(source, at)?;
-        let (mut passed, mut expected) = (0, 0);
+        let (mut passed, mut looked_to) = (0, 0);
         while at < end {
             // What one side alone has is left out by its hash.
             let all = source.hashes().len();
             if all > 0 {
-                if at >= expected {
-                    expected = self.expect(source.hashes(), at);
+                if at >= looked_to {
+                    looked_to = self.look_ahead(source.hashes(), at);
                 }
                 let (row, version) = self.meet(source, at);
                 at = row;
@@ -170,10 +170,10 @@ impl<'a> AsOfJoin<'a> {
 
     /// Asks for the memory of the rows that may meet these hashes, from `at` on: waits for one after the other would
     /// not overlap. Gives the first row behind them.
-    fn expect(&self, known: &[u64], at: usize) -> usize {
+    fn look_ahead(&self, known: &[u64], at: usize) -> usize {
         let Candidates { rows, hashes, .. } = &self.memory.candidates;
         let end = at + known.last().map_or(0, |last| before(&hashes[at..], *last));
-        self.asked.expect(self.first, &rows[at..end]);
+        self.asked.look_ahead(self.first, &rows[at..end]);
         end
     }
 

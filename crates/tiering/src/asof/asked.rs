@@ -74,7 +74,7 @@ impl Asked {
     }
 
     /// Asks for the memory of rows, counted from `first`, that are about to be looked at one by one.
-    pub(super) fn expect(&self, first: usize, rows: &[usize]) {
+    pub(super) fn look_ahead(&self, first: usize, rows: &[usize]) {
         let times = rows.iter().map(|row| self.rows[first + row].time_us);
         // Loads that nothing depends on overlap by themselves.
         std::hint::black_box(times.fold(0, |all, time_us| all ^ time_us));
