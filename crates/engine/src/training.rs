@@ -85,9 +85,9 @@ pub struct Means<E: Env> {
     /// Where what does not fit into memory goes.
     pub spill: SpillDir<E>,
     /// Bytes for both sorts and all threads together; less than [`least_budget_bytes`] counts as that. Not
-    /// in it are three batches of the spine a thread, one batch of the answer ([`BATCH_BYTES`] and a row), or
-    /// four a thread where all answers are in memory, and what sources of histories take, of which each thread
-    /// has one a view open.
+    /// in it are some batches of the spine a thread, one batch of the answer ([`BATCH_BYTES`] and a row), or about
+    /// as many bytes a thread where all answers are in memory, and what sources of histories take, of which each
+    /// thread has one a view open.
     pub budget_bytes: usize,
     /// Helper threads, at low priority; at least one. The caller's thread reads the spine for them.
     pub threads: usize,

@@ -10,7 +10,7 @@ use thermae_tiering::spill::Sorted;
 
 use super::collect::check_columns;
 use super::helpers::{spawn, wait};
-use super::maker::{Maker, Piece};
+use super::maker::{BATCH_BYTES, Maker, Piece};
 use super::plan::Plan;
 use super::spine::Batches;
 use super::{Progress, Spine, Tally, TrainingError};
@@ -18,8 +18,8 @@ use super::{Progress, Spine, Tally, TrainingError};
 /// Most rows of a batch of the answer.
 pub const BATCH_ROWS: usize = 8192;
 
-/// Pieces that one maker answers without a word to the others: to begin costs a fraction of a batch.
-const PIECES_OF_ONE: usize = 4;
+/// Most pieces that one maker answers without a word to the others: to begin costs a fraction of a batch.
+const MOST_OF_ONE: usize = 4;
 
 /// The spine with its features, batch by batch. Where batches end does not depend on memory or threads, but
 /// no batch reaches over the end of one of the spine's.
@@ -94,10 +94,9 @@ impl<'s, E: Env> Answer<'s, E> {
         let batches = spine.read().map_err(TrainingError::Spine)?;
         let spine = Unanswered { batches, pieces: VecDeque::new(), ended: None, row: 0, rows };
         // What lies in files is read by one, in order, and there is no memory for more than is needed.
-        let (makers, pieces_of_one) =
-            if answers.is_spilled() { (1, 1) } else { (threads.max(1), PIECES_OF_ONE) };
+        let makers = if answers.is_spilled() { 1 } else { threads.max(1) };
         let makers = (0..makers).map(|_| Maker::new(&plan)).collect();
-        let (ready, has_failed) = (VecDeque::new(), false);
+        let (pieces_of_one, ready, has_failed) = (1, VecDeque::new(), false);
         Ok(Self {
             plan,
             spine,
@@ -179,6 +178,9 @@ impl<'s, E: Env> Answer<'s, E> {
             };
             helpers.into_iter().flat_map(made).collect()
         });
+        // What one makes of them is about a full batch.
+        let bytes = makers.iter().map(Maker::taken_bytes).max().unwrap_or_default();
+        *pieces_of_one = (BATCH_BYTES / bytes.max(1)).clamp(1, MOST_OF_ONE);
         for made in made {
             // Nothing follows an error.
             let Ok(rows) = made.as_ref().map(RecordBatch::num_rows) else {
@@ -192,7 +194,6 @@ impl<'s, E: Env> Answer<'s, E> {
                 present.append(&mut spine.pieces);
                 spine.pieces = present;
                 makers.truncate(1);
-                *pieces_of_one = 1;
                 return;
             }
         }

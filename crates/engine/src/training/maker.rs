@@ -82,6 +82,11 @@ impl<E: Env> Maker<E> {
         Self { answers: None, columns, taken: Taken { bytes: Vec::new(), cursors } }
     }
 
+    /// Bytes of features of the batch that was made last.
+    pub fn taken_bytes(&self) -> usize {
+        self.taken.bytes.len()
+    }
+
     /// Answers pieces one after the other, up to the first that fails or of which rows are left.
     pub fn answer_all(
         &mut self,
