@@ -2,7 +2,7 @@
 
 use thermae_formats::ViewId;
 use thermae_formats::table::{
-    Codec, Columns, ColumnsWriter, PAGE_BYTES, Rows, Runs, Section, TableFilter, TableFooter,
+    Codec, Columns, ColumnsWriter, Layout, PAGE_BYTES, Rows, Section, TableFilter, TableFooter,
     TableId, TableIndex, TableKind, open_block, padded,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -130,8 +130,8 @@ fn block(data: &[u8]) {
 
 /// Whatever adds up is restored, row by row as all at once, and comes back from columns of our own.
 fn columns(stored: &[u8], count: u32) {
-    let mut runs = Runs::default();
-    let Ok(columns) = Columns::parse(stored, count, &mut runs) else { return };
+    let mut layout = Layout::default();
+    let Ok(columns) = Columns::parse(stored, count, &mut layout) else { return };
     let (mut rows, mut one_by_one) = (Vec::new(), Vec::new());
     if columns.append_rows(&mut rows).is_err() {
         return;
@@ -140,15 +140,21 @@ fn columns(stored: &[u8], count: u32) {
         assert!(columns.append_row(row, &mut one_by_one).is_ok());
     }
     assert_eq!(rows, one_by_one);
+    let (mut keys, mut ends) = (Vec::new(), Vec::new());
+    assert!(columns.keys(&mut keys, &mut ends).is_ok());
+    let mut begin = 0;
     for (at, row) in Rows::new(&rows, count).enumerate() {
+        let end = ends[at] as usize;
+        let key = &keys[std::mem::replace(&mut begin, end)..end];
         let Ok(version) = row else { break };
+        assert_eq!((key, columns.event_time(at)), (version.key, version.event_time));
         assert!(matches!(columns.find(version.key), Ok(Some(found)) if found <= at));
     }
     let (mut writer, mut again, mut read) = (ColumnsWriter::default(), Vec::new(), Vec::new());
     writer.begin(&rows, count as usize);
     assert!(writer.measure(&rows, count as usize) > 0);
     writer.append(&rows, &mut again);
-    let columns = Columns::parse(&again, count, &mut runs);
+    let columns = Columns::parse(&again, count, &mut layout);
     assert!(columns.is_ok_and(|columns| columns.append_rows(&mut read).is_ok()));
     assert_eq!(rows, read);
 }

@@ -3,12 +3,14 @@
 //! Three passes, two sorts between them (`tiering/spill.rs`), each in memory as long as it fits and in files
 //! beyond that:
 //!
-//! 1. **Collect** ([`collect`]): the spine is read once. Each row gives an *entry* for each set of join keys
-//!    that views ask for: (entity hash, key, time, row). Entries are sorted by entity, latest time first.
+//! 1. **Collect** ([`collect`]): the spine is read once, and helper threads take its batches. Each row gives an
+//!    *entry* for each set of join keys that views ask for: (entity hash, key, time, row). Entries are sorted by
+//!    entity, latest time first.
 //! 2. **Join** ([`join`]): helper threads take ranges of the entity hash, as many entries at a time as memory
 //!    allows ([`chunk`]). For these every part of every view's history is passed over once (`tiering/asof.rs`), and
 //!    the asked features of what is found are copied into an *answer* of the row. Answers are sorted by row.
-//! 3. **Assemble** ([`Answer`]): the spine is read again, and answers are put behind its rows, column by column.
+//! 3. **Assemble** ([`Answer`]): the spine is read again, and answers are put behind its rows, column by column
+//!    ([`maker`]), by several threads where no answer lies in a file.
 //!
 //! Nothing depends on how the memory or the threads divide the work: the order of both sorts is total.
 
@@ -18,8 +20,10 @@ mod chunk;
 mod collect;
 mod column;
 mod error;
+mod helpers;
 mod join;
 mod key;
+mod maker;
 mod plan;
 mod progress;
 mod records;
@@ -42,10 +46,11 @@ use crate::catalogue::Catalogue;
 
 pub use thermae_tiering::spill::{SpillBytes, SpillError};
 
-pub use answer::{Answer, BATCH_BYTES, BATCH_ROWS};
+pub use answer::{Answer, BATCH_ROWS};
 pub use budget::least_budget_bytes;
 pub use column::{Column, Unreadable, data_type, field};
 pub use error::{Cause, TrainingError};
+pub use maker::BATCH_BYTES;
 pub use progress::{Progress, Steps};
 pub use request::{Request, ViewJoin};
 pub use spine::{Batches, MemorySpine, Spine};
@@ -80,10 +85,11 @@ pub struct Means<E: Env> {
     /// Where what does not fit into memory goes.
     pub spill: SpillDir<E>,
     /// Bytes for both sorts and all threads together; less than [`least_budget_bytes`] counts as that. Not
-    /// in it are one batch of the spine, one batch of the answer ([`BATCH_BYTES`] and a row), and what
-    /// sources of histories take, of which each thread has one a view open.
+    /// in it are some batches of the spine a thread, one batch of the answer ([`BATCH_BYTES`] and a row), or about
+    /// as many bytes a thread where all answers are in memory, and what sources of histories take, of which each
+    /// thread has one a view open.
     pub budget_bytes: usize,
-    /// Helper threads that join, at low priority; at least one. The other passes run on the caller's thread.
+    /// Helper threads, at low priority; at least one. The caller's thread reads the spine for them.
     pub threads: usize,
 }
 
@@ -108,5 +114,5 @@ pub fn read<'s, E: Env, H: Histories>(
     let rows = collected.rows;
     let (answers, tallies) =
         join::join(&plan, histories, collected, &means.spill, &shares, progress)?;
-    Answer::new(plan, spine, rows, &answers, tallies, progress)
+    Answer::new(plan, spine, rows, answers, tallies, shares.threads, progress)
 }

@@ -4,6 +4,7 @@
 
 mod block;
 mod columns;
+mod columns_layout;
 #[cfg(test)]
 mod columns_tests;
 mod columns_write;
@@ -21,7 +22,8 @@ pub use block::{
     BLOCK_HEADER_BYTES, BlockHeader, Codec, MAX_BLOCK_PAGES, MAX_RAW_BYTES, Rows, open_block,
     seal_block,
 };
-pub use columns::{Columns, Runs};
+pub use columns::Columns;
+pub use columns_layout::Layout;
 pub use columns_write::ColumnsWriter;
 pub use error::TableError;
 pub use filter::{FilterPart, TableFilter, encode_filter};

@@ -10,7 +10,7 @@ use std::io::Write;
 use thermae_env::{Env, RealEnv};
 use thermae_formats::version::Version;
 use thermae_formats::{NO_TIME, SchemaId, ViewId};
-use thermae_tiering::asof::{AsOfJoin, Asked, Found, Terms};
+use thermae_tiering::asof::{AsOfJoin, Asked, Found, Memory, Terms};
 use thermae_tiering::merge::{Entry, PartedSource, SeekSource, Source};
 
 const VERSIONS: u64 = 10;
@@ -83,7 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let terms = Terms { ttl_us: 0, as_of_known: false };
         let begin = env.monotonic_ns();
         let (rows, mut found) = (asked.len() as u64, 0_u64);
-        AsOfJoin::new(&asked, 0..asked.len(), terms, Vec::new()).join(
+        AsOfJoin::new(&asked, 0..asked.len(), terms, Memory::default()).join(
             &mut source,
             |_, answer| {
                 found +=

@@ -17,15 +17,18 @@
 //! A row whose join key is null matches nothing: its caller never asks for it.
 
 mod asked;
+mod candidates;
 
 use std::cmp::Ordering;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use thermae_formats::NO_TIME;
 use thermae_formats::version::Version;
 use thermae_formats::visibility::{Visibility, visibility};
 
 use crate::merge::{PartedSource, before};
+
+use candidates::Candidates;
 
 pub use asked::Asked;
 
@@ -64,24 +67,23 @@ pub struct AsOfJoin<'a> {
     asked: &'a Asked,
     terms: Terms,
     first: usize,
-    /// Of each row, the best that was found so far.
-    best: Vec<Option<Order>>,
+    memory: Memory,
+}
+
+/// What a join works with, to be used again.
+#[derive(Default)]
+pub struct Memory {
+    candidates: Candidates,
 }
 
 impl<'a> AsOfJoin<'a> {
     /// Bytes that a row takes while it is joined.
-    pub const ROW_BYTES: usize = size_of::<Option<Order>>();
+    pub const ROW_BYTES: usize = Candidates::ROW_BYTES;
 
-    /// Of some rows of those that are asked for; `best` is memory that is used again.
-    pub fn new(
-        asked: &'a Asked,
-        rows: Range<usize>,
-        terms: Terms,
-        mut best: Vec<Option<Order>>,
-    ) -> Self {
-        best.clear();
-        best.resize(rows.len(), None);
-        Self { asked, terms, first: rows.start, best }
+    /// Of some rows of those that are asked for.
+    pub fn new(asked: &'a Asked, rows: Range<usize>, terms: Terms, mut memory: Memory) -> Self {
+        memory.candidates.begin(asked, rows.clone());
+        Self { asked, terms, first: rows.start, memory }
     }
 
     /// Passes over a history, which has versions of one view alone. `take` gets the number of a row and what it
@@ -94,65 +96,61 @@ impl<'a> AsOfJoin<'a> {
         mut self,
         source: &mut S,
         mut take: impl FnMut(usize, Found<'_>) -> Result<(), E>,
-    ) -> Result<Vec<Option<Order>>, E> {
+    ) -> Result<Memory, E> {
         while source.next_part()? {
-            self.pass(source, &mut take)?;
+            let candidates = &mut self.memory.candidates;
+            candidates.offer(self.asked, self.first, &source.event_times());
+            if !candidates.rows.is_empty() {
+                self.pass(source, &mut take)?;
+            }
         }
-        Ok(self.best)
+        Ok(self.memory)
     }
 
-    /// Whether a part with versions of these event times can have a better one for a row than it has found.
-    fn may_gain(&self, at: usize, times: &RangeInclusive<i64>) -> bool {
-        let has_better = |best: &Order| best.0 > *times.end();
-        self.asked.time_us(at) >= *times.start()
-            && !self.best[at - self.first].as_ref().is_some_and(has_better)
-    }
-
-    /// Passes over one part.
+    /// Passes over one part for the rows that it is offered: `at` counts these.
     fn pass<S: PartedSource, E: From<S::Error>>(
         &mut self,
         source: &mut S,
         take: &mut impl FnMut(usize, Found<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut at, end) = (self.first, self.first + self.best.len());
-        let times = source.event_times();
-        if at < end {
-            source.seek(self.asked.hash(at), self.asked.key(at))?;
-        }
-        let mut passed = 0;
+        let (mut at, end) = (0, self.memory.candidates.rows.len());
+        self.seek(source, at)?;
+        let (mut passed, mut looked_to) = (0, 0);
         while at < end {
             // What one side alone has is left out by its hash.
-            let known = source.hashes();
-            if !known.is_empty() {
-                let all = known.len();
-                let (rows, versions) = met(self.asked.hashes(at..end), known);
-                at += rows;
+            let all = source.hashes().len();
+            if all > 0 {
+                if at >= looked_to {
+                    looked_to = self.look_ahead(source.hashes(), at);
+                }
+                let (row, version) = self.meet(source, at);
+                at = row;
                 if at == end {
                     break;
                 }
-                if versions == all {
-                    source.seek(self.asked.hash(at), self.asked.key(at))?;
+                if version < all {
+                    source.leave_out(version)?;
+                } else if source.hashes().last() == self.memory.candidates.hashes.get(at) {
+                    // All were too new: of its hash more may follow.
+                    source.leave_out(all - 1)?;
+                    source.advance()?;
                     continue;
-                }
-                if !self.may_gain(at, &times) {
-                    at += 1;
+                } else {
+                    self.seek(source, at)?;
                     continue;
-                }
-                if versions > 0 {
-                    source.leave_out(versions)?;
                 }
             }
             let Some((_, hash, version)) = source.peek() else { break };
-            match self.asked.compare(at, hash, version.key) {
+            let place = self.memory.candidates.rows[at];
+            let time_us = self.asked.time_us(self.first + place);
+            match self.compare(at, hash, version.key) {
                 Ordering::Less => {
-                    at = self.asked.not_before(at..end, hash, version.key);
+                    at = self.not_before(at, hash, version.key);
                     continue;
                 }
-                Ordering::Equal if !self.terms.is_too_new(&version, self.asked.time_us(at)) => {
-                    let best = &mut self.best[at - self.first];
-                    if best.is_none_or(|best| best < version.order()) {
-                        *best = Some(version.order());
-                        take(at, self.terms.judge(version, self.asked.time_us(at)))?;
+                Ordering::Equal if !self.terms.is_too_new(&version, time_us) => {
+                    if self.memory.candidates.improve(place, version.order()) {
+                        take(self.first + place, self.terms.judge(version, time_us))?;
                     }
                     at += 1;
                     continue;
@@ -163,11 +161,72 @@ impl<'a> AsOfJoin<'a> {
             if passed <= PATIENCE {
                 source.advance()?;
             } else {
-                source.seek(self.asked.hash(at), self.asked.key(at))?;
+                self.seek(source, at)?;
                 passed = 0;
             }
         }
         Ok(())
+    }
+
+    /// Asks for the memory of the rows that may meet these hashes, from `at` on: waits for one after the other would
+    /// not overlap. Gives the first row behind them.
+    fn look_ahead(&self, known: &[u64], at: usize) -> usize {
+        let Candidates { rows, hashes, .. } = &self.memory.candidates;
+        let end = at + known.last().map_or(0, |last| before(&hashes[at..], *last));
+        self.asked.look_ahead(self.first, &rows[at..end]);
+        end
+    }
+
+    /// The first row from `at` on, and the first of the versions whose hashes are known, that have the same hash; but
+    /// for versions that are too new by their event time, where that is known.
+    fn meet<S: PartedSource>(&self, source: &S, at: usize) -> (usize, usize) {
+        let (asked, known) = (&self.memory.candidates.hashes[..], source.hashes());
+        let (mut row, mut version) = (at, 0);
+        loop {
+            let (rows, versions) = met(&asked[row..], &known[version..]);
+            (row, version) = (row + rows, version + versions);
+            // What is too new for this row is so for each behind it, unless that has another key.
+            if row == asked.len() || version == known.len() || self.asked.has_collision() {
+                return (row, version);
+            }
+            let time_us = self.asked.time_us(self.first + self.memory.candidates.rows[row]);
+            if source.event_time(version).is_none_or(|event_time| event_time <= time_us) {
+                return (row, version);
+            }
+            version += 1;
+        }
+    }
+
+    fn seek<S: PartedSource>(&self, source: &mut S, at: usize) -> Result<(), S::Error> {
+        let row = self.first + self.memory.candidates.rows[at];
+        source.seek(self.asked.hash(row), self.asked.key(row))
+    }
+
+    /// How the row `at` stands to a version's hash and key.
+    fn compare(&self, at: usize, entity_hash: u64, key: &[u8]) -> Ordering {
+        let row = self.first + self.memory.candidates.rows[at];
+        self.asked.compare(row, entity_hash, key)
+    }
+
+    /// The first row from `at` on that does not sort before a hash and key, or their end: in steps that double, and
+    /// then halve.
+    fn not_before(&self, at: usize, entity_hash: u64, key: &[u8]) -> usize {
+        let is_before = |at| self.compare(at, entity_hash, key) == Ordering::Less;
+        let (mut begin, mut step, rows) = (at, 1, self.memory.candidates.rows.len());
+        while begin + step < rows && is_before(begin + step) {
+            begin += step;
+            step *= 2;
+        }
+        let mut end = rows.min(begin + step);
+        while begin < end {
+            let middle = begin + (end - begin) / 2;
+            if is_before(middle) {
+                begin = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        begin
     }
 }
 

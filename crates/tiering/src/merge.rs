@@ -39,6 +39,11 @@ pub trait SeekSource: Source {
         &[]
     }
 
+    /// Event time of one of the rows of [`Self::hashes`], microseconds; `None` where it takes a look at the row.
+    fn event_time(&self, _row: usize) -> Option<i64> {
+        None
+    }
+
     /// Leaves out so many rows of [`Self::hashes`], fewer than those are.
     ///
     /// # Errors

@@ -34,8 +34,6 @@ pub struct Limits {
     pub block_bytes: usize,
     /// Runs that may be read at a time, a block of memory each; at least 2.
     pub fan_in: usize,
-    /// Threads that sort what is in memory, the caller's among them; 0 counts as 1.
-    pub threads: usize,
 }
 
 /// The leading eight bytes of a record as a number of the same order; absent bytes count as zeroes.

@@ -1,5 +1,6 @@
 //! Sorted tables: written once from the front to the back, then read. Bytes: `docs/formats/warm.md`.
 
+mod block_rows;
 mod blocks;
 mod check;
 mod filter;

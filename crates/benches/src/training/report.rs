@@ -101,9 +101,9 @@ impl Report {
              and {} rows of a spine (a number, a key, a time). Each is asked for all rows of the spine with the features as \
              they were at its time, {} threads each, in a process of its own, with warm caches. DuckDB and Polars read both from \
              Parquet (Snappy, in order of time, of which Polars is told); DuckDB may answer in any order. Ours reads the spine from \
-             the same file and the history from the tables of a store that was loaded row by row in order of time (its files \
-             are read past the page cache), with {} MiB for the read beside the {} MiB of the store, and answers in the order of the spine. \
-             Seconds count from the request until the last row of the answer is there, in Arrow batches. All answers were compared, \
+             the same file and the history from the tables of a store that was loaded row by row in order of time (it is open before, as their modules are loaded; \
+             its files are read through the page cache, as theirs are), with {} MiB for the read beside the {} MiB of the store, and answers in the order of the spine. \
+             Seconds count from the request until the whole answer is there, in Arrow batches. All answers were compared, \
              row by row, before: they are equal.\n",
             taken(&self.command, &self.machine),
             self.rounds,

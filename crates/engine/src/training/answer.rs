@@ -1,52 +1,83 @@
 //! Pass 3: answers put behind the rows of the spine, in its order.
 
-use arrow_array::{ArrayRef, RecordBatch};
+use std::collections::VecDeque;
+use std::thread::scope;
+
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use thermae_env::Env;
-use thermae_tiering::spill::{Sorted, SortedReader};
+use thermae_tiering::spill::Sorted;
 
 use super::collect::check_columns;
-use super::column::{Column, Unreadable};
+use super::helpers::{spawn, wait};
+use super::maker::{BATCH_BYTES, Maker, Piece};
 use super::plan::Plan;
-use super::records::{FoundCursor, split_answer};
 use super::spine::Batches;
 use super::{Progress, Spine, Tally, TrainingError};
 
 /// Most rows of a batch of the answer.
 pub const BATCH_ROWS: usize = 8192;
-/// Bytes of answered features at which a batch ends; its last row may exceed them.
-pub const BATCH_BYTES: usize = 8 << 20;
+
+/// Most pieces that one maker answers without a word to the others: to begin costs a fraction of a batch.
+const MOST_OF_ONE: usize = 4;
 
 /// The spine with its features, batch by batch. Where batches end does not depend on memory or threads, but
 /// no batch reaches over the end of one of the spine's.
 pub struct Answer<'s, E: Env> {
     plan: Plan,
-    batches: Batches<'s>,
-    answers: SortedReader<E>,
-    columns: Vec<Column>,
-    /// The answers of the batch that is made.
-    taken: Taken,
-    /// The spine's batch that is being answered, and its next row.
-    present: Option<(RecordBatch, usize)>,
-    /// The next row of the spine, and their number.
-    row: u64,
-    rows: u64,
+    spine: Unanswered<'s>,
+    answers: Sorted<E>,
+    /// What makes batches, as many at a time as there are of these, and how many pieces each answers then.
+    makers: Vec<Maker<E>>,
+    pieces_of_one: usize,
+    /// What was answered and is not taken yet.
+    ready: VecDeque<Result<RecordBatch, TrainingError>>,
     tallies: Vec<Tally>,
     has_failed: bool,
     progress: &'s Progress,
 }
 
-/// Answers taken one after the other.
-struct Taken {
-    bytes: Vec<u8>,
-    /// By set of join keys and row, a place in them.
-    cursors: Vec<Vec<FoundCursor>>,
+/// What is read of the spine again and not answered yet.
+struct Unanswered<'s> {
+    batches: Batches<'s>,
+    pieces: VecDeque<Piece>,
+    /// Why no more is read.
+    ended: Option<Result<(), TrainingError>>,
+    /// Rows that were read, and how many there are.
+    row: u64,
+    rows: u64,
 }
 
-impl Taken {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.cursors.iter_mut().for_each(Vec::clear);
+impl Unanswered<'_> {
+    /// Reads until there are so many pieces, or no more.
+    fn read(&mut self, plan: &Plan, pieces: usize) {
+        while self.pieces.len() < pieces && self.ended.is_none() {
+            self.ended = self.read_batch(plan).transpose();
+        }
+    }
+
+    fn read_batch(&mut self, plan: &Plan) -> Result<Option<()>, TrainingError> {
+        let Some(batch) = self.batches.next().transpose().map_err(TrainingError::Spine)? else {
+            return self.check_rows(self.row).map(Some);
+        };
+        check_columns(plan, &batch)?;
+        let reached = self.row + batch.num_rows() as u64;
+        self.check_rows(reached.max(self.rows))?;
+        for begin in (0..batch.num_rows()).step_by(BATCH_ROWS) {
+            let rows = BATCH_ROWS.min(batch.num_rows() - begin);
+            let first = self.row + begin as u64;
+            self.pieces.push_back(Piece { batch: batch.slice(begin, rows), first });
+        }
+        self.row = reached;
+        Ok(None)
+    }
+
+    fn check_rows(&self, found: u64) -> Result<(), TrainingError> {
+        if found == self.rows {
+            return Ok(());
+        }
+        let text = format!("it had {} rows, and then {found}", self.rows);
+        Err(TrainingError::SpineChanged(text))
     }
 }
 
@@ -55,27 +86,24 @@ impl<'s, E: Env> Answer<'s, E> {
         plan: Plan,
         spine: &'s dyn Spine,
         rows: u64,
-        answers: &Sorted<E>,
+        answers: Sorted<E>,
         tallies: Vec<Tally>,
+        threads: usize,
         progress: &'s Progress,
     ) -> Result<Self, TrainingError> {
-        let types = plan.views.iter().map(|view| &view.projection);
-        let types = types.flat_map(|p| (0..p.len()).filter_map(|column| p.value_type(column)));
-        let columns = types.map(Column::new).collect();
-        let answers = answers.read(0..=u64::MAX)?;
         let batches = spine.read().map_err(TrainingError::Spine)?;
-        let cursors = plan.key_sets.iter().map(|_| Vec::new()).collect();
-        let taken = Taken { bytes: Vec::new(), cursors };
-        let (present, row, has_failed) = (None, 0, false);
+        let spine = Unanswered { batches, pieces: VecDeque::new(), ended: None, row: 0, rows };
+        // What lies in files is read by one, in order, and there is no memory for more than is needed.
+        let makers = if answers.is_spilled() { 1 } else { threads.max(1) };
+        let makers = (0..makers).map(|_| Maker::new(&plan)).collect();
+        let (pieces_of_one, ready, has_failed) = (1, VecDeque::new(), false);
         Ok(Self {
             plan,
-            batches,
+            spine,
             answers,
-            columns,
-            taken,
-            present,
-            row,
-            rows,
+            makers,
+            pieces_of_one,
+            ready,
             tallies,
             has_failed,
             progress,
@@ -89,7 +117,7 @@ impl<'s, E: Env> Answer<'s, E> {
 
     /// Rows of the whole answer: those of the spine.
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.spine.rows
     }
 
     /// What the rows found in each view, in the order asked.
@@ -113,97 +141,62 @@ impl<'s, E: Env> Answer<'s, E> {
 
     fn answer_batch(&mut self) -> Result<Option<RecordBatch>, TrainingError> {
         self.progress.check()?;
-        let Some((batch, begin)) = self.unanswered()? else { return Ok(None) };
-        let end = batch.num_rows().min(begin + BATCH_ROWS);
-        let first = self.row;
-        self.taken.clear();
-        let mut at = begin;
-        while at < end && self.taken.bytes.len() < BATCH_BYTES {
-            self.take_row()?;
-            at += 1;
-        }
-        self.append_taken(first)?;
-        let spine = batch.columns().iter().map(|column| column.slice(begin, at - begin));
-        let mut columns: Vec<ArrayRef> = spine.collect();
-        columns.extend(self.columns.iter_mut().map(Column::finish));
-        self.progress.add_answered((at - begin) as u64);
-        self.present = Some((batch, at));
-        Ok(Some(RecordBatch::try_new(self.plan.schema.clone(), columns)?))
-    }
-
-    /// The spine's batch with rows that are not answered yet, and the first of them.
-    fn unanswered(&mut self) -> Result<Option<(RecordBatch, usize)>, TrainingError> {
-        loop {
-            if let Some((batch, at)) = self.present.take()
-                && at < batch.num_rows()
+        if self.ready.is_empty() {
+            self.spine.read(&self.plan, 1);
+            self.answer_pieces();
+            if self.spine.pieces.is_empty()
+                && let Some(ended) = &mut self.spine.ended
+                && let Err(error) = std::mem::replace(ended, Ok(()))
             {
-                return Ok(Some((batch, at)));
+                self.ready.push_back(Err(error));
             }
-            let Some(batch) = self.batches.next().transpose().map_err(TrainingError::Spine)? else {
-                self.check_rows(self.row)?;
-                return Ok(None);
+        }
+        let batch = self.ready.pop_front().transpose()?;
+        if let Some(batch) = &batch {
+            self.progress.add_answered(batch.num_rows() as u64);
+        }
+        Ok(batch)
+    }
+
+    /// Answers the pieces that were read, and reads as many more meanwhile.
+    fn answer_pieces(&mut self) {
+        let Self { plan, spine, answers, makers, pieces_of_one, ready, .. } = self;
+        let together = makers.len() * *pieces_of_one;
+        let count = together.min(spine.pieces.len());
+        let mut present: VecDeque<_> = spine.pieces.drain(..count).collect();
+        let shares = present.make_contiguous().chunks(*pieces_of_one);
+        let made: Vec<_> = scope(|scope| {
+            let (plan, answers) = (&*plan, &*answers);
+            let helpers = makers.iter_mut().zip(shares).map(|(maker, pieces)| {
+                spawn(scope, "thermae-answer", move || maker.answer_all(plan, answers, pieces))
+            });
+            let helpers: Vec<_> = helpers.collect();
+            spine.read(plan, together);
+            let made = |helper| match helper {
+                Ok(helper) => wait(helper),
+                Err(error) => vec![Err(error)],
             };
-            check_columns(&self.plan, &batch)?;
-            let reached = self.row + batch.num_rows() as u64;
-            self.check_rows(reached.max(self.rows))?;
-            self.present = Some((batch, 0));
-        }
-    }
-
-    fn check_rows(&self, found: u64) -> Result<(), TrainingError> {
-        if found == self.rows {
-            return Ok(());
-        }
-        let text = format!("it had {} rows, and then {found}", self.rows);
-        Err(TrainingError::SpineChanged(text))
-    }
-
-    /// Takes what was found for the next row.
-    fn take_row(&mut self) -> Result<(), TrainingError> {
-        for (key_set, cursors) in (0_u16..).zip(&mut self.taken.cursors) {
-            let mut begin = None;
-            if let Some(record) = self.answers.peek() {
-                let (row, of_set, found) = split_answer(record).ok_or(TrainingError::Record)?;
-                if (row, of_set) == (self.row, key_set) {
-                    begin = Some(self.taken.bytes.len());
-                    self.taken.bytes.extend_from_slice(found);
-                }
-            }
-            if begin.is_some() {
-                self.answers.advance()?;
-            }
-            cursors.push(FoundCursor::new(begin));
-        }
-        self.row += 1;
-        Ok(())
-    }
-
-    /// Appends what was taken to the columns, one after the other; `first` is the number of its first row.
-    fn append_taken(&mut self, first: u64) -> Result<(), TrainingError> {
-        let Self { plan, columns, taken: Taken { bytes, cursors }, .. } = self;
-        for (set, cursors) in plan.key_sets.iter().zip(cursors) {
-            for view in set.views.iter().map(|view| &plan.views[*view]) {
-                let projection = &view.projection;
-                let next = |cursor: &mut FoundCursor| cursor.next_view(bytes, projection.len());
-                cursors.iter_mut().try_for_each(next).ok_or(TrainingError::Record)?;
-                for column in 0..projection.len() {
-                    let (width, number) =
-                        (projection.width_bytes(column), view.first_column + column);
-                    let values = cursors
-                        .iter_mut()
-                        .map(|cursor| cursor.take(bytes, column, width).ok_or(Unreadable::Record));
-                    columns[number].extend(values).map_err(|error| match error {
-                        Unreadable::Record => TrainingError::Record,
-                        Unreadable::Value { at, reason } => TrainingError::Value {
-                            column: plan.column_name(number).to_owned(),
-                            row: first + at as u64 + 1,
-                            reason,
-                        },
-                    })?;
-                }
+            helpers.into_iter().flat_map(made).collect()
+        });
+        // What one makes of them is about a full batch.
+        let bytes = makers.iter().map(Maker::taken_bytes).max().unwrap_or_default();
+        *pieces_of_one = (BATCH_BYTES / bytes.max(1)).clamp(1, MOST_OF_ONE);
+        for made in made {
+            // Nothing follows an error.
+            let Ok(rows) = made.as_ref().map(RecordBatch::num_rows) else {
+                ready.push_back(made);
+                return;
+            };
+            ready.push_back(made);
+            if let Some(rest) = present.pop_front().and_then(|piece| piece.after(rows)) {
+                // Its rows are wide: what comes behind it is answered again, and from now on one piece at a time.
+                present.push_front(rest);
+                present.append(&mut spine.pieces);
+                spine.pieces = present;
+                makers.truncate(1);
+                return;
             }
         }
-        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ const LEAST_BYTES_PER_THREAD: usize = 64 << 10;
 const PAGE_BYTES: usize = 4096;
 /// A block larger than this is read no faster.
 const BLOCK_BYTES: usize = 256 << 10;
+/// Entries that are joined together are so few that the processor's caches hold what is looked at most.
+const MOST_CHUNK_BYTES: usize = 6 << 20;
 /// Ranges of the entity hash that a thread takes on average, so that all end at about the same time.
 const RANGES_PER_THREAD: u64 = 4;
 
@@ -24,7 +26,7 @@ pub(super) struct Shares {
     pub threads: usize,
     /// Ranges of the entity hash that are joined one by one.
     pub ranges: u64,
-    /// The sort of the entries; each thread reads its runs.
+    /// The sort of one thread's entries; each thread reads the runs of all.
     pub entries: Limits,
     /// The sort of one thread's answers.
     pub answers: Limits,
@@ -50,17 +52,15 @@ impl Shares {
             block_bytes,
             // One block of each is for the run that is being written.
             fan_in: (blocks / readers).saturating_sub(1).max(2),
-            // Where each thread has a sort of its own it sorts alone.
-            threads: threads / parts,
         };
         Self {
             threads,
             // One range for one thread: a source is opened once.
             ranges: if threads == 1 { 1 } else { threads as u64 * RANGES_PER_THREAD },
-            entries: of(2, 1, threads),
+            entries: of(2, threads, threads),
             answers: of(3, threads, threads),
             all_answers: of(3, 1, 1),
-            chunk_bytes: eighth_bytes / threads / 2,
+            chunk_bytes: (eighth_bytes / threads / 2).min(MOST_CHUNK_BYTES),
             findings_bytes: eighth_bytes / threads / 2,
         }
     }
@@ -80,7 +80,7 @@ mod tests {
                 let joined = (shares.chunk_bytes + shares.findings_bytes) * threads;
                 let reading =
                     |limits: Limits, readers| (limits.fan_in + 1) * limits.block_bytes * readers;
-                let sorted = entries.memory_bytes + answers.memory_bytes * threads + joined;
+                let sorted = (entries.memory_bytes + answers.memory_bytes) * threads + joined;
                 assert!(sorted + reading(entries, threads) <= budget, "{shares:?}");
                 assert!(sorted + reading(answers, threads) <= budget, "{shares:?}");
                 assert!(sorted + reading(all_answers, 1) <= budget, "{shares:?}");

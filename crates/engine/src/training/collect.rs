@@ -1,5 +1,8 @@
 //! Pass 1: the rows of the spine as entries, sorted by entity and time.
 
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::scope;
+
 use arrow_array::RecordBatch;
 use thermae_env::Env;
 use thermae_formats::encode_key;
@@ -7,12 +10,15 @@ use thermae_formats::hash::entity_hash;
 use thermae_tiering::spill::{Sorted, Sorter, SpillDir};
 
 use super::budget::Shares;
+use super::helpers::{spawn, wait};
 use super::key::key_value;
 use super::plan::{KeySet, Plan};
 use super::records::Entry;
 use super::time::read_times;
 use super::{Progress, Spine, TrainingError};
 
+/// Batches that wait for a helper, beside the one that it is at.
+const BATCHES_AHEAD: usize = 1;
 /// Rows between two looks at whether it was cancelled.
 const ROWS_BETWEEN_CHECKS: usize = 1024;
 
@@ -22,7 +28,15 @@ pub(super) struct Collected<E: Env> {
     pub rows: u64,
 }
 
-/// Reads the spine once.
+/// A batch of the spine, and how many rows come before it.
+type Numbered = (RecordBatch, u64);
+/// Why reading ended, at which row.
+type Ended = (u64, TrainingError);
+/// What a helper has made.
+type Part<E> = Result<Sorted<E>, Ended>;
+
+/// Reads the spine once. One thread reads, the helpers take its batches in turn: what they make of them is theirs to
+/// sort.
 pub(super) fn collect<E: Env>(
     plan: &Plan,
     spine: &dyn Spine,
@@ -32,20 +46,101 @@ pub(super) fn collect<E: Env>(
     progress: &Progress,
 ) -> Result<Collected<E>, TrainingError> {
     progress.know(spine.rows().unwrap_or(0));
-    let mut sorter = Sorter::new(spill, shares.entries);
-    let (mut rows, mut times_us, mut key, mut record) = (0, Vec::new(), Vec::new(), Vec::new());
-    for batch in spine.read().map_err(TrainingError::Spine)? {
-        let batch = batch.map_err(TrainingError::Spine)?;
-        check_columns(plan, &batch)?;
-        read_times(&plan.time_column, batch.column(plan.time_at), rows + 1, &mut times_us)?;
-        let mut entries = 0;
+    let (read, parts): (Result<u64, Ended>, Vec<Part<E>>) = scope(|scope| {
+        let (mut senders, mut helpers) = (Vec::new(), Vec::new());
+        for _ in 0..shares.threads {
+            let (sender, receiver) = sync_channel(BATCHES_AHEAD);
+            let collector = Collector { plan, hash_seed, progress };
+            let sorter = Sorter::new(spill, shares.entries);
+            let work = move || collector.work(&receiver, sorter);
+            match spawn(scope, "thermae-spine", work) {
+                Ok(helper) => helpers.push(helper),
+                Err(error) => return (Err((0, error)), Vec::new()),
+            }
+            senders.push(sender);
+        }
+        let read = hand_out(plan, spine, progress, &senders);
+        drop(senders);
+        (read, helpers.into_iter().map(wait).collect())
+    });
+    // Each helper went on until it failed itself: the error of the first row is the same however many there are.
+    let (mut errors, mut sorted) = (Vec::new(), Vec::new());
+    for part in parts {
+        match part {
+            Ok(part) => sorted.push(part),
+            Err(ended) => errors.push(ended),
+        }
+    }
+    let rows = read.map_err(|ended| errors.push(ended)).unwrap_or(0);
+    if let Some((_, error)) = errors.into_iter().min_by_key(|(row, _)| *row) {
+        return Err(error);
+    }
+    Ok(Collected { entries: Sorted::union(sorted, spill, shares.entries)?, rows })
+}
+
+/// Reads the spine for the helpers until one of them takes no more; how many rows there were.
+fn hand_out(
+    plan: &Plan,
+    spine: &dyn Spine,
+    progress: &Progress,
+    senders: &[SyncSender<Numbered>],
+) -> Result<u64, Ended> {
+    let mut rows = 0;
+    let batches = spine.read().map_err(|cause| (0, TrainingError::Spine(cause)))?;
+    for (batch, sender) in batches.zip(senders.iter().cycle()) {
+        let batch = batch.map_err(TrainingError::Spine);
+        let checked = batch.and_then(|batch| {
+            progress.check()?;
+            check_columns(plan, &batch).map(|()| batch)
+        });
+        let batch = checked.map_err(|error| (rows, error))?;
+        let first = rows;
+        rows += batch.num_rows() as u64;
+        if sender.send((batch, first)).is_err() {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// What makes entries of rows.
+struct Collector<'a> {
+    plan: &'a Plan,
+    hash_seed: u64,
+    progress: &'a Progress,
+}
+
+impl Collector<'_> {
+    /// Takes batches until there are no more.
+    fn work<E: Env>(&self, batches: &Receiver<Numbered>, mut sorter: Sorter<E>) -> Part<E> {
+        let (mut last, mut times_us) = (0, Vec::new());
+        for (batch, first) in batches {
+            let entries = self.push(&batch, first, &mut times_us, &mut sorter);
+            let entries = entries.map_err(|error| (first, error))?;
+            self.progress.add_read(times_us.len() as u64, entries);
+            last = first;
+        }
+        sorter.finish().map_err(|error| (last, error.into()))
+    }
+
+    /// Puts the entries of a batch into a sort; how many there are.
+    fn push<E: Env>(
+        &self,
+        batch: &RecordBatch,
+        first: u64,
+        times_us: &mut Vec<i64>,
+        sorter: &mut Sorter<E>,
+    ) -> Result<u64, TrainingError> {
+        let Self { plan, hash_seed, progress } = *self;
+        read_times(&plan.time_column, batch.column(plan.time_at), first + 1, times_us)?;
+        let (mut key, mut record, mut entries) = (Vec::new(), Vec::new(), 0);
         for (at, &time_us) in times_us.iter().enumerate() {
             if at % ROWS_BETWEEN_CHECKS == 0 {
                 progress.check()?;
             }
-            let row = rows + at as u64;
+            let row = first + at as u64;
             for (key_set, set) in (0..).zip(&plan.key_sets) {
-                if !read_key(set, &batch, at, row, &mut key)? {
+                if !read_key(set, batch, at, row, &mut key)? {
                     continue;
                 }
                 let entity_hash = entity_hash(&key, hash_seed);
@@ -54,10 +149,8 @@ pub(super) fn collect<E: Env>(
                 entries += 1;
             }
         }
-        rows += times_us.len() as u64;
-        progress.add_read(times_us.len() as u64, entries);
+        Ok(entries)
     }
-    Ok(Collected { entries: sorter.finish()?, rows })
 }
 
 /// Checks that a batch has the columns that the spine promised.

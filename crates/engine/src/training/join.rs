@@ -2,23 +2,22 @@
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{Builder, ScopedJoinHandle, scope};
+use std::thread::scope;
 
-use thermae_env::{Env, lower_priority};
-use thermae_tiering::asof::AsOfJoin;
+use thermae_env::Env;
+use thermae_tiering::asof::{AsOfJoin, Memory};
 use thermae_tiering::merge::{Entry as Row, PartedSource, SeekSource, Source};
 use thermae_tiering::spill::{Sorted, Sorter, SpillDir};
 
 use super::budget::Shares;
 use super::chunk::{Chunk, Findings, SetRows};
 use super::collect::Collected;
+use super::helpers::{spawn, wait};
 use super::plan::{Plan, PlanView};
 use super::records::{begin_answer, count_found};
 use super::tally::{SharedTally, Tally};
 use super::{Cause, Histories, Progress, TrainingError};
 
-/// Steps of nice below the shards and whoever called: serving comes first.
-const STEPS_BELOW: i32 = 19;
 /// Versions that are passed over between two looks at whether it was cancelled.
 const ADVANCES_BETWEEN_CHECKS: u32 = 1024;
 
@@ -44,7 +43,7 @@ struct Work<E: Env> {
     chunk: Chunk,
     answers: Sorter<E>,
     findings: Findings,
-    best: Vec<Option<(i64, i64, u64)>>,
+    memory: Memory,
     answer: Vec<u8>,
     /// By view.
     tallies: Vec<Tally>,
@@ -72,8 +71,6 @@ pub(super) fn join<E: Env, H: Histories>(
         progress,
     };
     let work = || {
-        // A thread that keeps its priority works all the same.
-        let _ = lower_priority(STEPS_BELOW);
         let answers = joining.work(Sorter::new(spill, shares.answers), shares.chunk_bytes);
         if answers.is_err() {
             joining.has_failed.store(true, Ordering::Relaxed);
@@ -81,9 +78,9 @@ pub(super) fn join<E: Env, H: Histories>(
         answers
     };
     let parts: Vec<_> = scope(|scope| {
-        let spawn = |_| Builder::new().name("thermae-asof".to_owned()).spawn_scoped(scope, work);
-        let handles: Vec<_> = (0..shares.threads).map(spawn).collect();
-        handles.into_iter().map(|handle| wait(handle.map_err(TrainingError::Thread)?)).collect()
+        let helpers = (0..shares.threads).map(|_| spawn(scope, "thermae-asof", work));
+        let helpers: Vec<_> = helpers.collect();
+        helpers.into_iter().map(|helper| wait(helper?)).collect()
     });
     // What came of a failure elsewhere is not the failure.
     let is_consequence = |part: &Result<_, _>| matches!(part, Err(TrainingError::Cancelled));
@@ -94,10 +91,6 @@ pub(super) fn join<E: Env, H: Histories>(
     Ok((Sorted::union(parts, spill, shares.all_answers)?, tallies))
 }
 
-fn wait<T>(handle: ScopedJoinHandle<'_, Result<T, TrainingError>>) -> Result<T, TrainingError> {
-    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 impl<E: Env, H: Histories> Joining<'_, E, H> {
     /// Joins ranges until none is left.
     fn work(&self, answers: Sorter<E>, chunk_bytes: usize) -> Result<Sorted<E>, TrainingError> {
@@ -106,7 +99,7 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
             chunk: Chunk::new(views, chunk_bytes),
             answers,
             findings: Findings::default(),
-            best: Vec::new(),
+            memory: Memory::default(),
             answer: Vec::new(),
             tallies: vec![Tally::default(); self.plan.views.len()],
         };
@@ -140,13 +133,13 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
 
     /// Joins the entries of a chunk, fewer at a time where what they find takes too much room.
     fn join_chunk(&self, work: &mut Work<E>) -> Result<(), TrainingError> {
-        let Work { chunk, answers, findings, best, answer, tallies } = work;
+        let Work { chunk, answers, findings, memory, answer, tallies } = work;
         for (key_set, set) in chunk.sets() {
             let views = &self.plan.key_sets[usize::from(key_set)].views;
             let (mut begin, mut step) = (0, set.rows.len());
             while begin < set.rows.len() {
                 let rows = begin..set.rows.len().min(begin + step);
-                match self.find(set, rows.clone(), views, findings, best) {
+                match self.find(set, rows.clone(), views, findings, memory) {
                     Ok(()) => {}
                     Err(Halt::NoRoom) => {
                         step = rows.len() / 2;
@@ -176,16 +169,15 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
         rows: Range<usize>,
         views: &[usize],
         findings: &mut Findings,
-        best: &mut Vec<Option<(i64, i64, u64)>>,
+        memory: &mut Memory,
     ) -> Result<(), Halt> {
         findings.begin(rows.len() * views.len());
         let hashes = set.asked.hash(rows.start)..=set.asked.hash(rows.end - 1);
         for (number, &view) in views.iter().enumerate() {
             let view = &self.plan.views[view];
             let mut history = self.open(view, hashes.clone())?;
-            let memory = std::mem::take(best);
-            let join = AsOfJoin::new(&set.asked, rows.clone(), view.terms, memory);
-            *best = join.join(&mut history, |at, found| {
+            let join = AsOfJoin::new(&set.asked, rows.clone(), view.terms, std::mem::take(memory));
+            *memory = join.join(&mut history, |at, found| {
                 let place = (at - rows.start) * views.len() + number;
                 findings.put(place, &found, &view.projection).map_err(|source| {
                     let (view, row) = (view.name.clone(), set.rows[at] + 1);
@@ -273,6 +265,10 @@ impl<E: Env, H: Histories> SeekSource for Watched<'_, E, H> {
 
     fn hashes(&self) -> &[u64] {
         self.source.hashes()
+    }
+
+    fn event_time(&self, row: usize) -> Option<i64> {
+        self.source.event_time(row)
     }
 
     fn leave_out(&mut self, rows: usize) -> Result<(), Halt> {

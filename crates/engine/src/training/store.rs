@@ -62,6 +62,10 @@ impl<E: Env> SeekSource for StoreHistory<E> {
         self.parts.hashes()
     }
 
+    fn event_time(&self, row: usize) -> Option<i64> {
+        self.parts.event_time(row)
+    }
+
     fn leave_out(&mut self, rows: usize) -> Result<(), Error> {
         self.parts.leave_out(rows).map_err(Error::from_warm)
     }

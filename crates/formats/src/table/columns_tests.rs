@@ -1,9 +1,10 @@
 //! Rows taken apart and restored.
 #![allow(clippy::unwrap_used)]
 
-use super::ColumnsWriter;
 use super::columns::*;
+use super::columns_layout::{Ends, Layout};
 use super::error::TableError;
+use super::{ColumnsWriter, Rows};
 use crate::hot_layout::FLAG_HAS_EXPIRE;
 use crate::version::Version;
 use crate::{NO_TIME, SchemaId};
@@ -53,18 +54,33 @@ fn columns_of(rows: &[u8], count: usize) -> Vec<u8> {
 fn rows_are_restored_and_each_is_found() {
     let lengths: [fn(u64) -> usize; 4] =
         [|_| 8, |n| 2 + n as usize % 5, |_| 300, |n| 2 + 70 * (n as usize % 2)];
-    let mut runs = Runs::default();
+    let mut layout = Layout::default();
     for (case, key_bytes) in lengths.into_iter().enumerate() {
         for count in [1, 2, 3, 7, 250] {
             let (rows, keys) = rows(count, key_bytes);
             let bytes = columns_of(&rows, count as usize);
-            let columns = Columns::parse(&bytes, count as u32, &mut runs).unwrap();
+            let columns = Columns::parse(&bytes, count as u32, &mut layout).unwrap();
             let (mut all, mut one_by_one) = (Vec::new(), Vec::new());
             columns.append_rows(&mut all).unwrap();
             for row in 0..count as usize {
                 columns.append_row(row, &mut one_by_one).unwrap();
             }
             assert_eq!((&all, &one_by_one), (&rows, &rows), "case {case}, {count} rows");
+            let (mut of_all, mut ends) = (b"before".to_vec(), vec![7]);
+            columns.keys(&mut of_all, &mut ends).unwrap();
+            assert_eq!((of_all, ends.len()), (keys.concat(), count as usize), "case {case}");
+            for (from, to) in [(0, 1), (count / 2, count), (count - 1, count), (1, 1)] {
+                let (from, to) = (from as usize, to as usize);
+                let mut some = b"before".to_vec();
+                columns.append_some(from..to, &mut some).unwrap();
+                let versions = Rows::new(&rows, count as u32).map(Result::unwrap);
+                let mut wanted = b"before".to_vec();
+                for (row, version) in versions.enumerate().take(to).skip(from) {
+                    version.encode(&mut wanted);
+                    assert_eq!(columns.event_time(row), version.event_time, "case {case}");
+                }
+                assert_eq!(some, wanted, "case {case}, {count} rows, {from} to {to}");
+            }
             for key in &keys {
                 let first = |key: &[u8]| keys.iter().position(|other| other == key);
                 for key in [&key[..], &[&key[..], b"x"].concat(), &key[1..], b""] {
@@ -75,7 +91,7 @@ fn rows_are_restored_and_each_is_found() {
     }
     let (rows, _) = rows(3, |_| 0);
     let bytes = columns_of(&rows, 3);
-    assert_eq!(Columns::parse(&bytes, 3, &mut runs).unwrap().find(b"").unwrap(), Some(0));
+    assert_eq!(Columns::parse(&bytes, 3, &mut layout).unwrap().find(b"").unwrap(), Some(0));
 }
 
 #[test]
@@ -102,9 +118,9 @@ fn what_rows_have_in_common_is_stored_once_and_what_differs_little_in_few_bits()
 
 #[test]
 fn what_does_not_add_up_is_refused() {
-    let mut runs = Runs::default();
+    let mut layout = Layout::default();
     let mut read = |bytes: &[u8], count| -> Result<Vec<u8>, TableError> {
-        let columns = Columns::parse(bytes, count, &mut runs)?;
+        let columns = Columns::parse(bytes, count, &mut layout)?;
         let (mut all, mut one) = (Vec::new(), Vec::new());
         for row in 0..count as usize {
             // As long as it is refused or restored: whole, or nothing of it.
@@ -114,7 +130,12 @@ fn what_does_not_add_up_is_refused() {
             }
             let _ = columns.find(&[row as u8]);
         }
+        let (mut keys, mut ends, mut some) = (Vec::new(), Vec::new(), Vec::new());
+        // As long as it is refused or restored, too.
+        let _ = columns.keys(&mut keys, &mut ends);
+        let _ = columns.append_some(count as usize / 2..count as usize, &mut some);
         let restored = columns.append_rows(&mut all);
+        assert_eq!(restored.is_ok(), columns.check().is_ok());
         assert!(restored.is_ok() || all.is_empty());
         restored.map(|()| all)
     };

@@ -1,6 +1,6 @@
 //! Taking the rows of a block apart; see [`super::columns`].
 
-use super::columns::{
+use super::columns_layout::{
     COLUMNS_HEADER_BYTES, Common, Ends, RUN_HEADER_BYTES, WHOLE, plane_bytes, times_bytes,
 };
 use crate::hot_layout::FLAG_HAS_EXPIRE;

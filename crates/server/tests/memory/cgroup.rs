@@ -11,8 +11,8 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes one that may use `limit_bytes`, or says why it cannot be had.
-    pub fn make(limit_bytes: u64) -> Result<Self, String> {
+    /// Makes one for a test that may use `limit_bytes`, or says why it cannot be had.
+    pub fn make(test: &str, limit_bytes: u64) -> Result<Self, String> {
         let root = Path::new("/sys/fs/cgroup");
         let v1 = root.join("memory");
         let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
@@ -23,7 +23,7 @@ impl Cgroup {
         } else {
             return Err("there is no memory controller".to_owned());
         };
-        let dir = parent.join(format!("thermae-memory-{}", std::process::id()));
+        let dir = parent.join(format!("thermae-memory-{test}-{}", std::process::id()));
         fs::create_dir(&dir).map_err(|error| format!("no group can be made: {error}"))?;
         let group = Self { dir, is_v2 };
         let file = if is_v2 { "memory.max" } else { "memory.limit_in_bytes" };
@@ -54,6 +54,11 @@ impl Cgroup {
             return self.stat("memory.events", "max");
         }
         self.read("memory.failcnt").trim().parse().unwrap()
+    }
+
+    /// How many processes were killed for the limit.
+    pub fn killed(&self) -> u64 {
+        self.stat(if self.is_v2 { "memory.events" } else { "memory.oom_control" }, "oom_kill")
     }
 
     /// Bytes of the page cache that are charged to the group now; memory that is shared is not counted.

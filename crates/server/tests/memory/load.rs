@@ -37,7 +37,7 @@ pub fn client(address: &str) -> Client {
 }
 
 /// The value of a row, told by its id alone.
-fn value(id: u64) -> Vec<u8> {
+pub fn value(id: u64) -> Vec<u8> {
     let mut state = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;

@@ -7,6 +7,7 @@ mod load;
 #[allow(dead_code)] // What the other tests need of it.
 #[path = "../all/process.rs"]
 mod process;
+mod training;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +27,7 @@ const ROWS_EACH: u64 = 3 * MEMORY_BYTES / 2 / WRITERS / load::VALUE_BYTES as u64
 #[test]
 fn the_server_stays_within_its_memory_under_full_load() {
     let limit_bytes = MEMORY_BYTES + OVERHEAD_BYTES;
-    let group = match Cgroup::make(limit_bytes) {
+    let group = match Cgroup::make("load", limit_bytes) {
         Ok(group) => group,
         Err(reason) => {
             println!("SKIPPED: {reason}; this needs root and a memory controller");

@@ -3,27 +3,41 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-/// Rows with entity hash, key and time, sorted by that, of one key the latest time first; repetitions allowed. Column by
-/// column: most that a pass looks at is a hash.
+/// Rows with entity hash, key and time, sorted by that, of one key the latest time first; repetitions allowed. Hashes
+/// lie by themselves: most that a pass looks at is a hash.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     hashes: Vec<u64>,
-    times_us: Vec<i64>,
-    /// Where each key ends; it begins where the one before it ends.
-    ends: Vec<usize>,
+    /// What is looked at where hashes are equal: of sparse rows each look is a wait for memory.
+    rows: Vec<Row>,
     keys: Vec<u8>,
+    /// Two different keys have one hash.
+    has_collision: bool,
 }
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    time_us: i64,
+    key_at: usize,
+    key_bytes: usize,
+    /// The first bytes of the key: most are no longer.
+    lead: [u8; LEAD_BYTES],
+}
+
+const LEAD_BYTES: usize = 8;
 
 impl Asked {
     /// Bytes that a row takes, but for its key.
-    pub const ROW_BYTES: usize = size_of::<u64>() + size_of::<i64>() + size_of::<usize>();
+    pub const ROW_BYTES: usize = size_of::<u64>() + size_of::<Row>();
 
     /// Puts a row behind the others. It must not sort before the last.
     pub fn push(&mut self, entity_hash: u64, key: &[u8], time_us: i64) {
+        let is_of_last = self.hashes.last() == Some(&entity_hash);
+        self.has_collision |= is_of_last && self.key(self.len() - 1) != key;
         self.hashes.push(entity_hash);
-        self.times_us.push(time_us);
+        let (key_at, key_bytes) = (self.keys.len(), key.len());
+        self.rows.push(Row { time_us, key_at, key_bytes, lead: lead_of(key) });
         self.keys.extend_from_slice(key);
-        self.ends.push(self.keys.len());
     }
 
     /// Rows.
@@ -39,9 +53,9 @@ impl Asked {
     /// Without rows; the memory stays.
     pub fn clear(&mut self) {
         self.hashes.clear();
-        self.times_us.clear();
-        self.ends.clear();
+        self.rows.clear();
         self.keys.clear();
+        self.has_collision = false;
     }
 
     /// Bytes that its rows take.
@@ -49,9 +63,21 @@ impl Asked {
         self.len() * Self::ROW_BYTES + self.keys.len()
     }
 
-    /// Entity hashes of some rows.
-    pub(super) fn hashes(&self, rows: Range<usize>) -> &[u64] {
-        &self.hashes[rows]
+    /// Whether different keys have one hash: it does not tell a row's key then.
+    pub(super) fn has_collision(&self) -> bool {
+        self.has_collision
+    }
+
+    /// Times of some rows, microseconds.
+    pub(super) fn times_us(&self, rows: Range<usize>) -> impl Iterator<Item = i64> {
+        self.rows[rows].iter().map(|row| row.time_us)
+    }
+
+    /// Asks for the memory of rows, counted from `first`, that are about to be looked at one by one.
+    pub(super) fn look_ahead(&self, first: usize, rows: &[usize]) {
+        let times = rows.iter().map(|row| self.rows[first + row].time_us);
+        // Loads that nothing depends on overlap by themselves.
+        std::hint::black_box(times.fold(0, |all, time_us| all ^ time_us));
     }
 
     /// Entity hash of a row; there must be such a row, as in the following.
@@ -61,39 +87,33 @@ impl Asked {
 
     /// Its key.
     pub fn key(&self, at: usize) -> &[u8] {
-        let begin = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.keys[begin..self.ends[at]]
+        let Row { key_at, key_bytes, .. } = self.rows[at];
+        &self.keys[key_at..key_at + key_bytes]
     }
 
     /// Its time, microseconds.
     pub fn time_us(&self, at: usize) -> i64 {
-        self.times_us[at]
+        self.rows[at].time_us
     }
 
     /// How a row stands to a version's hash and key.
     pub(super) fn compare(&self, at: usize, entity_hash: u64, key: &[u8]) -> Ordering {
-        self.hashes[at].cmp(&entity_hash).then_with(|| self.key(at).cmp(key))
-    }
-
-    /// The first of some rows that does not sort before a hash and key, or their end: in steps that double, and
-    /// then halve.
-    pub(super) fn not_before(&self, rows: Range<usize>, entity_hash: u64, key: &[u8]) -> usize {
-        let (mut begin, mut step) = (rows.start, 1);
-        while begin + step < rows.end
-            && self.compare(begin + step, entity_hash, key) == Ordering::Less
-        {
-            begin += step;
-            step *= 2;
-        }
-        let mut end = rows.end.min(begin + step);
-        while begin < end {
-            let middle = begin + (end - begin) / 2;
-            if self.compare(middle, entity_hash, key) == Ordering::Less {
-                begin = middle + 1;
-            } else {
-                end = middle;
+        self.hashes[at].cmp(&entity_hash).then_with(|| {
+            let Row { key_bytes, lead, .. } = self.rows[at];
+            let is_short = key_bytes <= LEAD_BYTES;
+            match is_short && key_bytes == key.len() && lead == lead_of(key) {
+                true => Ordering::Equal,
+                false => self.key(at).cmp(key),
             }
-        }
-        begin
+        })
     }
+}
+
+/// The first bytes of a key, filled up with zeroes.
+fn lead_of(key: &[u8]) -> [u8; LEAD_BYTES] {
+    key.first_chunk().copied().unwrap_or_else(|| {
+        let mut lead = [0; LEAD_BYTES];
+        lead[..key.len()].copy_from_slice(key);
+        lead
+    })
 }

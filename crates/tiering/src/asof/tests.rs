@@ -1,4 +1,5 @@
 mod cases;
 mod history;
+mod offers;
 mod oracle;
 mod passes;

@@ -19,6 +19,8 @@ use crate::table::Scratch;
 pub struct HistoryParts<E: Env> {
     view: ViewId,
     retention: Retention,
+    /// Nothing is erased, and no version too old: rows are not looked at for that.
+    shows_all: bool,
     parts: IntoIter<Part<E>>,
     present: Option<Part<E>>,
     scratch: Scratch,
@@ -52,11 +54,16 @@ impl<E: Env> HistoryParts<E> {
             }
         };
         let (parts, scratch) = (parts.into_iter(), Scratch::new());
-        Ok(Self { view: range.view, retention, parts, present: None, scratch })
+        let shows_all = retention.policy.keep_for_us == 0 && retention.erases.is_empty();
+        let (view, present) = (range.view, None);
+        Ok(Self { view, retention, shows_all, parts, present, scratch })
     }
 
     /// Goes forward from where it stands to a row that shows.
     fn settle(&mut self) -> Result<(), WarmError> {
+        if self.shows_all {
+            return Ok(());
+        }
         while let Some(Part::Rows(rows)) = &mut self.present
             && let Some((entity_hash, version)) = rows.peek()
             && (self.retention.erases.hides(self.view, entity_hash, &version)
@@ -108,6 +115,13 @@ impl<E: Env> SeekSource for HistoryParts<E> {
         }
     }
 
+    fn event_time(&self, row: usize) -> Option<i64> {
+        match &self.present {
+            Some(Part::Rows(rows)) => rows.event_time(row),
+            Some(Part::Merged(_)) | None => None,
+        }
+    }
+
     fn leave_out(&mut self, count: usize) -> Result<(), WarmError> {
         if let Some(Part::Rows(rows)) = &mut self.present {
             rows.leave_out(count)?;
@@ -126,6 +140,9 @@ impl<E: Env> PartedSource for HistoryParts<E> {
 
     fn next_part(&mut self) -> Result<bool, WarmError> {
         // The old one goes first: there is never memory for two.
+        if let Some(Part::Rows(rows)) = &mut self.present {
+            rows.release(&mut self.scratch);
+        }
         self.present = None;
         self.present = self.parts.next();
         Ok(self.present.is_some())

@@ -222,14 +222,30 @@ impl<E: Env> Rows<E> {
         }
     }
 
+    /// As [`SeekSource::event_time`](crate::merge::SeekSource::event_time).
+    pub(super) fn event_time(&self, row: usize) -> Option<i64> {
+        match self {
+            Rows::Memtable(_) => None,
+            Rows::Table(rows) => rows.event_time(row),
+            Rows::Older(rows) => rows.event_time(row),
+        }
+    }
+
     /// As [`SeekSource::leave_out`](crate::merge::SeekSource::leave_out).
     pub(super) fn leave_out(&mut self, count: usize) -> Result<(), WarmError> {
         match self {
             Rows::Memtable(rows) => (0..count).for_each(|_| rows.advance()),
-            Rows::Table(rows) => rows.leave_out(count),
+            Rows::Table(rows) => return rows.leave_out(count),
             Rows::Older(rows) => return rows.leave_out(count),
         }
         Ok(())
+    }
+
+    /// Gives back memory, for whoever reads next.
+    pub(super) fn release(&mut self, scratch: &mut Scratch) {
+        if let Rows::Table(rows) = self {
+            rows.release(scratch);
+        }
     }
 
     /// Event times between which its versions lie.

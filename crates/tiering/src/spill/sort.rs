@@ -2,16 +2,12 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::thread::{Builder, scope};
 
 use thermae_env::Env;
 
 use super::read::SortedReader;
 use super::run::{Arena, Place, Run, RunWriter, TOGETHER};
 use super::{Limits, SpillDir, SpillError};
-
-/// Records that a thread sorts in some milliseconds: for fewer none is started.
-const WORTH_A_THREAD: usize = 1 << 15;
 
 /// A sort that takes records.
 pub struct Sorter<E: Env> {
@@ -84,7 +80,10 @@ impl<E: Env> Sorter<E> {
     }
 
     fn sort(&mut self) {
-        sort_places(&self.arena, &mut self.places, self.limits.threads);
+        let arena = &self.arena;
+        self.places.sort_unstable_by(|a, b| {
+            a.lead.cmp(&b.lead).then_with(|| arena.record(*a).cmp(arena.record(*b)))
+        });
     }
 
     fn spill(&mut self) -> Result<(), SpillError> {
@@ -104,31 +103,6 @@ impl<E: Env> Sorter<E> {
             self.arena = Arena::default();
         }
         Ok(())
-    }
-}
-
-/// Sorts by record, on so many threads.
-fn sort_places(arena: &Arena, places: &mut [Place], threads: usize) {
-    let compare = |a: &Place, b: &Place| {
-        a.lead.cmp(&b.lead).then_with(|| arena.record(*a).cmp(arena.record(*b)))
-    };
-    if threads < 2 || places.len() < WORTH_A_THREAD {
-        places.sort_unstable_by(compare);
-        return;
-    }
-    let middle = places.len() / threads * (threads / 2);
-    places.select_nth_unstable_by(middle, compare);
-    let (lesser, greater) = places.split_at_mut(middle);
-    let is_helped = scope(|scope| {
-        let helper = Builder::new().name("thermae-sort".to_owned());
-        let sort = || sort_places(arena, lesser, threads / 2);
-        let is_helped = helper.spawn_scoped(scope, sort).is_ok();
-        sort_places(arena, greater, threads - threads / 2);
-        is_helped
-    });
-    if !is_helped {
-        // There are no threads to be had.
-        sort_places(arena, lesser, 1);
     }
 }
 

@@ -9,7 +9,7 @@ const DIR: &str = "/spill";
 const EVERYTHING: std::ops::RangeInclusive<u64> = 0..=u64::MAX;
 
 fn limits(memory_bytes: usize, fan_in: usize) -> Limits {
-    Limits { memory_bytes, block_bytes: 64, fan_in, threads: 1 }
+    Limits { memory_bytes, block_bytes: 64, fan_in }
 }
 
 fn any_record(rng: &mut Rng) -> Vec<u8> {
@@ -64,19 +64,6 @@ fn whatever_the_memory_records_come_back_sorted_whole_and_by_ranges() {
         }
     }
     assert_eq!(files(&env), [""; 0], "no file outlives its reader");
-}
-
-#[test]
-fn any_number_of_threads_sorts_the_same() {
-    let dir = SpillDir::new(SimEnv::new(12), Path::new(DIR));
-    let mut rng = Rng::new(12);
-    let records: Vec<_> = (0..100_000).map(|_| rng.below(40_000).to_be_bytes().to_vec()).collect();
-    let mut expected = records.clone();
-    expected.sort();
-    for threads in [0, 1, 2, 3, 5] {
-        let limits = Limits { threads, ..limits(1 << 24, 2) };
-        assert!(read(&sort(&dir, &records, limits), EVERYTHING) == expected, "{threads} threads");
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thermae_env::{AlignedBuf, File};
 use thermae_formats::ViewId;
 
-use super::read::Table;
+use super::read::{Extent, Table};
 use super::search::Scratch;
 use crate::error::WarmError;
 
@@ -24,6 +24,12 @@ pub(super) struct Blocks<F> {
     run_at: u64,
     most_bytes: u64,
     ahead_bytes: u64,
+}
+
+/// Where a block lies in the file, and in what was read of it.
+pub(super) struct Place {
+    pub(super) offset_bytes: u64,
+    pub(super) in_run: Range<usize>,
 }
 
 /// A block whose rows are in the scratch.
@@ -68,22 +74,47 @@ impl<F: File> Blocks<F> {
     }
 
     /// Restores the rows of the next block; after an error, the same again.
-    pub(super) fn load(&mut self, scratch: &mut Scratch) -> Result<Option<Block>, WarmError> {
+    fn load(&mut self, scratch: &mut Scratch) -> Result<Option<Block>, WarmError> {
         scratch.raw.clear();
+        let Some(place) = self.present()? else { return Ok(None) };
+        let block = self.run.get(place.in_run).unwrap_or_default();
+        let (number, offset_bytes) = (self.left.start, place.offset_bytes);
+        let rows = self.table.restore(offset_bytes, block, scratch)?;
+        self.pass();
+        let view = self.table.index.view_of(number).unwrap_or_default();
+        Ok(Some(Block { number, view, offset_bytes, rows }))
+    }
+
+    /// The next block, as it was read: it stays there until [`Self::pass`] and the block after it.
+    pub(super) fn present(&mut self) -> Result<Option<Place>, WarmError> {
         if self.left.is_empty() {
             return Ok(None);
         }
         let number = self.left.start;
-        let place = self.table.extent(number..number + 1);
-        if place.offset_bytes + place.bytes > self.run_at + self.run.len() as u64 {
+        let Extent { offset_bytes, bytes } = self.table.extent(number..number + 1);
+        if offset_bytes + bytes > self.run_at + self.run.len() as u64 {
             self.read_run(number)?;
         }
-        let start = (place.offset_bytes - self.run_at) as usize;
-        let block = self.run.get(start..start + place.bytes as usize).unwrap_or_default();
-        let rows = self.table.restore(place.offset_bytes, block, scratch)?;
-        self.left.start += 1;
-        let view = self.table.index.view_of(number).unwrap_or_default();
-        Ok(Some(Block { number, view, offset_bytes: place.offset_bytes, rows }))
+        let start = (offset_bytes - self.run_at) as usize;
+        Ok(Some(Place { offset_bytes, in_run: start..start + bytes as usize }))
+    }
+
+    /// Goes behind the block that is present.
+    pub(super) fn pass(&mut self) {
+        self.left.start = self.left.end.min(self.left.start + 1);
+    }
+
+    /// What was read last.
+    pub(super) fn run(&self) -> &[u8] {
+        &self.run
+    }
+
+    /// Reads into this memory from now on; gives back what it had.
+    pub(super) fn lend(&mut self, run: AlignedBuf) -> AlignedBuf {
+        let mut was = std::mem::replace(&mut self.run, run);
+        was.clear();
+        self.run.clear();
+        was
     }
 
     /// The block that was read last, or could not be.
@@ -91,20 +122,17 @@ impl<F: File> Blocks<F> {
         self.left.start.saturating_sub(1)
     }
 
-    /// Leaves out the blocks before `block`; false if that is none.
-    pub(super) fn skip_to(&mut self, block: u32) -> bool {
-        let skips = block > self.left.start;
-        if skips {
+    /// Leaves out the blocks before `block`.
+    pub(super) fn skip_to(&mut self, block: u32) {
+        if block > self.left.start {
             self.left.start = block.min(self.left.end);
             self.ahead_bytes = FIRST_BYTES.min(self.most_bytes);
         }
-        skips
     }
 
     /// Leaves out all that are left.
     pub(super) fn finish(&mut self) {
         self.left.start = self.left.end;
-        self.run = AlignedBuf::new();
     }
 
     /// Bytes of the blocks before the next one.

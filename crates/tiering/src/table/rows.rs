@@ -3,20 +3,23 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use thermae_env::File;
+use thermae_env::{AlignedBuf, File};
 use thermae_formats::ViewId;
-use thermae_formats::hash::entity_hash;
 use thermae_formats::table::TableRef;
 use thermae_formats::version::Version;
 
+use super::block_rows::BlockRows;
 use super::blocks::Blocks;
 use super::read::Table;
 use super::search::Scratch;
 use crate::error::WarmError;
 use crate::merge::before;
 
-/// A place among a view's rows of a table. It holds one run of blocks as read, and the rows of one block;
-/// what unpacks them is lent by the caller, who may have hundreds of tables at a time.
+/// Rows that are restored together for whoever steps from one to the next.
+const MOST_TOGETHER: usize = 64;
+
+/// A place among a view's rows of a table. It holds one run of blocks as read, and of one block what was asked for;
+/// what unpacks it is lent by the caller, who may have hundreds of tables at a time.
 ///
 /// An operation that fails leaves it where it was, or further on towards where it was to go, and may be
 /// repeated.
@@ -24,17 +27,10 @@ pub struct ViewRows<F> {
     view: ViewId,
     last_hash: u64,
     blocks: Blocks<F>,
-    /// The rows of the block that it stands in, one after the other; none before the first row and behind the last.
-    raw: Vec<u8>,
-    /// How many those are, as long as they were not looked through; 0 afterwards.
-    unseen: u32,
-    /// Of each row up to the last that is wanted, where it begins,
-    starts: Vec<u32>,
-    /// .. and its entity hash: rows that are not wanted are left out by that alone.
-    hashes: Vec<u64>,
-    /// The present row.
+    /// The block that it stands in; without rows before the first row and behind the last.
+    rows: BlockRows,
+    /// The present row: restored, unless that failed.
     at: usize,
-    offset_bytes: u64,
 }
 
 impl<F: File> Table<F> {
@@ -51,12 +47,8 @@ impl<F: File> Table<F> {
             view,
             last_hash: *hashes.end(),
             blocks: Blocks::within(Arc::clone(self), blocks, run_bytes),
-            raw: Vec::new(),
-            unseen: 0,
-            starts: Vec::new(),
-            hashes: Vec::new(),
+            rows: BlockRows::default(),
             at: 0,
-            offset_bytes: 0,
         })
     }
 }
@@ -75,20 +67,26 @@ impl<F: File> ViewRows<F> {
 
     /// Entity hash and version of the present row; `None` before the first and behind the last.
     pub fn peek(&self) -> Option<(u64, Version<'_>)> {
-        let (hash, start) = (self.hashes.get(self.at)?, self.starts.get(self.at)?);
-        let row = self.raw.get(*start as usize..)?;
-        // It was read once, when the block was looked through.
-        Version::split_first(row).ok().map(|(version, _)| (*hash, version))
+        self.rows.get(self.at)
     }
 
     /// Entity hashes of the rows of the block from the present one on.
     pub fn hashes(&self) -> &[u64] {
-        self.hashes.get(self.at..).unwrap_or_default()
+        self.rows.hashes().get(self.at..).unwrap_or_default()
+    }
+
+    /// Event time of one of them.
+    pub fn event_time(&self, row: usize) -> Option<i64> {
+        self.rows.event_time(self.blocks.run(), self.at + row)
     }
 
     /// Leaves out so many of them, fewer than there are.
-    pub fn leave_out(&mut self, rows: usize) {
+    ///
+    /// # Errors
+    /// The row behind them is not what was written there.
+    pub fn leave_out(&mut self, rows: usize) -> Result<(), WarmError> {
         self.at += rows;
+        self.restore(1)
     }
 
     /// Goes to the next row.
@@ -96,11 +94,14 @@ impl<F: File> ViewRows<F> {
     /// # Errors
     /// A block cannot be read, or is not what was written there.
     pub fn advance(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
-        if self.at + 1 < self.starts.len() {
-            self.at += 1;
-            return Ok(());
+        let left = self.hashes().len();
+        let has_failed = left > 0 && self.peek().is_none();
+        match left {
+            _ if has_failed => {}
+            0 | 1 => self.load(scratch)?,
+            _ => self.at += 1,
         }
-        self.load(scratch)
+        self.restore(MOST_TOGETHER)
     }
 
     /// Goes forward to the first row that does not lie before this hash and key.
@@ -114,21 +115,20 @@ impl<F: File> ViewRows<F> {
         scratch: &mut Scratch,
     ) -> Result<(), WarmError> {
         let is_before = |last: &u64| *last < entity_hash;
-        // None: the block is still to be looked through, or there is none yet, or none any more.
-        if self.hashes.last().is_none_or(is_before) {
+        // None: there is no block yet, or none any more.
+        if self.rows.hashes().last().is_none_or(is_before) {
             let table = &self.blocks.table;
             let hashes = entity_hash..=self.last_hash.max(entity_hash);
             let wanted = table.index.within(table.about().kind, self.view, &hashes);
-            if self.blocks.skip_to(wanted.map_or(0, |blocks| blocks.start)) {
-                // What was not looked through is not wanted.
-                self.unseen = 0;
-            }
+            self.blocks.skip_to(wanted.map_or(0, |blocks| blocks.start));
             self.load(scratch)?;
         }
-        while !self.raw.is_empty() {
+        while !self.rows.hashes().is_empty() {
             self.at += before(self.hashes(), entity_hash);
-            while let Some((hash, version)) = self.peek() {
-                if (hash, version.key) >= (entity_hash, key) {
+            while self.at < self.rows.hashes().len() {
+                self.restore(MOST_TOGETHER)?;
+                let row = self.peek().map(|(hash, version)| (hash, version.key));
+                if row.is_none_or(|row| row >= (entity_hash, key)) {
                     return Ok(());
                 }
                 self.at += 1;
@@ -138,62 +138,47 @@ impl<F: File> ViewRows<F> {
         Ok(())
     }
 
-    /// Goes to the first row of the next block.
-    fn load(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
-        if self.unseen == 0 {
-            let block = self.blocks.load(scratch)?;
-            std::mem::swap(&mut self.raw, &mut scratch.raw);
-            self.starts.clear();
-            self.hashes.clear();
-            self.at = 0;
-            let Some(block) = block else {
-                self.end();
-                return Ok(());
-            };
-            (self.unseen, self.offset_bytes) = (block.rows, block.offset_bytes);
+    /// Gives back the memory of what was read, for whoever reads next.
+    pub fn release(&mut self, scratch: &mut Scratch) {
+        let run = self.blocks.lend(AlignedBuf::new());
+        if run.capacity() > scratch.run.capacity() {
+            scratch.run = run;
         }
-        self.look_through().map_err(|what| {
-            self.starts.clear();
-            self.hashes.clear();
-            self.blocks.table.damaged(self.offset_bytes, &what)
-        })?;
-        self.unseen = 0;
-        if self.starts.is_empty() {
-            self.end();
+    }
+
+    /// Goes to the first row of the next block, which is to be restored.
+    fn load(&mut self, scratch: &mut Scratch) -> Result<(), WarmError> {
+        if self.blocks.run().is_empty() {
+            self.blocks.lend(std::mem::take(&mut scratch.run));
+        }
+        let place = self.blocks.present().inspect_err(|_| self.rows.keep(self.at))?;
+        let Some(place) = place else {
+            self.end(scratch);
+            return Ok(());
+        };
+        let (table, run) = (&self.blocks.table, self.blocks.run());
+        let is_last = self.rows.open(table, place, run, self.at, self.last_hash, scratch)?;
+        self.at = 0;
+        if is_last {
+            self.blocks.finish();
+        } else {
+            self.blocks.pass();
+        }
+        if self.rows.hashes().is_empty() {
+            self.end(scratch);
         }
         Ok(())
     }
 
-    /// Notes where the rows of the block are, up to the last that is wanted.
-    fn look_through(&mut self) -> Result<(), String> {
-        let (all, seed) = (self.unseen as usize, self.blocks.table.hash_seed());
-        let mut rest = &self.raw[..];
-        self.starts.reserve(all);
-        self.hashes.reserve(all);
-        for _ in 0..all {
-            let (version, after) = Version::split_first(rest).map_err(|error| error.to_string())?;
-            let hash = entity_hash(version.key, seed);
-            if hash > self.last_hash {
-                self.blocks.finish();
-                return Ok(());
-            }
-            if self.hashes.last().is_some_and(|last| *last > hash) {
-                return Err("a row sorts before the one that it follows".to_owned());
-            }
-            // A block has at most 64 MiB of them.
-            self.starts.push((self.raw.len() - rest.len()) as u32);
-            self.hashes.push(hash);
-            rest = after;
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
-        Err("more bytes follow the rows of the block".to_owned())
+    /// Restores the present row, if there is one, and up to so many with it.
+    fn restore(&mut self, most: usize) -> Result<(), WarmError> {
+        self.rows.restore(&self.blocks.table, self.blocks.run(), self.at, most)
     }
 
     /// Behind the last row; the memory is given back.
-    fn end(&mut self) {
+    fn end(&mut self, scratch: &mut Scratch) {
         self.blocks.finish();
-        (self.raw, self.starts, self.hashes, self.at) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        self.release(scratch);
+        (self.rows, self.at) = (BlockRows::default(), 0);
     }
 }

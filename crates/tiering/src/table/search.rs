@@ -1,7 +1,11 @@
 //! Finds a row in a block that was read.
 
-use thermae_env::File;
-use thermae_formats::table::{BlockHeader, Codec, Columns, Runs, TableError, open_block};
+use std::ops::Range;
+
+use thermae_env::{AlignedBuf, File};
+use thermae_formats::table::{
+    BLOCK_HEADER_BYTES, BlockHeader, Codec, Columns, Layout, TableError, open_block,
+};
 use thermae_formats::version::Version;
 use zstd::bulk::Decompressor;
 
@@ -12,7 +16,13 @@ use crate::error::WarmError;
 #[derive(Default)]
 pub struct Scratch {
     unpacker: Unpacker,
-    runs: Runs,
+    layout: Layout,
+    /// Keys of a block's rows, where each ends, and their hashes.
+    pub(super) keys: Vec<u8>,
+    pub(super) key_ends: Vec<u32>,
+    pub(super) hashes: Vec<u64>,
+    /// What the last history that came to its end had read into.
+    pub(super) run: AlignedBuf,
     /// Versions restored from a block: the one found, or all of them.
     pub(super) raw: Vec<u8>,
 }
@@ -117,11 +127,43 @@ impl<F: File> Table<F> {
     ) -> Result<u32, WarmError> {
         let format = |error| WarmError::format(self.path(), offset_bytes, &error);
         let (header, stored) = open_block(block, &self.id, offset_bytes).map_err(format)?;
-        let columns = scratch.unpacker.unpack(&header, stored);
-        let columns = columns
-            .ok_or_else(|| self.damaged(offset_bytes, &"a block's rows do not decompress"))?;
-        let columns = Columns::parse(columns, header.rows, &mut scratch.runs).map_err(format)?;
+        let columns = self.columns(offset_bytes, &header, stored, &mut scratch.unpacker)?;
+        let columns = Columns::parse(columns, header.rows, &mut scratch.layout).map_err(format)?;
         take(&columns, &mut scratch.raw).map_err(format)?;
         Ok(header.rows)
+    }
+
+    fn columns<'a>(
+        &self,
+        offset_bytes: u64,
+        header: &BlockHeader,
+        stored: &'a [u8],
+        unpacker: &'a mut Unpacker,
+    ) -> Result<&'a [u8], WarmError> {
+        let columns = unpacker.unpack(header, stored);
+        columns.ok_or_else(|| self.damaged(offset_bytes, &"a block's rows do not decompress"))
+    }
+
+    /// Verifies a block, and reads where its columns lie, without a look at them: in the block itself where it is
+    /// told how far behind its start, or in `unpacked`. `layout` is of as many rows as there are.
+    pub(super) fn open_columns(
+        &self,
+        offset_bytes: u64,
+        block: &[u8],
+        layout: &mut Layout,
+        unpacked: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Range<usize>>, WarmError> {
+        let format = |error| WarmError::format(self.path(), offset_bytes, &error);
+        let (header, stored) = open_block(block, &self.id, offset_bytes).map_err(format)?;
+        let columns = self.columns(offset_bytes, &header, stored, &mut scratch.unpacker)?;
+        let columns = Columns::parse(columns, header.rows, layout).map_err(format)?;
+        columns.check().map_err(format)?;
+        columns.keys(&mut scratch.keys, &mut scratch.key_ends).map_err(format)?;
+        if header.codec == Codec::Raw {
+            return Ok(Some(BLOCK_HEADER_BYTES..BLOCK_HEADER_BYTES + stored.len()));
+        }
+        std::mem::swap(unpacked, &mut scratch.unpacker.columns);
+        Ok(None)
     }
 }

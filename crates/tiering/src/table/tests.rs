@@ -4,5 +4,6 @@ mod damage;
 mod faults;
 mod filters;
 mod golden;
+mod jumps;
 mod round_trip;
 mod support;

@@ -1,5 +1,7 @@
 //! Histories in memory that count how they are read, and can fail.
 
+use std::ops::RangeInclusive;
+
 use thermae_formats::hot_layout::{FLAG_HAS_EXPIRE, FLAG_TOMBSTONE};
 use thermae_formats::{NO_TIME, SchemaId, ViewId};
 
@@ -68,7 +70,7 @@ pub fn find_all(
         asked.push(*entity_hash, key, *time_us);
     }
     let mut answers = vec![Answer::NotFound; spine.len()];
-    let join = AsOfJoin::new(&asked, 0..spine.len(), terms, Vec::new());
+    let join = AsOfJoin::new(&asked, 0..spine.len(), terms, Memory::default());
     join.join(source, |at, found| {
         answers[at] = match found {
             Found::Present(version) => {
@@ -92,12 +94,17 @@ pub struct Rows {
     pub seeks: usize,
     /// Moves after which one fails.
     pub fails_after: Option<usize>,
+    /// Rows whose hashes and event times are known together, as those of a table's block are; 0: they are not.
+    pub block: usize,
+    /// Entity hashes of the parts.
+    hashes: Vec<Vec<u64>>,
 }
 
 impl Rows {
     pub fn new(rows: Vec<Row>) -> Self {
-        let parts = vec![rows];
-        Self { parts, part: 0, at: None, advances: 0, seeks: 0, fails_after: None }.sorted()
+        let (parts, hashes, block) = (vec![rows], Vec::new(), 0);
+        let (part, at, advances, seeks, fails_after) = (0, None, 0, 0, None);
+        Self { parts, part, at, advances, seeks, fails_after, block, hashes }.sorted()
     }
 
     /// The same rows, dealt to so many parts one after the other.
@@ -118,6 +125,8 @@ impl Rows {
                     .then(b.version().order().cmp(&a.version().order()))
             });
         }
+        let hashes = |rows: &Vec<Row>| rows.iter().map(|row| row.entity_hash).collect();
+        self.hashes = self.parts.iter().map(hashes).collect();
         self
     }
 
@@ -163,6 +172,16 @@ impl SeekSource for Rows {
         self.at = Some(at + self.rows()[at..].partition_point(before));
         Ok(())
     }
+
+    fn hashes(&self) -> &[u64] {
+        let Some(at) = self.at.filter(|_| self.block > 0) else { return &[] };
+        let hashes = &self.hashes[self.part - 1];
+        &hashes[at..hashes.len().min((at / self.block + 1) * self.block)]
+    }
+
+    fn event_time(&self, row: usize) -> Option<i64> {
+        self.rows().get(self.at? + row).map(|row| row.event_time)
+    }
 }
 
 impl PartedSource for Rows {
@@ -172,5 +191,10 @@ impl PartedSource for Rows {
             (self.part, self.at) = (self.part + 1, None);
         }
         Ok(has_next)
+    }
+
+    fn event_times(&self) -> RangeInclusive<i64> {
+        let times = || self.rows().iter().map(|row| row.event_time);
+        times().min().unwrap_or(0)..=times().max().unwrap_or(0)
     }
 }

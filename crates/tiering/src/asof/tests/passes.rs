@@ -66,7 +66,8 @@ fn each_part_is_passed_over_once_whatever_lies_in_it() {
     let (source, found) = pass(history(700).in_parts(parts), 0..700);
     assert_eq!((found, source.seeks), (700, parts));
     assert!(source.advances <= 1_400, "{}", source.advances);
-    // Few rows of a long spine have versions in each part: the others are left out, not looked at one by one.
+    // Few rows of a long spine have versions in each part: the others are left out, not looked at one by one. Every
+    // other part is too new for all of them, and not looked at either.
     let (source, found) = pass(history(100).in_parts(50), 0..100_000);
-    assert_eq!((found, source.seeks), (100, 50));
+    assert_eq!((found, source.seeks), (100, 25));
 }
