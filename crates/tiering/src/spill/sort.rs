@@ -50,7 +50,8 @@ impl<E: Env> Sorter<E> {
     /// # Errors
     /// A run cannot be written, or runs not be merged to as few as may be read at once.
     pub fn finish(mut self) -> Result<Sorted<E>, SpillError> {
-        if self.runs.is_empty() {
+        // No run is empty: each has a first record to be merged by.
+        if self.runs.is_empty() && !self.places.is_empty() {
             self.sort();
             self.runs.push(Arc::new(Run::Memory(self.arena, self.places)));
             return Ok(Sorted { runs: self.runs });

@@ -80,6 +80,19 @@ fn several_sorts_read_as_one() {
 }
 
 #[test]
+fn sorts_of_nothing_are_nothing_together_and_beside_others() {
+    let env = SimEnv::new(7);
+    let dir = SpillDir::new(env.clone(), Path::new(DIR));
+    let limits = limits(1_000, 2);
+    let nothing = || (0..5).map(|_| sort(&dir, &[], limits));
+    let union = Sorted::union(nothing(), &dir, limits).unwrap();
+    assert!(read(&union, EVERYTHING).is_empty() && files(&env).is_empty());
+    let one = sort(&dir, &[b"one".to_vec()], limits);
+    let union = Sorted::union(nothing().chain([one]), &dir, limits).unwrap();
+    assert_eq!(read(&union, EVERYTHING), [b"one"]);
+}
+
+#[test]
 fn memory_stays_within_the_limit() {
     let dir = SpillDir::new(SimEnv::new(7), Path::new(DIR));
     for memory_bytes in [1_000, 5_000, 70_000] {
