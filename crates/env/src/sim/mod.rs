@@ -51,6 +51,8 @@ struct State {
     /// Answers `Env::random_u64`.
     values: Rng,
     clock_ns: u64,
+    /// What a look at the monotonic clock takes.
+    look_ns: u64,
     wall_offset_us: i64,
     in_flight: Vec<InFlight>,
     next_ring: u64,
@@ -74,6 +76,7 @@ impl SimEnv {
             rng,
             values,
             clock_ns,
+            look_ns: 0,
             wall_offset_us,
             in_flight: Vec::new(),
             next_ring: 0,
@@ -175,6 +178,12 @@ impl SimEnv {
         self.state().delay_us = (at_least, at_most.max(at_least));
     }
 
+    /// Time passes at each look at the monotonic clock, microseconds: work that ends by the clock ends in the midst of
+    /// it. Otherwise it stands still between two turns of a ring.
+    pub fn set_look_us(&self, look_us: u64) {
+        self.state().look_ns = look_us * 1000;
+    }
+
     /// A planted bug, to show that a campaign catches it: syncs and synchronous writes complete
     /// without making anything durable.
     pub fn lie_sync(&self, lie: bool) {
@@ -254,7 +263,9 @@ impl Env for SimEnv {
     }
 
     fn monotonic_ns(&self) -> u64 {
-        self.state().clock_ns
+        let mut state = self.state();
+        state.clock_ns += state.look_ns;
+        state.clock_ns
     }
 
     fn random_u64(&self) -> u64 {

@@ -455,3 +455,13 @@ fn direct_access_must_be_aligned_and_locks_are_exclusive() {
     let read_only = env.open(path, OpenHow::READ).unwrap();
     assert!(read_only.write_all_at(&[1], 0).is_err());
 }
+
+#[test]
+fn a_look_takes_time_where_that_is_asked_for() {
+    let env = machine(1);
+    assert_eq!(env.monotonic_ns(), env.monotonic_ns());
+    env.set_look_us(3);
+    let first = env.monotonic_ns();
+    assert_eq!(env.monotonic_ns(), first + 3_000);
+    assert_eq!(env.crash().monotonic_ns(), env.crash().monotonic_ns(), "not inherited");
+}

@@ -112,6 +112,8 @@ fn rounds(seed: u64) -> Result<ColdReport, String> {
     for round in 0..ROUNDS {
         let named = |error: String| format!("round {round}: {error}");
         env.set_delay_us(1, 1 + rng.below(2000));
+        // Every other life turns of the shards are cut short, as real ones are.
+        env.set_look_us(rng.below(2) * 30);
         let way = Arc::new(FailingObjects::new(Arc::clone(&objects), env.clone(), &mut rng));
         let (cores, tiers) = (1 + rng.below(3) as usize, tiers(&mut rng));
         let archive = options(Arc::clone(&way) as Arc<dyn Objects>, &mut rng);

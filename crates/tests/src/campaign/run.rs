@@ -87,6 +87,8 @@ fn rounds(seed: u64, plant: Plant) -> Result<Report, String> {
     for round in 0..ROUNDS {
         env.lie_sync(plant == Plant::SyncIsSkipped);
         env.set_delay_us(1, 1 + rng.below(3000));
+        // Every other life turns of the shards are cut short, as real ones are.
+        env.set_look_us(rng.below(2) * 30);
         let cores = 1 + rng.below(2) as usize;
         let mut world =
             open_through_crashes(&mut env, cores, histories, plant, &mut rng, &mut report)?;
