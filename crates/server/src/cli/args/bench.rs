@@ -93,8 +93,8 @@ pub struct BenchArgs {
     /// Connections over all threads [default: one a thread]
     #[arg(long, value_name = "N")]
     pub connections: Option<usize>,
-    /// Requests in flight on a connection, at most
-    #[arg(long, value_name = "N")]
+    /// Requests in flight on a connection, at most; a calibration finds its own
+    #[arg(long, value_name = "N", conflicts_with = "calibrate")]
     pub in_flight: Option<usize>,
     /// Requests come like those of many users, instead of evenly
     #[arg(long)]
