@@ -25,7 +25,16 @@ impl RealEnv {
 /// An exclusive lock of the operating system, released on drop or when the process dies.
 #[derive(Debug)]
 pub struct RealLock {
-    _fd: OwnedFd,
+    fd: OwnedFd,
+}
+
+impl Drop for RealLock {
+    /// To close it is not enough: a child that another thread has forked holds the descriptor, and with it the lock, until
+    /// it runs its own program.
+    fn drop(&mut self) {
+        // What cannot be unlocked is when the descriptor is closed.
+        let _ = rustix::fs::flock(&self.fd, FlockOperation::Unlock);
+    }
 }
 
 impl Env for RealEnv {
@@ -120,7 +129,7 @@ impl Env for RealEnv {
         let permissions = Permissions::RUSR | Permissions::WUSR;
         let fd = retry_on_intr(|| rustix::fs::open(path, flags, permissions))?;
         retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive))?;
-        Ok(RealLock { _fd: fd })
+        Ok(RealLock { fd })
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
@@ -137,5 +146,23 @@ fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_dropped_is_free_though_somebody_has_its_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let lock = RealEnv.lock(&path).unwrap();
+        let forked = lock.fd.try_clone().unwrap();
+        assert!(RealEnv.lock(&path).is_err());
+        drop(lock);
+        drop(RealEnv.lock(&path).unwrap());
+        drop(forked);
     }
 }
