@@ -130,11 +130,15 @@ mod tests {
 
     #[test]
     fn a_sleeper_is_woken_for_the_whole_answer_and_not_before() {
-        for _ in 0..200 {
+        for _ in 0..50 {
             let (answerer, waiter) = waiter_of(4);
             let waiting = std::thread::spawn(move || waiter.take());
             let other = answerer.clone();
             answerer.put(1);
+            // Time to begin to sleep, and to be woken in vain.
+            (0..1_000)
+                .take_while(|_| !waiting.is_finished())
+                .for_each(|_| std::thread::yield_now());
             other.put_all([2, 3]);
             answerer.put(4);
             // The answerers are there still: it is the last piece that wakes.
