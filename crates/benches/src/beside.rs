@@ -18,13 +18,11 @@ use report::{Phase, Report};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use thermae_env::ask_for_turns_of;
+use thermae_env::{SHORTEST_TURNS, ask_for_turns_of};
 use training::Training;
 
 /// Rows that are read all the time, and so are hot.
 const HOT_ROWS: u64 = 20_000;
-/// The reader's turns on its core.
-const TURNS: Duration = Duration::from_micros(100);
 /// Rows of a read, and of a write.
 const BATCH_ROWS: usize = 100;
 /// Writes in flight at most; a load that falls further behind its schedule is slower than asked.
@@ -80,7 +78,7 @@ fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         pin::to_core(pin::CLIENT_CORE)?;
     }
     // The other clients of this core are not to be waited for: elsewhere they would have cores of their own.
-    let _ = ask_for_turns_of(TURNS);
+    let _ = ask_for_turns_of(SHORTEST_TURNS);
     server.load(rows)?;
     let load = Load { server: &server, next: AtomicU64::new(rows), rows_per_s: options.rows_per_s };
     let schedule = Schedule {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use thermae_env::{Env, Ring, ask_for_turns_of, available_cores, pin_thread};
+use thermae_env::{Env, Ring, SHORTEST_TURNS, ask_for_turns_of, available_cores, pin_thread};
 use thermae_formats::manifest::SealedLog;
 
 use crate::anchor::Anchor;
@@ -283,10 +282,6 @@ impl<E: Env> Opened<E> {
     }
 }
 
-/// The length of a shard's turns on its core, the shortest that there is: it lets others in often, and is let in at once
-/// when somebody asks it.
-const SHARD_TURNS: Duration = Duration::from_micros(100);
-
 /// What a shard thread needs and cannot make itself.
 type Seat<E> = (Owner<E>, Arc<Shared<E>>);
 /// A shard's waker, or why there is none.
@@ -300,8 +295,8 @@ fn shard_thread<E: Env, S: Service<E>>(
     seat_rx: &mpsc::Receiver<Seat<E>>,
     make_service: impl FnOnce(usize) -> S,
 ) -> Result<Option<SealedLog>, Error> {
-    // With the usual turns it works, too.
-    let _ = ask_for_turns_of(SHARD_TURNS);
+    // It lets others in often, and is let in at once when somebody asks it. With the usual turns it works, too.
+    let _ = ask_for_turns_of(SHORTEST_TURNS);
     let pinned = if options.pin { pin_shard(number) } else { Ok(()) };
     let ring = pinned
         .and_then(|()| env.ring().map_err(|e| Error::io(format!("ring of shard {number}"), e)));

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use libc::sched_attr;
 
+/// The shortest turns on a core that the kernel gives.
+pub const SHORTEST_TURNS: Duration = Duration::from_micros(100);
+/// Steps of nice down to the lowest priority, from any other.
+const LOWEST_STEPS: i32 = 19;
+
 /// Asks for turns of that length on a core, 0.1 to 100 ms, for the calling thread and not for those that it starts; its
 /// share of the core stays what its priority gives it. Whoever asks for shorter turns than the thread that runs is let in
 /// when it wakes, instead of after the other's turn of some milliseconds (Linux 6.12 and later,
@@ -30,6 +35,12 @@ pub fn ask_for_turns_of(length: Duration) -> io::Result<()> {
 pub fn lower_priority(steps: i32) -> io::Result<()> {
     let niceness = niceness()?.saturating_add(steps).min(19);
     set(sched_attr { sched_policy: libc::SCHED_BATCH as u32, ..usual(niceness) })
+}
+
+/// Gives the calling thread, and those that it starts from now on, the lowest priority, for long work that nobody waits
+/// for as they wait for a read. Where that is forbidden the work is done at the usual one.
+pub fn go_last() {
+    let _ = lower_priority(LOWEST_STEPS);
 }
 
 /// Of the calling thread: on Linux it is a thread's own, though named after the process.

@@ -12,14 +12,12 @@ use arrow_ipc::writer::StreamWriter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thermae_client::{HistoryQuery, HistoryView};
-use thermae_env::lower_priority;
+use thermae_env::go_last;
 
 /// Rows of a batch of the spine.
 const BATCH_ROWS: u64 = 8192;
 /// Time of every row of the spine, microseconds: after all that was written.
 const LATER_US: i64 = 1_800_000_000_000_000;
-/// The trainer runs on a core of this machine because there is no other; it is to disturb no more than it must.
-const STEPS_BELOW: i32 = 19;
 
 /// Reads with a spine of so many rows, of keys below `rows` in any order.
 pub struct Training<'a> {
@@ -34,8 +32,8 @@ impl Training<'_> {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let training = scope.spawn(|| {
-                // At the usual priority it works, too.
-                let _ = lower_priority(STEPS_BELOW);
+                // It has a core of this machine because there is no other, and is to disturb no more than it must.
+                go_last();
                 let mut rows = 0;
                 while !is_over.load(Ordering::Acquire) {
                     rows += self.train(&is_over)?;

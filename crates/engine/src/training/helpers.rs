@@ -2,22 +2,18 @@
 
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use thermae_env::lower_priority;
+use thermae_env::go_last;
 
 use super::TrainingError;
 
-/// Steps of nice below the shards and whoever called: serving comes first.
-const STEPS_BELOW: i32 = 19;
-
-/// Has a thread of low priority work.
+/// Has a thread of the lowest priority work: serving comes first.
 pub(super) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>, TrainingError> {
     let work = || {
-        // A thread that keeps its priority works all the same.
-        let _ = lower_priority(STEPS_BELOW);
+        go_last();
         work()
     };
     let spawned = Builder::new().name(name.to_owned()).spawn_scoped(scope, work);

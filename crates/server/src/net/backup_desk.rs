@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use thermae_engine::backup::{self, Place, Removed, Taken, Work};
 use thermae_engine::cold::OpenOptions;
-use thermae_env::{Env, lower_priority};
+use thermae_env::{Env, go_last};
 use thermae_features::{Error, FeatureStore};
 use thermae_formats::time::format_timestamp_us;
 
@@ -18,8 +18,6 @@ use super::helper::Helper;
 
 /// Longest name of a place, in bytes.
 const PLACE_BYTES_MAX: usize = 255;
-/// Steps of priority below the shards': as low as it goes.
-const PRIORITY_STEPS: i32 = 19;
 
 /// A backup that is asked for.
 #[derive(Debug)]
@@ -171,8 +169,7 @@ impl Backups {
         let (told, stop) = (Arc::clone(&status), Arc::clone(&is_stopping));
         let taker = Taker { env, features, root, status: told, stop };
         let helper = Helper::start("backups", 0, move |requests| {
-            // At the usual priority the work is done, too.
-            let _ = lower_priority(PRIORITY_STEPS);
+            go_last();
             taker.run(requests);
         })?;
         let (ids, requests) = (AtomicU64::new(0), helper.requests());

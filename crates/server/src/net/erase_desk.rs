@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use thermae_engine::backup::{self, Holders};
 use thermae_engine::handle::ArchiveState;
 use thermae_engine::{Error, Handle};
-use thermae_env::{Env, lower_priority};
+use thermae_env::{Env, go_last};
 use thermae_formats::ViewId;
 use thermae_formats::time::format_timestamp_us;
 use thermae_formats::wire::{ErrorCode, Kind, Token, encode_json};
@@ -19,8 +19,6 @@ use super::scan_arrivals::{Destination, Page};
 
 /// Questions that wait for the helper at most.
 const WAITING_MAX: usize = 64;
-/// Steps of priority below the shards'.
-const PRIORITY_STEPS: i32 = 19;
 
 /// A question that somebody waits for.
 pub struct EraseQuestion {
@@ -52,8 +50,7 @@ impl EraseDesk {
         root: Option<BackupRoot>,
     ) -> std::io::Result<Self> {
         let helper = Helper::start("erases", WAITING_MAX, |questions| {
-            // At the usual priority the work is done, too.
-            let _ = lower_priority(PRIORITY_STEPS);
+            go_last();
             Answerer { env, handle, root }.run(questions);
         })?;
         Ok(Self(helper))

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use thermae_env::{Env, lower_priority};
+use thermae_env::{Env, go_last};
 use thermae_features::FeatureStore;
 use thermae_features::store::{Ask, HistoricalOptions};
 use thermae_formats::wire::{ErrorCode, HistoryReply};
@@ -31,8 +31,6 @@ use read::{Read, Work};
 const WAITING_MAX: usize = 64;
 /// When to ask again while there are as many reads as may be, milliseconds.
 const RETRY_MS: u32 = 1_000;
-/// Steps of priority below the shards': the lowest, so that a shard that wakes is let in at once.
-const PRIORITY_STEPS: i32 = 19;
 
 /// A training read that somebody wants to begin.
 pub struct Begin {
@@ -165,8 +163,7 @@ impl<E: Env> Starter<E> {
         let (hand_over, taken) = channel::<Begin>();
         let (features, limits) = (Arc::clone(&self.features), self.limits);
         let thread = Builder::new().name("history".to_owned()).spawn(move || {
-            // At the usual priority it works, too.
-            let _ = lower_priority(PRIORITY_STEPS);
+            go_last();
             if let Ok(Begin { ask, options, steps, answer }) = taken.recv() {
                 answer.reply(&HistoryReply::default());
                 Read { work: Work { features, ask, options }, steps, limits }.run();

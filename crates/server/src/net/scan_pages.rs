@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thermae_engine::scan::{Cursor, Position, project};
 use thermae_engine::{Error, Handle, ScanOptions};
-use thermae_env::{Env, lower_priority};
+use thermae_env::{Env, go_last};
 use thermae_formats::projection::Projection;
 use thermae_formats::version::Version;
 use thermae_formats::wire::{ErrorCode, ScanEncoder, ScanPlace, ScanRow};
@@ -31,8 +31,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Versions that one page looks at: a page of a scan that wants few of them has few or no rows rather
 /// than taking long.
 const LOOKED_AT_MAX: usize = 200_000;
-/// Steps of priority below the shards'.
-const PRIORITY_STEPS: i32 = 19;
 
 /// What a scan is of: the same for all of its pages.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,8 +71,7 @@ impl ScanPages {
     /// No thread could be made.
     pub fn start<E: Env>(env: E, handle: Handle<E>) -> std::io::Result<Self> {
         let helper = Helper::start("scans", WAITING_MAX, |requests| {
-            // At the usual priority the work is done, too.
-            let _ = lower_priority(PRIORITY_STEPS);
+            go_last();
             Reader { env, handle, kept: VecDeque::new() }.run(requests);
         })?;
         Ok(Self(helper))

@@ -184,9 +184,7 @@ impl Shop {
 
     /// Exit code and all that was said.
     fn run(&self, arguments: &[&str]) -> (i32, String) {
-        let output = self.server.run(arguments);
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+        self.server.told(arguments)
     }
 
     /// A training read; the lines of its answer.

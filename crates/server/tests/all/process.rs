@@ -53,6 +53,13 @@ impl Server {
         thermae().env("THERMAE_SERVER", &self.address).args(arguments).output().unwrap()
     }
 
+    /// The same: its exit code and all that it said.
+    pub fn told(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.run(arguments);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    }
+
     /// Asks it to stop, and gives its exit code.
     pub fn stop(mut self) -> i32 {
         let pid = rustix::process::Pid::from_child(&self.child);

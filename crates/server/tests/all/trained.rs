@@ -488,10 +488,7 @@ impl Shop {
 
     /// `thermae history`: its exit code and all that it said.
     fn history(&self, spine: &str, out: &str, arguments: &[&str]) -> (i32, String) {
-        let all = [&["history", "--spine", spine, "--out", out], arguments].concat();
-        let output = self.server.run(&all);
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+        self.server.told(&[&["history", "--spine", spine, "--out", out], arguments].concat())
     }
 }
 
