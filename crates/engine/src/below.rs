@@ -44,17 +44,18 @@ impl Below {
         self.picture.store(Some(Arc::new(picture)));
     }
 
-    /// Whether a row that the hot table lacked may lie below it. False is certain, and counted.
-    pub(crate) fn may_hold(&self, view: ViewId, entity_hash: u64) -> bool {
+    /// Which of some rows that the hot table lacked do not lie below it either: a bit for each of the first 64,
+    /// certain, and counted.
+    pub(crate) fn lacks(&self, rows: impl Iterator<Item = (ViewId, u64)> + Clone) -> u64 {
         let picture = self.picture.load();
-        let Some(picture) = picture.as_deref() else { return true };
-        let hash = row_hash(entity_hash, view);
-        let may = picture.memtables.iter().any(|marks| marks.may_hold(hash))
-            || picture.tables.iter().any(|filter| filter.may_hold(view, entity_hash));
-        if !may {
-            self.told_absent.fetch_add(1, Ordering::Relaxed);
-        }
-        may
+        let Some(picture) = picture.as_deref() else { return 0 };
+        let hashes = rows.clone().map(|(view, entity_hash)| row_hash(entity_hash, view));
+        let memtables = picture.memtables.iter().map(|marks| marks.lacks(hashes.clone()));
+        let tables = picture.tables.iter().map(|filter| filter.lacks(rows.clone()));
+        // There is always a memtable, so that bits after the last row are not set.
+        let lacked = memtables.chain(tables).reduce(|all, one| all & one).unwrap_or(0);
+        self.told_absent.fetch_add(u64::from(lacked.count_ones()), Ordering::Relaxed);
+        lacked
     }
 
     /// Keys of which this alone told that there is no row.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thermae_env::Env;
+use thermae_formats::ViewId;
 use thermae_formats::schema::FeatureView;
 use thermae_formats::version::Version;
 
@@ -60,6 +61,11 @@ pub struct Rest {
 }
 
 impl Rest {
+    fn add(&mut self, at: usize, view: ViewId, key: &Key<'_>) {
+        self.places.push(at);
+        self.batch.push(view, key.entity_hash, key.bytes);
+    }
+
     /// Hands over what was fetched for [`Rest::batch`].
     pub fn take(&self, fetched: &[Fetched], mut sink: impl FnMut(usize, Found<'_, '_>)) {
         for (&at, fetched) in self.places.iter().zip(fetched) {
@@ -212,17 +218,22 @@ impl<E: Env> Handle<E> {
         buf: &mut RowBuf,
         sink: &mut impl FnMut(usize, Found<'_, '_>),
     ) -> Rest {
-        let (reads, mut rest) = (self.reads(), Rest::default());
+        let (reads, mut absent, mut rest) = (self.reads(), Vec::new(), Rest::default());
         reads.multi_get(view, keys, buf, |at, found| match found {
             Lookup::Found(row) => sink(at, Found::Row(&version_of(row))),
-            Lookup::Absent if !reads.may_lie_below(view.id, keys[at].entity_hash) => {
-                sink(at, Found::Absent);
-            }
-            Lookup::Absent | Lookup::Corrupt(_) | Lookup::Busy => {
-                rest.places.push(at);
-                rest.batch.push(view.id, keys[at].entity_hash, keys[at].bytes);
-            }
+            Lookup::Absent => absent.push(at),
+            Lookup::Corrupt(_) | Lookup::Busy => rest.add(at, view.id, &keys[at]),
         });
+        for absent in absent.chunks(u64::BITS as usize) {
+            let rows = absent.iter().map(|&at| (view.id, keys[at].entity_hash));
+            let lacked = reads.lack_below(rows);
+            for (bit, &at) in absent.iter().enumerate() {
+                match lacked >> bit & 1 {
+                    0 => rest.add(at, view.id, &keys[at]),
+                    _ => sink(at, Found::Absent),
+                }
+            }
+        }
         rest
     }
 

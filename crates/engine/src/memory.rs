@@ -74,7 +74,7 @@ impl MemoryPlan {
             FIXED_BYTES.min(shard_bytes.saturating_sub(SHARED_LEAST_BYTES).max(shard_bytes / 4));
         let shared = shard_bytes - fixed_bytes;
         let memtable_bytes = match given.flush_bytes {
-            0 => (shared / 24).clamp(64 * KIB, 64 * MIB),
+            0 => (shared / 12).clamp(64 * KIB, 64 * MIB),
             bytes => bytes.max(16 * KIB),
         };
         let queue_bytes = (shared / 16).clamp(128 * KIB, 64 * MIB);

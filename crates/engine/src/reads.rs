@@ -92,13 +92,26 @@ impl Reads {
         usize::from(shard_of(partition, self.tables.len() as u16))
     }
 
-    /// Whether a row that its hot table lacks may lie below it, in a memtable or a table. False is certain.
-    /// Ask after the look-up: a table says that it lacks rows before it lets the first one go.
-    pub fn may_lie_below(&self, view: ViewId, entity_hash: u64) -> bool {
-        let shard = self.shard(self.partition(entity_hash));
-        let (table, below) = (self.tables.get(shard), self.below.get(shard));
-        table.is_some_and(|table| !table.is_complete())
-            && below.is_none_or(|below| below.may_hold(view, entity_hash))
+    /// Which of some rows that their hot tables lacked do not lie below them either, in a memtable or a table: a bit
+    /// for each of the first 64, certain. Asked together, so that their waits for memory overlap. Ask after the
+    /// look-up: a table says that it lacks rows before it lets the first one go.
+    pub fn lack_below(&self, rows: impl Iterator<Item = (ViewId, u64)> + Clone) -> u64 {
+        let rows = rows.take(u64::BITS as usize);
+        let mut lacked = 0;
+        for (shard, table) in self.tables.iter().enumerate() {
+            let is_own = |row: &(ViewId, u64)| self.shard(self.partition(row.1)) == shard;
+            let own = rows.clone().filter(is_own);
+            let mut told = match self.below.get(shard) {
+                _ if table.is_complete() => u64::MAX,
+                Some(below) => below.lacks(own),
+                None => 0,
+            };
+            for (at, _) in rows.clone().enumerate().filter(|(_, row)| is_own(row)) {
+                lacked |= (told & 1) << at;
+                told >>= 1;
+            }
+        }
+        lacked
     }
 
     /// What lies below the hot table of each shard.

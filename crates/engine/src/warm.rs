@@ -173,13 +173,15 @@ impl<E: Env> LookUps<E> {
         self.for_writes.contains_key(&row_hash)
     }
 
-    /// Which of at most 64 rows any table may have: a bit for each. A filter is asked for all of them, so that
-    /// their waits for its memory overlap.
-    pub fn may_hold_each(&self, rows: impl Iterator<Item = (ViewId, u64)> + Clone) -> u64 {
-        self.tree.latest.iter().fold(0, |held, run| {
-            let may = rows.clone().map(|(view, hash)| u64::from(run.table.may_hold(view, hash)));
-            may.zip(0..64).fold(held, |held, (may, at)| held | may << at)
-        })
+    /// Whether any table may have a row.
+    pub fn may_hold(&self, view: ViewId, entity_hash: u64) -> bool {
+        self.tree.latest.iter().any(|run| run.table.may_hold(view, entity_hash))
+    }
+
+    /// Which of some rows no table has: a bit for each of the first 64.
+    pub fn lacks(&self, rows: impl Iterator<Item = (ViewId, u64)> + Clone) -> u64 {
+        let filters = self.tree.latest.iter().map(|run| run.table.filter());
+        filters.fold(u64::MAX, |lacked, filter| lacked & filter.lacks(rows.clone()))
     }
 
     /// Begins a look-up; it is over at once when no table may have the row.

@@ -18,7 +18,7 @@ use thermae_tests::model::Rng;
 
 const TURNS_MAX: usize = 200_000;
 
-/// A store of one shard, turned by the test, whose rows do not all fit its hot table.
+/// A store turned by the test, whose rows do not all fit its hot tables; of one shard, unless it says otherwise.
 struct Small {
     env: SimEnv,
     stepped: Stepped<SimEnv, NoService>,
@@ -45,9 +45,14 @@ impl Small {
     }
 
     fn flushing_at(flush_bytes: usize) -> Small {
+        Self::of_shards(1, flush_bytes)
+    }
+
+    fn of_shards(cores: usize, flush_bytes: usize) -> Small {
         let env = SimEnv::new(7);
         let options = Options {
-            memory_bytes: 4 << 20,
+            memory_bytes: (cores as u64) << 22,
+            cores,
             spin_us: 0,
             background: Background::Inline,
             flush_bytes,
@@ -64,13 +69,17 @@ impl Small {
         small
     }
 
+    /// Turns until the figures of the first shard are as asked.
     fn turn_until(&mut self, mut is_reached: impl FnMut(&TierStats) -> bool) -> TierStats {
         for _ in 0..TURNS_MAX {
-            let shard = self.stepped.handle.stats().shards[0].clone();
-            let stats = shard.tiers;
-            // Nothing is past `keep_for`: every version lies somewhere, once, at all times.
-            let versions = stats.latest.rows + stats.history.rows + stats.memtable.rows;
-            assert_eq!(versions, shard.rows_written, "{stats:?}");
+            let shards = self.stepped.handle.stats().shards;
+            for shard in &shards {
+                // Nothing is past `keep_for`: every version lies somewhere, once, at all times.
+                let stats = &shard.tiers;
+                let versions = stats.latest.rows + stats.history.rows + stats.memtable.rows;
+                assert_eq!(versions, shard.rows_written, "{stats:?}");
+            }
+            let stats = shards[0].tiers.clone();
             if is_reached(&stats) {
                 return stats;
             }
@@ -78,7 +87,7 @@ impl Small {
             let ids = (0..20).map(|nth| (self.turns + nth * 61) % self.rows.max(1));
             let absent = self.told_absent(ids.take(self.rows as usize));
             assert!(absent.is_empty(), "rows {absent:?} are there: {stats:?}");
-            assert!(self.stepped.shards[0].turn().unwrap());
+            assert!(self.stepped.shards.iter_mut().all(|shard| shard.turn().unwrap()));
         }
         panic!("never reached: {:?}", self.stepped.handle.stats());
     }
@@ -225,6 +234,19 @@ fn nearly_all_keys_that_are_nowhere_are_known_without_the_owner() {
     assert!(told > 950, "{told} of 1000");
     let after = small.turn_until(|s| s.reads.asked > stats.reads.asked);
     assert_eq!(after.reads.misses_filtered - stats.reads.misses_filtered, told as u64);
+}
+
+#[test]
+fn keys_of_several_shards_that_are_asked_together_are_told_apart() {
+    let mut small = Small::of_shards(3, 128 << 10);
+    small.put(0..400, 1_000);
+    let is_below = |s: &TierStats| s.memtable.frozen == 0 && s.movement.flushes > 0;
+    assert!(!small.turn_until(is_below).hot.is_complete);
+    // Two that are nowhere after each that is somewhere.
+    let ids = (0..1_200).map(|nth| if nth % 3 == 0 { nth / 3 } else { 10_000 + nth });
+    let told = small.told_absent(ids);
+    assert!(told.iter().all(|id| *id >= 10_000), "{told:?}");
+    assert!(told.len() > 760, "{} of 800", told.len());
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn the_shares_never_come_to_more_than_was_given() {
 fn at_the_least_every_share_is_of_use() {
     let plan = MemoryPlan::divide(&given(least_bytes(2, 0), 2));
     assert_eq!(plan.fixed_bytes, FIXED_BYTES);
-    assert!(plan.hot_bytes >= 8 * MIB && plan.memtable_bytes >= 512 * KIB, "{plan:?}");
+    assert!(plan.hot_bytes >= 7 * MIB && plan.memtable_bytes >= MIB, "{plan:?}");
     assert!(plan.queue_bytes >= MIB && plan.look_ups() >= 16, "{plan:?}");
 }
 

@@ -258,9 +258,9 @@ impl<E: Env> Owner<E> {
         let Asking { asked, below, .. } = asking;
         self.find_below(batch, rows, catalogue, below);
         let places = below.iter().map(|(_, view, entity_hash)| (*view, *entity_hash));
-        let held = self.warm.may_hold_each(places);
+        let lacked = self.warm.lacks(places);
         for (at, &(index, view, entity_hash)) in below.iter().enumerate() {
-            if held >> at & 1 == 0 {
+            if lacked >> at & 1 == 1 {
                 asked.note_absent(index);
                 continue;
             }
@@ -342,7 +342,7 @@ impl<E: Env> Owner<E> {
         needs_value: bool,
         ring: &mut E::Ring,
     ) -> Result<(), Option<Refusal>> {
-        if self.warm.may_hold_each(std::iter::once((view.id, entity_hash))) == 0 {
+        if !self.warm.may_hold(view.id, entity_hash) {
             return Ok(());
         }
         let wanted = self.wanted(view.id, entity_hash, key);

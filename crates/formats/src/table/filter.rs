@@ -44,8 +44,13 @@ impl FilterPart {
 
     /// Whether `fingerprints`, which are this part's, admit a row hash.
     pub fn admits(&self, fingerprints: &[u8], row_hash: u64) -> bool {
+        self.probe(fingerprints, row_hash).admits()
+    }
+
+    /// Where to look in `fingerprints` for a row hash, and what for.
+    fn probe<'a>(&self, fingerprints: &'a [u8], row_hash: u64) -> Probe<'a> {
         if self.segment_bytes == 0 {
-            return true;
+            return Probe::ADMITS;
         }
         let hash = mix(row_hash.wrapping_add(self.seed));
         let (length, mask) = (self.segment_bytes, self.segment_bytes - 1);
@@ -54,10 +59,7 @@ impl FilterPart {
         let second = (first + length) ^ ((hash >> 18) as u32 & mask);
         let third = (first + 2 * length) ^ (hash as u32 & mask);
         // In range: `first` lies in one of the segments, the others in the two that follow it.
-        let stored = [first, second, third]
-            .iter()
-            .fold(0, |sum, at| sum ^ fingerprints.get(*at as usize).copied().unwrap_or(0));
-        stored == (hash ^ (hash >> 32)) as u8
+        Probe { fingerprints, at: [first, second, third], wanted: (hash ^ (hash >> 32)) as u8 }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -79,6 +81,24 @@ impl FilterPart {
             segments: u32_at(entry, 24),
             hashes: u32_at(entry, 28),
         }
+    }
+}
+
+/// What is to be compared for one row, before any of it is looked at.
+#[derive(Clone, Copy)]
+struct Probe<'a> {
+    fingerprints: &'a [u8],
+    at: [u32; 3],
+    wanted: u8,
+}
+
+impl Probe<'_> {
+    const ADMITS: Self = Self { fingerprints: &[], at: [0; 3], wanted: 0 };
+    const REFUSES: Self = Self { fingerprints: &[], at: [0; 3], wanted: 1 };
+
+    fn admits(&self) -> bool {
+        let stored = |at: &u32| self.fingerprints.get(*at as usize).copied().unwrap_or(0);
+        self.at.iter().fold(0, |sum, at| sum ^ stored(at)) == self.wanted
     }
 }
 
@@ -149,12 +169,28 @@ impl TableFilter {
 
     /// Whether the table may hold a row of this view and entity hash; if it does, always true.
     pub fn may_hold(&self, view: ViewId, entity_hash: u64) -> bool {
+        self.probe(view, entity_hash).admits()
+    }
+
+    /// Which of some rows the table lacks for certain: a bit for each of the first 64. All is worked out before the
+    /// first fingerprint is looked at, so that the waits for their memory overlap.
+    pub fn lacks(&self, rows: impl Iterator<Item = (ViewId, u64)>) -> u64 {
+        let (mut probes, mut count) = ([Probe::REFUSES; u64::BITS as usize], 0);
+        for (probe, (view, entity_hash)) in probes.iter_mut().zip(rows) {
+            *probe = self.probe(view, entity_hash);
+            count += 1;
+        }
+        let lacked = probes.iter().take(count).map(|probe| u64::from(!probe.admits()));
+        lacked.enumerate().fold(0, |all, (at, lacked)| all | lacked << at)
+    }
+
+    fn probe(&self, view: ViewId, entity_hash: u64) -> Probe<'_> {
         let place = (view, entity_hash);
         let end =
             self.parts.partition_point(|(part, _)| (part.first_view, part.first_hash) <= place);
         match end.checked_sub(1).and_then(|at| self.parts.get(at)) {
-            Some((part, own)) => part.admits(own, row_hash(entity_hash, view)),
-            None => false,
+            Some((part, own)) => part.probe(own, row_hash(entity_hash, view)),
+            None => Probe::REFUSES,
         }
     }
 

@@ -222,6 +222,14 @@ fn a_filter_answers_by_part_and_without_fingerprints_always_yes() {
     assert!(filter.may_hold(ViewId(1), 50) && filter.may_hold(ViewId(2), 0));
     let admitted = (10..50).filter(|hash| filter.may_hold(ViewId(1), *hash)).count();
     assert!(admitted < 10, "{admitted} of 40");
+    let places = || (0..70).map(|hash| (ViewId(hash as u32 % 3), hash));
+    let lacked = places()
+        .take(64)
+        .enumerate()
+        .fold(0, |all, (at, (view, hash))| all | u64::from(!filter.may_hold(view, hash)) << at);
+    assert_eq!(filter.lacks(places()), lacked);
+    assert_eq!(filter.lacks(places().take(5)), lacked & 0b1_1111);
+    assert_eq!(filter.lacks(std::iter::empty()), 0);
 }
 
 #[test]

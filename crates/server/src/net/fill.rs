@@ -120,7 +120,8 @@ impl Fill<'_> {
         let counts = plan.views.iter().zip(request.views());
         let counts = counts.map(|(view, packed)| (&*view.view, packed.count as usize));
         let mut failed: Result<(), WireError> = Ok(());
-        let mut busy: Vec<(Part<'_>, usize)> = Vec::new();
+        // Of a request whose rows are all hot, neither allocates.
+        let (mut absent, mut busy) = (Vec::new(), Vec::new());
         let mut present = parts.next();
         let reads = self.reads;
         reads.multi_get_views(counts, keys, buf, |number, found| {
@@ -129,16 +130,24 @@ impl Fill<'_> {
             }
             let Some(part) = present else { return };
             let row = number - part.first;
-            if matches!(found, Lookup::Busy) {
-                busy.push((part, row));
-            } else if let Err(error) = self.row(part, row, found, builder, &mut tallies[part.at]) {
-                failed = Err(error);
+            match found {
+                Lookup::Absent => absent.push((part, row)),
+                Lookup::Busy => busy.push((part, row)),
+                _ => {
+                    let filled = self.row(part, row, found, builder, &mut tallies[part.at]);
+                    failed = filled.and(std::mem::replace(&mut failed, Ok(())));
+                }
             }
         });
         for (part, row) in busy {
-            self.busy_row(part, row, buf, builder, &mut tallies[part.at])?;
+            if let Some(row) = self.busy_row(part, row, buf, builder, &mut tallies[part.at])? {
+                absent.push((part, row));
+            }
         }
-        // Rows that were busy came last.
+        for absent in absent.chunks(u64::BITS as usize) {
+            self.absent_rows(absent, builder, tallies)?;
+        }
+        // Rows that were busy, or absent, came last.
         self.below.wanted.sort_unstable();
         // A request that goes below is counted when it is answered.
         if self.below.wanted.is_empty() {
@@ -147,7 +156,7 @@ impl Fill<'_> {
         Ok(failed?)
     }
 
-    /// Looks again at a row that was being rewritten.
+    /// Looks again at a row that was being rewritten; the row, if it is gone from its hot table.
     fn busy_row(
         &mut self,
         part: Part<'_>,
@@ -155,14 +164,16 @@ impl Fill<'_> {
         buf: &mut RowBuf,
         builder: &mut ReplyBuilder,
         tally: &mut Tally,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<usize>, Failure> {
         let reads = self.reads;
         for _ in 0..BUSY_TRIES {
             let mut outcome = None;
             reads.multi_get(&part.view.view, &part.keys[row..=row], buf, |_, found| {
-                if !matches!(found, Lookup::Busy) {
-                    outcome = Some(self.row(part, row, found, builder, tally));
-                }
+                outcome = match found {
+                    Lookup::Busy => None,
+                    Lookup::Absent => Some(Ok(Some(row))),
+                    _ => Some(self.row(part, row, found, builder, tally).map(|()| None)),
+                };
             });
             if let Some(outcome) = outcome {
                 return Ok(outcome?);
@@ -184,10 +195,6 @@ impl Fill<'_> {
     ) -> Result<(), WireError> {
         match found {
             Lookup::Found(hot) => self.version(part, row, &version_of(hot), builder, tally),
-            Lookup::Absent if !self.may_lie_below(part, row) => {
-                tally.misses += 1;
-                Ok(())
-            }
             // Damaged in memory: below it is whole.
             Lookup::Absent | Lookup::Busy | Lookup::Corrupt(_) => {
                 self.take_below(part, row, builder, tally)
@@ -195,9 +202,26 @@ impl Fill<'_> {
         }
     }
 
-    /// Whether a row that the hot table lacks may lie in a lower tier.
-    fn may_lie_below(&self, part: Part<'_>, row: usize) -> bool {
-        self.reads.may_lie_below(part.view.view.id, part.keys[row].entity_hash)
+    /// Rows that the hot tables lack, at most as many as a word has bits: nowhere, or in a lower tier.
+    fn absent_rows(
+        &mut self,
+        absent: &[(Part<'_>, usize)],
+        builder: &mut ReplyBuilder,
+        tallies: &mut [Tally],
+    ) -> Result<(), WireError> {
+        let rows = absent.iter().map(|(part, row)| {
+            let hash = part.keys.get(*row).map_or(0, |key| key.entity_hash);
+            (part.view.view.id, hash)
+        });
+        let lacked = self.reads.lack_below(rows);
+        for (bit, &(part, row)) in absent.iter().enumerate() {
+            let tally = &mut tallies[part.at];
+            match lacked >> bit & 1 {
+                0 => self.take_below(part, row, builder, tally)?,
+                _ => tally.misses += 1,
+            }
+        }
+        Ok(())
     }
 
     #[cold]

@@ -42,6 +42,12 @@ impl Marks {
         bits(row_hash).all(|(word, bit)| line[word].load(Ordering::Acquire) & bit != 0)
     }
 
+    /// Which of some rows are not marked for certain: a bit for each of the first 64.
+    pub fn lacks(&self, row_hashes: impl Iterator<Item = u64>) -> u64 {
+        let lacked = row_hashes.take(64).map(|hash| u64::from(!self.may_hold(hash)));
+        lacked.enumerate().fold(0, |all, (at, lacked)| all | lacked << at)
+    }
+
     /// By the upper half of the hash; the bits in it are by the lower.
     fn line(&self, row_hash: u64) -> &[AtomicU64; LINE_WORDS] {
         let at = ((row_hash >> 32) * self.lines.len() as u64) >> 32;
@@ -71,6 +77,7 @@ mod tests {
             let marked: Vec<u64> = (0..rows).map(|_| rng.next_u64()).collect();
             marked.iter().for_each(|hash| marks.set(*hash));
             assert!(marked.iter().all(|hash| marks.may_hold(*hash)));
+            assert_eq!(marks.lacks(marked.iter().copied()), 0);
             let wrong = (0..100_000).filter(|_| marks.may_hold(rng.next_u64())).count();
             assert!(wrong < 1_000, "{wrong} of 100,000 beside {rows} rows");
         }
