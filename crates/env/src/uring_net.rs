@@ -316,8 +316,9 @@ impl Net {
 
     pub(crate) fn close(&mut self, queue: &mut Queue, id: ConnId, events: &mut Vec<Event>) {
         let Some(conn) = self.get(id) else { return };
-        // A last word that fits into the socket still goes out.
-        flush(queue, id, conn, events);
+        if !conn.closing {
+            conn.output.send_last(conn.fd.as_raw_fd(), id, events);
+        }
         start_close(queue, conn);
         self.settle(id.slot(), events);
     }

@@ -17,8 +17,8 @@ pub(crate) const MAX_FDS: usize = 253;
 const RING_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 /// At once: what fits into the socket's buffer.
 const NOW_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-/// Most bytes of one plain send.
-const PIECE_BYTES: usize = 1 << 30;
+/// Most bytes of one send: the system copies them before anything else has its turn.
+const PIECE_BYTES: usize = 256 << 10;
 
 #[derive(Debug)]
 struct Outgoing {
@@ -64,35 +64,42 @@ impl Output {
         self.in_flight
     }
 
-    /// Sends what fits into the socket's buffer, without waiting; true when a rest must wait for
-    /// the peer ([`Output::next`]). An error means that the connection is lost.
+    /// Sends a piece at once, as far as the socket's buffer takes it; true when a rest waits, for the peer or for
+    /// its turn ([`Output::next`]). An error means that the connection is lost.
     pub(crate) fn send_now(
         &mut self,
         fd: RawFd,
         conn: ConnId,
         events: &mut Vec<Event>,
     ) -> io::Result<bool> {
-        while !self.in_flight {
-            let sent = match self.prepare() {
-                Prepared::Nothing => break,
-                // SAFETY: the bytes lie in the first buffer, which is not touched meanwhile.
-                Prepared::Plain(start, len) => unsafe {
-                    libc::send(fd, start.cast(), len, NOW_FLAGS)
-                },
-                // SAFETY: `prepare` made the header point into `self`, which does not change
-                // during the call.
-                Prepared::Message(header) => unsafe { libc::sendmsg(fd, header, NOW_FLAGS) },
-            };
-            let result = match i32::try_from(sent) {
-                Ok(sent) if sent >= 0 => sent,
-                _ => -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
-            };
-            if result == -libc::EAGAIN {
-                return Ok(true);
-            }
-            self.complete(conn, result, events)?;
+        if self.in_flight {
+            return Ok(false);
         }
-        Ok(false)
+        let sent = match self.prepare() {
+            Prepared::Nothing => return Ok(false),
+            // SAFETY: the bytes lie in the first buffer, which is not touched meanwhile.
+            Prepared::Plain(start, len) => unsafe { libc::send(fd, start.cast(), len, NOW_FLAGS) },
+            // SAFETY: `prepare` made the header point into `self`, which does not change during
+            // the call.
+            Prepared::Message(header) => unsafe { libc::sendmsg(fd, header, NOW_FLAGS) },
+        };
+        let result = match i32::try_from(sent) {
+            Ok(sent) if sent >= 0 => sent,
+            _ => -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
+        };
+        self.complete(conn, result, events)?;
+        Ok(!self.queue.is_empty())
+    }
+
+    /// Sends all that fits into the socket's buffer: the last words of a connection.
+    pub(crate) fn send_last(&mut self, fd: RawFd, conn: ConnId, events: &mut Vec<Event>) {
+        let mut before = usize::MAX;
+        while self.queued_bytes < before {
+            before = self.queued_bytes;
+            if !matches!(self.send_now(fd, conn, events), Ok(true)) {
+                return;
+            }
+        }
     }
 
     /// The next submission, if something waits and nothing is in flight.
@@ -125,15 +132,17 @@ impl Output {
             return Prepared::Plain(rest.as_ptr(), rest.len().min(PIECE_BYTES));
         }
         let message = self.message.get_or_insert_with(Message::empty);
-        let mut count = 0;
+        let (mut count, mut room) = (0, PIECE_BYTES);
         for (i, out) in self.queue.iter().take(VECTORS).enumerate() {
             // Descriptors ride on the first byte of their own buffer.
-            if i > 0 && !out.fds.is_empty() {
+            if room == 0 || (i > 0 && !out.fds.is_empty()) {
                 break;
             }
             let rest = &out.buf[out.sent..];
+            let piece = rest.len().min(room);
             message.vectors[i] =
-                libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() };
+                libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: piece };
+            room -= piece;
             count = i + 1;
         }
         message.header.msg_iov = message.vectors.as_mut_ptr();
@@ -293,6 +302,43 @@ mod tests {
         assert_eq!(complete(&mut output, 2 * VECTORS as i32).len(), VECTORS);
         output.next(0).unwrap();
         assert_eq!(vectors(&output).len(), 100 - VECTORS);
+    }
+
+    #[test]
+    fn a_long_output_leaves_piece_by_piece() {
+        let mut output = Output::default();
+        let long = [PIECE_BYTES - 10, 30, PIECE_BYTES + 1];
+        long.iter().for_each(|len| output.push(vec![1; *len], Vec::new()));
+        output.next(0).unwrap();
+        assert_eq!(vectors(&output).iter().map(Vec::len).collect::<Vec<_>>(), [long[0], 10]);
+        assert_eq!(complete(&mut output, PIECE_BYTES as i32), [long[0]]);
+        output.next(0).unwrap();
+        assert_eq!(
+            vectors(&output).iter().map(Vec::len).collect::<Vec<_>>(),
+            [20, PIECE_BYTES - 20]
+        );
+        assert_eq!(complete(&mut output, PIECE_BYTES as i32), [30]);
+        assert!(matches!(output.prepare(), Prepared::Plain(_, 21)));
+    }
+
+    #[test]
+    fn what_fits_into_the_socket_goes_out_before_it_is_closed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = listener.accept().unwrap();
+        let (mut output, mut events) = (Output::default(), Vec::new());
+        let all = 40 << 20;
+        (0..40).for_each(|_| output.push(vec![1; 1 << 20], Vec::new()));
+        assert!(output.send_now(ours.as_raw_fd(), CONN, &mut events).unwrap());
+        let first = all - output.queued_bytes();
+        assert!(first > 0 && first <= PIECE_BYTES, "{first}");
+        output.send_last(ours.as_raw_fd(), CONN, &mut events);
+        let sent = all - output.queued_bytes();
+        assert!(sent > 2 * PIECE_BYTES && sent < all, "{sent}");
+        drop(ours);
+        let mut came = Vec::new();
+        std::io::Read::read_to_end(&mut theirs, &mut came).unwrap();
+        assert_eq!(came.len(), sent);
     }
 
     #[test]
