@@ -8,6 +8,8 @@ use anyhow::Context;
 
 /// The target that the others are compared with.
 pub const OURS: &str = "thermae";
+/// Our client at a server that does nothing: what it can do at most.
+pub const NULL: &str = "null server";
 
 /// A named way to open a target.
 pub struct Entry<'a, T: ?Sized> {

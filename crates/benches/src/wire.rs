@@ -1,6 +1,6 @@
 //! `bench wire`: the whole run, from starting the servers to the tables.
 
-use crate::compare::{self, OURS, Piping, Reading};
+use crate::compare::{self, NULL, OURS, Piping, Reading};
 use crate::document::shown;
 use crate::files::{Output, in_folder};
 use crate::floor::Floor;
@@ -18,6 +18,8 @@ use anyhow::Context;
 use std::path::PathBuf;
 use std::time::Duration;
 use thermae_hot::RowBuf;
+use thermae_load::null::NullServer;
+use thermae_load::presets::preset;
 
 const KEY_BYTES: usize = 8;
 /// Requests in flight of the saturated reads.
@@ -129,13 +131,22 @@ fn reads(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Result
         let lines = compare::latency(&mut entries, "same host", run.load(keys), run.rounds)?;
         report.latency.extend(lines);
     }
-    let mut entries = vec![Piping::piping(OURS, || Reads::new(server.client(Waiting::Spin)?))];
+    let null = nobody()?;
+    let mut entries = vec![
+        Piping::piping(OURS, || Reads::new(server.client(Waiting::Spin)?)),
+        Piping::piping(NULL, || Reads::new(ours::connect(null.address(), Waiting::Spin)?)),
+    ];
     for (name, peer) in &running {
         entries.push(Piping::piping(name, || peer.gets(Waiting::Spin)));
     }
     let load = run.load(RATE_KEYS);
     report.rates.extend(compare::rate(&mut entries, "read", load, READ_WINDOW, run.rounds)?);
     Ok(())
+}
+
+/// A server that has the same view and does nothing; it may have any core.
+fn nobody() -> anyhow::Result<NullServer> {
+    Ok(NullServer::start(&preset("batch")?, None)?)
 }
 
 /// The floor, ours and the peers, as readers.
@@ -180,7 +191,11 @@ fn durable(run: &Run, programs: &[Program], report: &mut Report) -> anyhow::Resu
         let folder = run.folder.join(format!("{}-durable", program.name));
         running.push((program.name, Peer::start(program, Purpose::Durable, &folder)?));
     }
-    let mut entries = vec![Piping::piping(OURS, || Puts::new(server.client(Waiting::Block)?))];
+    let null = nobody()?;
+    let mut entries = vec![
+        Piping::piping(OURS, || Puts::new(server.client(Waiting::Block)?)),
+        Piping::piping(NULL, || Puts::new(ours::connect(null.address(), Waiting::Block)?)),
+    ];
     for (name, peer) in &running {
         entries.push(Piping::piping(name, || peer.sets(Waiting::Block)));
     }

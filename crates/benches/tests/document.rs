@@ -61,6 +61,28 @@ fn a_loss_is_told_with_its_cause_and_without_one_that_it_is_not_known() {
 }
 
 #[test]
+fn a_rate_that_is_the_clients_is_said_to_be_so() {
+    let beside_null = |null: f64| {
+        let mut part = part(&[80.0], &[40.0], true);
+        part.figures[0].add("null server", Role::Beside, vec![null]);
+        page(&[entry(part)], &Causes::default())
+    };
+    let bound = beside_null(100.0);
+    assert!(
+        bound.contains("**Client-bound**, 100 rows: ") && bound.contains("1.25 times"),
+        "{bound}"
+    );
+    assert!(!beside_null(105.0).contains("Client-bound"));
+    // In a result of `bench wire` it is no peer that we lose to.
+    let text = r#"{"command": "c", "machine": {"cpu": "", "cores": 1, "memory_bytes": 1, "kernel": "",
+        "load_before": ""}, "absent": [], "versions": {}, "latency": [], "bytes": [], "rates": [
+        {"what": "read", "keys": 1, "window": 2, "target": "thermae", "rounds": [1.0]},
+        {"what": "read", "keys": 1, "window": 2, "target": "null server", "rounds": [9.0]}]}"#;
+    let part = results::part("wire", text).unwrap();
+    assert_eq!(part.figures[0].lines[1].role, Role::Beside);
+}
+
+#[test]
 fn less_is_better_turns_the_ratio_over_and_three_in_a_hundred_are_even() {
     let times = |part: Part| part.figures[0].times(&part.figures[0].lines[1]).unwrap();
     assert_eq!(times(part(&[10.0], &[25.0], false)).median, 2.5);

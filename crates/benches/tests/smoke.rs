@@ -29,7 +29,9 @@ fn wire_runs_small_and_writes_its_result() {
     for target in ["loopback floor", "thermae", "thermae mapped", "memory", "hot table", "store"] {
         assert!(names("latency").iter().any(|name| name == target), "{target} was not measured");
     }
-    assert_eq!(names("rates").iter().filter(|name| *name == "thermae").count(), 2);
+    for target in ["thermae", "null server"] {
+        assert_eq!(names("rates").iter().filter(|name| *name == target).count(), 2, "{target}");
+    }
     assert!(table.contains("### One request at a time, blocking client: p99"), "{table}");
 }
 

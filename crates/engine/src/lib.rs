@@ -1,8 +1,8 @@
 //! The engine: threads, shards, partitions, log, recovery, catalogue; and `Store`, the embedding
 //! API.
 //!
-//! A write's way: [`handle`] or a [`service`] splits it by owner ([`outside`]), the owner admits
-//! and logs it ([`owner`], [`log`]), and applies it when it is safe ([`state`]). A read's way:
+//! A write's way: [`handle`] or a [`service`] splits it by owner (`outside`), the owner admits
+//! and logs it (`owner`, [`log`]), and applies it when it is safe (`state`). A read's way:
 //! [`reads`], on the calling thread, straight from the hot tables.
 #![forbid(unsafe_code)]
 

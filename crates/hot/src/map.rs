@@ -14,16 +14,15 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
+use thermae_formats::hot_layout::WORD_BYTES;
 use thermae_formats::hot_layout::header::{
-    self, Geometry, HeaderError, MAP_BYTES_MIN, MapInfo, STATIC_WORDS,
+    self, Geometry, HUGE_PAGE_BYTES, HeaderError, MAP_BYTES_MIN, MapInfo, STATIC_WORDS,
+    whole_map_bytes,
 };
-use thermae_formats::hot_layout::{CHUNK_BYTES, WORD_BYTES};
 
 use crate::error::MapError;
 use crate::marks::Marks;
 use crate::sync::AtomicU64;
-
-const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
 /// What a map is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +46,8 @@ pub struct HotConfig {
 
 impl HotConfig {
     fn info(&self) -> MapInfo {
-        let unit = if self.bytes >= HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { CHUNK_BYTES as u64 };
         MapInfo {
-            map_bytes: self.bytes / unit * unit,
+            map_bytes: whole_map_bytes(self.bytes),
             hash_seed: self.hash_seed,
             store_id: self.store_id,
             epoch: self.epoch,

@@ -109,6 +109,7 @@ fn view(
         key: KeyType::Int64,
         key_bytes: 0,
         ttl_s: 0,
+        cold_after_s: 0,
         features,
     })
 }

@@ -18,7 +18,7 @@ const STREAM_BYTES: usize = 1 << 20;
 /// Of those on their way together.
 const STREAM_DEPTH: usize = 4;
 /// A file smaller than this says nothing of a disk.
-const LEAST_BYTES: u64 = 16 << 20;
+pub const LEAST_BYTES: u64 = 16 << 20;
 /// `f_type` of file systems in memory.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -37,12 +37,13 @@ pub enum Access {
     },
 }
 
-/// A file full of noise on a disk, past the page cache.
+/// Files on a disk, past the page cache: one of noise, which may be written, or such as are there, to be read.
 pub struct Device {
-    file: RealFile,
-    blocks: u64,
+    files: Vec<RealFile>,
+    /// Number of blocks up to and with each file.
+    ends: Vec<u64>,
     ring: UringRing,
-    /// Bytes a second of a stream of durable writes.
+    /// Bytes a second of a stream of durable writes; 0 of files that were there.
     pub stream_bytes_per_s: f64,
     access: Access,
     next: u64,
@@ -72,17 +73,9 @@ impl Device {
         let file = env.open(&path, OpenHow::CREATE.direct()).map_err(Error::file(&path))?;
         // Its blocks are there before anything is measured: a log's segments are made so too.
         file.allocate(whole).and_then(|()| file.sync_data()).map_err(Error::file(&path))?;
-        let mut device = Self {
-            file,
-            blocks: whole / BLOCK_BYTES as u64,
-            ring: env.ring().map_err(Error::system("a ring"))?,
-            stream_bytes_per_s: 0.0,
-            access: Access::Write { blocks: STREAM_BYTES / BLOCK_BYTES },
-            next: 0,
-            in_flight: 0,
-            spare: (0..STREAM_DEPTH as u64).map(|at| noise(STREAM_BYTES, at)).collect(),
-            events: Vec::new(),
-        };
+        let mut device = Self::over(env, vec![file], vec![whole / BLOCK_BYTES as u64])?;
+        device.turn_to(Access::Write { blocks: STREAM_BYTES / BLOCK_BYTES });
+        device.spare = (0..STREAM_DEPTH as u64).map(|at| noise(STREAM_BYTES, at)).collect();
         let begun = env.monotonic_ns();
         let (mut left, mut done) = (whole / STREAM_BYTES as u64, Vec::new());
         while left > 0 || device.in_flight > 0 {
@@ -97,6 +90,49 @@ impl Device {
         Ok(device)
     }
 
+    /// Files of `folder` that end in `suffix`, to be read.
+    ///
+    /// # Errors
+    /// There is no block in any of them, or they cannot be opened.
+    pub fn of_files(folder: &Path, suffix: &str) -> Result<Self, Error> {
+        let (env, mut files, mut ends, mut blocks) = (RealEnv::new(), Vec::new(), Vec::new(), 0);
+        let names = env.list(folder).map_err(Error::file(folder))?;
+        for entry in names.iter().filter(|entry| entry.name.ends_with(suffix)) {
+            let path = folder.join(&entry.name);
+            let open = || {
+                let file = env.open(&path, OpenHow::READ.direct())?;
+                Ok((file.len_bytes()? / BLOCK_BYTES as u64, file))
+            };
+            let (more, file) = open().map_err(Error::file(&path))?;
+            blocks += more;
+            ends.push(blocks);
+            files.push(file);
+        }
+        if blocks == 0 {
+            let what = format!("{}: no file *{suffix} has a block to read", folder.display());
+            return Err(Error::Given(what));
+        }
+        Self::over(env, files, ends)
+    }
+
+    fn over(env: RealEnv, files: Vec<RealFile>, ends: Vec<u64>) -> Result<Self, Error> {
+        Ok(Self {
+            files,
+            ends,
+            ring: env.ring().map_err(Error::system("a ring"))?,
+            stream_bytes_per_s: 0.0,
+            access: Access::Read { depth: 1 },
+            next: 0,
+            in_flight: 0,
+            spare: Vec::new(),
+            events: Vec::new(),
+        })
+    }
+
+    fn blocks(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
     /// What is asked from now on; nothing may be in flight.
     pub fn turn_to(&mut self, access: Access) {
         self.access = access;
@@ -104,29 +140,36 @@ impl Device {
         self.next = 0;
     }
 
-    fn submit(&mut self, word: u64, token: u64) {
+    /// Asks for the block that `word` chooses, or writes the next ones.
+    pub fn submit(&mut self, word: u64, token: u64) {
         self.in_flight += 1;
         match self.access {
             Access::Read { .. } => {
                 let buf = self.spare.pop().unwrap_or_else(|| AlignedBuf::zeroed(BLOCK_BYTES));
-                let at = mix(word) % self.blocks * BLOCK_BYTES as u64;
-                self.ring.read(token, &self.file, at, buf);
+                let block = mix(word) % self.blocks();
+                let at = self.ends.partition_point(|end| *end <= block);
+                let first = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+                let offset_bytes = (block - first) * BLOCK_BYTES as u64;
+                self.ring.read(token, &self.files[at], offset_bytes, buf);
             }
             Access::Write { blocks } => {
                 let bytes = blocks * BLOCK_BYTES;
                 let buf = self.spare.pop().unwrap_or_else(|| noise(bytes, self.next));
-                if self.next + blocks as u64 > self.blocks {
+                if self.next + blocks as u64 > self.blocks() {
                     self.next = 0;
                 }
                 let at = self.next * BLOCK_BYTES as u64;
                 self.next += blocks as u64;
-                self.ring.write(token, &self.file, at, buf, true);
+                self.ring.write(token, &self.files[0], at, buf, true);
             }
         }
     }
 
     /// One round of the ring: adds what has ended.
-    fn turn(&mut self, wait: Wait, done: &mut Vec<Done>) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The disk fails, or a block is short.
+    pub fn turn(&mut self, wait: Wait, done: &mut Vec<Done>) -> Result<(), Error> {
         self.ring.turn(wait, &mut self.events).map_err(Error::system("the ring"))?;
         for event in self.events.drain(..) {
             let (token, buf, bytes) = match event {
@@ -212,5 +255,29 @@ mod tests {
             assert_eq!(tokens, (0..sent).collect::<Vec<_>>());
         }
         assert!(Device::fill(folder.path(), 1 << 10).is_err());
+    }
+
+    #[test]
+    fn every_block_of_every_file_is_read_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        if is_in_memory(folder.path()) {
+            return;
+        }
+        assert!(Device::of_files(folder.path(), ".tbl").is_err());
+        for (name, blocks) in [("a.tbl", 1), ("b.tbl", 3), ("empty.tbl", 0), ("other", 9)] {
+            std::fs::write(folder.path().join(name), vec![7; blocks * BLOCK_BYTES]).unwrap();
+        }
+        let mut device = Device::of_files(folder.path(), ".tbl").unwrap();
+        assert_eq!((device.blocks(), device.files.len()), (4, 3));
+        device.turn_to(Access::Read { depth: 4 });
+        let (mut sent, mut done) = (0, Vec::new());
+        while done.len() < 200 {
+            while device.room() > 0 {
+                device.submit(sent, sent);
+                sent += 1;
+            }
+            // A block that is not there would be a short one.
+            device.turn(Wait::Forever, &mut done).unwrap();
+        }
     }
 }

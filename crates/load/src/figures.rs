@@ -19,6 +19,8 @@ pub struct Figures {
     pub memory_hits: u64,
     /// Of those, answered with a row of a table on disk.
     pub warm_hits: u64,
+    /// Of those, answered with a row of the archive.
+    pub cold_hits: u64,
     /// Of those, not there.
     pub misses: u64,
     /// Blocks read from tables.
@@ -86,8 +88,12 @@ impl Figures {
             sum.below_hot += number(&shard, "/tiers/reads/asked");
             sum.memory_hits += number(&shard, "/tiers/reads/memory_hits");
             sum.warm_hits += number(&shard, "/tiers/reads/warm_hits");
-            sum.misses += number(&shard, "/tiers/reads/misses_filtered");
-            sum.misses += number(&shard, "/tiers/reads/misses_read");
+            // The archive is asked for what the tables have not, and those count that as missing.
+            let cold_hits = number(&shard, "/tiers/reads/archive_hits");
+            let misses = number(&shard, "/tiers/reads/misses_filtered")
+                + number(&shard, "/tiers/reads/misses_read");
+            sum.cold_hits += cold_hits;
+            sum.misses += misses.saturating_sub(cold_hits);
             sum.blocks_read += number(&shard, "/tiers/reads/blocks_read");
             sum.memtable_bytes += number(&shard, "/tiers/memtable/bytes");
             let flushed = number(&shard, "/tiers/movement/flushed_bytes");
@@ -130,6 +136,8 @@ pub struct Sample {
     pub memory_share: Option<f64>,
     /// Keys answered out of tables on disk.
     pub warm_share: Option<f64>,
+    /// Keys answered out of the archive.
+    pub cold_share: Option<f64>,
     /// Keys that are not there.
     pub missing_share: Option<f64>,
 }
@@ -159,6 +167,7 @@ impl Sample {
             hot_share: share(keys.saturating_sub(counted(|figures| figures.below_hot))),
             memory_share: share(counted(|figures| figures.memory_hits)),
             warm_share: share(counted(|figures| figures.warm_hits)),
+            cold_share: share(counted(|figures| figures.cold_hits)),
             missing_share: share(counted(|figures| figures.misses)),
         }
     }
@@ -173,10 +182,14 @@ mod tests {
     fn figures_are_summed_over_shards_and_compared() {
         let stats = |keys: u64, warm: u64, cpu_us: u64| {
             format!(
-                r#"{{"engine":{{"shards":[{{"rows":5,"tiers":{{"reads":{{"asked":{warm},"warm_hits":{warm}}},
+                r#"{{"engine":{{"shards":[{{"rows":5,"tiers":{{"reads":{{"asked":{warm},"warm_hits":{},
+                "misses_filtered":{},"archive_hits":{}}},
                 "latest":{{"bytes":100,"rows":7}},"history":{{"bytes":20}}}}}},{{"rows":3}}],
                 "views":[{{"rows":8}}]}},"server":{{"views":{{"a":{{"hits":{keys},"misses":0}}}},
-                "process":{{"cpu_us":{cpu_us},"resident_bytes":4096}}}}}}"#
+                "process":{{"cpu_us":{cpu_us},"resident_bytes":4096}}}}}}"#,
+                warm * 8 / 10,
+                warm * 2 / 10,
+                warm / 10,
             )
         };
         let before = Figures::from_json(&stats(100, 10, 0)).unwrap();
@@ -185,7 +198,9 @@ mod tests {
         let after = Figures::from_json(&stats(300, 60, 1_000_000)).unwrap();
         let idle = Process::default();
         let sample = Sample::between(&(before, idle), &(after, idle), 2.0, None);
-        assert_eq!((sample.hot_share, sample.warm_share), (Some(0.75), Some(0.25)));
+        assert_eq!((sample.hot_share, sample.warm_share), (Some(0.75), Some(0.2)));
+        // Of the ten that the tables had not the archive had five.
+        assert_eq!((sample.cold_share, sample.missing_share), (Some(0.025), Some(0.025)));
         assert_eq!((sample.cpu_cores, sample.resident_bytes), (0.5, 4096));
         assert!(Figures::from_json("[").is_err());
         let none = Sample::between(&(after, idle), &(after, idle), 1.0, None);

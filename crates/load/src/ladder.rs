@@ -71,6 +71,22 @@ pub struct Scaling {
     pub rows_per_s: f64,
     /// Over that many times what one thread reads.
     pub efficiency: f64,
+    /// What the threads could do if the store did nothing, over what they did.
+    pub headroom: Option<f64>,
+    /// That was the limit: the store can do more.
+    pub is_client_bound: bool,
+}
+
+impl Scaling {
+    /// The headroom, for people.
+    pub fn headroom_text(&self) -> String {
+        self.headroom.map_or("-".to_owned(), |times| format!("{times:.2}x"))
+    }
+
+    /// What a reader must know of it.
+    pub fn judgement(&self) -> &'static str {
+        if self.is_client_bound { "client-bound" } else { "" }
+    }
 }
 
 /// The ladder of a machine.
@@ -114,6 +130,8 @@ impl Watch for Nobody {
 /// A store that does not open, a server that refuses, a disk that fails.
 pub fn ladder(options: &LadderOptions<'_>, told: &mut dyn FnMut(Tick)) -> Result<Ladder, Error> {
     let machine = Machine::here();
+    // What cannot be driven is refused before anything is made of it.
+    workload(options, 1)?.check()?;
     let memory_bytes = (options.rows * 160).max(64 << 20) * 2;
     let data = options.folder.join("data");
     let way = Way::Embedded { data: data.clone(), memory_bytes, cores: 1 };
@@ -301,10 +319,12 @@ fn scaling(
         let mut workload = workload(options, 100)?;
         (workload.drive.threads, workload.drive.connections) = (threads, threads);
         let outcome = Run::open(way.clone(), workload, told)?.measure(&Goal::Peak)?;
-        let rows_per_s = outcome.steps.first().map_or(0.0, |step| step.rows_per_s);
+        let Some(step) = outcome.steps.first() else { continue };
+        let (rows_per_s, headroom) = (step.rows_per_s, step.headroom);
+        let is_client_bound = step.is_client_bound;
         let one = found.first().map_or(rows_per_s, |first| first.rows_per_s);
         let efficiency = rows_per_s / (one * threads as f64).max(1e-9);
-        found.push(Scaling { threads, rows_per_s, efficiency });
+        found.push(Scaling { threads, rows_per_s, efficiency, headroom, is_client_bound });
     }
     let lacking: Vec<_> = THREADS.iter().filter(|threads| **threads > cores).collect();
     if !lacking.is_empty() {

@@ -79,7 +79,7 @@ fn features(value_type: &str, count: usize, bytes: usize) -> Vec<Features> {
 
 fn view(name: &str, entities: u64, features: Vec<Features>) -> View {
     let name = name.to_owned();
-    View { name, entities, key: KeyType::Int64, key_bytes: 0, ttl_s: 0, features }
+    View { name, entities, key: KeyType::Int64, key_bytes: 0, ttl_s: 0, cold_after_s: 0, features }
 }
 
 fn part(view: &str, keys: Count) -> Part {

@@ -167,13 +167,17 @@ pub fn slot_bytes(view: &View) -> f64 {
     (slot * WORD_BYTES) as f64
 }
 
-/// Bytes of key and value of a row.
-pub fn payload_bytes(view: &View) -> f64 {
-    let key = match view.key {
+/// Bytes of a key.
+pub fn key_bytes(view: &View) -> f64 {
+    match view.key {
         KeyType::String | KeyType::Bytes => view.key_text_bytes() as f64 + 2.0,
         _ => 8.0,
-    };
-    key + row_bytes(&view.columns())
+    }
+}
+
+/// Bytes of key and value of a row.
+pub fn payload_bytes(view: &View) -> f64 {
+    key_bytes(view) + row_bytes(&view.columns())
 }
 
 #[cfg(test)]

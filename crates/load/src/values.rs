@@ -150,6 +150,7 @@ mod tests {
             key: KeyType::String,
             key_bytes: 20,
             ttl_s: 0,
+            cold_after_s: 0,
             features,
         };
         let rows = Rows::new(&view);

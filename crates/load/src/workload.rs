@@ -52,6 +52,10 @@ pub struct View {
     /// How old a row may be when it is read, seconds; 0 without limit.
     #[serde(default)]
     pub ttl_s: u64,
+    /// Seconds after which a row lies in the archive alone and is read from there, which takes a server that has one; 0
+    /// never.
+    #[serde(default)]
+    pub cold_after_s: u64,
     /// Its features, some at a time.
     pub features: Vec<Features>,
 }
@@ -341,7 +345,12 @@ impl View {
         let features = columns.iter().enumerate().map(feature).collect();
         let keys = vec![JoinKey::new("id", self.key)];
         let mut view = FeatureView::new(PROJECT, self.name.clone(), keys, features);
-        view.ttl_us = i64::try_from(self.ttl_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        let us =
+            |seconds: u64| i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        view.ttl_us = us(self.ttl_s);
+        let cold_after_us = us(self.cold_after_s);
+        (view.tiers.hot_for_us, view.tiers.warm_for_us) = (cold_after_us, cold_after_us);
+        view.tiers.serve_from_cold = self.cold_after_s > 0;
         view
     }
 }
@@ -408,6 +417,11 @@ mod tests {
         assert_eq!(workload.views[0].columns().len(), 4);
         assert_eq!(workload.operations[0].of[0].keys.mean(), 3.0);
         assert_eq!(workload.drive, Drive::default());
+        let tiers = workload.views[0].definition().tiers;
+        assert!(!tiers.serve_from_cold && tiers.warm_for_us == 0);
+        let cold = TEXT.replace("entities = 10", "entities = 10\ncold_after_s = 3");
+        let tiers = Workload::from_toml(&cold).unwrap().views[0].definition().tiers;
+        assert!(tiers.serve_from_cold && tiers.warm_for_us == 3_000_000);
         let again = toml::to_string(&workload).unwrap();
         assert_eq!(Workload::from_toml(&again).unwrap(), workload, "{again}");
     }

@@ -3,9 +3,11 @@
 use super::causes::Causes;
 use super::part::{Figure, Part, Role, is_lost};
 use super::plots;
+use crate::compare::NULL;
 use crate::report::{spread, taken, versions};
 use crate::stats::Spread;
 use std::fmt::Write;
+use thermae_load::outcome::HEADROOM_MIN;
 
 /// Where a cause is not known.
 pub const UNKNOWN: &str = "**cause not known**";
@@ -70,6 +72,7 @@ pub fn body(name: &str, part: &Part, causes: &Causes) -> String {
         let unit = figures.first().map_or("", |figure| &figure.unit);
         let _ = writeln!(out, "\n### {group}, {unit}\n");
         table(&mut out, &figures);
+        client_bound(&mut out, &figures);
         if plots::is_plotted(&figures) {
             let file = plots::file(name, group);
             let _ = writeln!(out, "\n![{group}, {unit}](benchmarks/{file})");
@@ -95,6 +98,24 @@ fn table(out: &mut String, figures: &[&Figure]) {
             let _ = write!(out, " {} |", cell.map_or(String::new(), |line| cell_of(figure, line)));
         }
         out.push('\n');
+    }
+}
+
+/// Says where our client could hardly have done more: then ours is a figure of the client.
+fn client_bound(out: &mut String, figures: &[&Figure]) {
+    for figure in figures {
+        let ours = figure.lines.iter().find(|line| line.role == Role::Ours);
+        let null = figure.lines.iter().find(|line| line.who == NULL);
+        let (Some(ours), Some(null)) = (ours, null) else { continue };
+        let headroom = Spread::of_ratio(&null.rounds, &ours.rounds);
+        if let Some(times) = headroom.filter(|times| times.median < HEADROOM_MIN) {
+            let _ = writeln!(
+                out,
+                "\n**Client-bound**, {}: at a server that does nothing the client of ours reaches {:.2} times as much, and no \
+                 more.",
+                figure.at, times.median
+            );
+        }
     }
 }
 

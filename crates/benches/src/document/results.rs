@@ -1,6 +1,7 @@
 //! Results of those benchmarks that have a form of their own, as parts of the document.
 
 use super::part::{Figure, Part, Role};
+use crate::compare::{NULL, OURS};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
@@ -101,7 +102,11 @@ fn wire(result: &Value) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn role(target: &str) -> Role {
-    if target.eq_ignore_ascii_case("thermae") { Role::Ours } else { Role::Peer }
+    match target {
+        NULL => Role::Beside,
+        _ if target.eq_ignore_ascii_case(OURS) => Role::Ours,
+        _ => Role::Peer,
+    }
 }
 
 fn warm_setting(result: &Value) -> anyhow::Result<String> {

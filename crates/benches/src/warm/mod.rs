@@ -11,14 +11,15 @@ use crate::files::{Output, in_folder};
 use crate::machine::{self, Machine};
 use crate::policy::trace::Zipf;
 use crate::stats::Spread;
+use crate::workload::Dice;
 use anyhow::{Context, ensure};
-use device::Device;
 use reading::{Asked, Reading, Round};
 use report::{DeviceLine, ReadLine, Report, SETTING};
 use rows::Rows;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thermae_engine::{Options as StoreOptions, Store};
+use thermae_load::device::{Device, is_in_memory};
 
 /// Keys in flight, and as many reads of the device.
 pub const DEPTHS: [usize; 3] = [1, 32, 256];
@@ -30,8 +31,6 @@ const SETTLED_SHARE: f64 = 0.005;
 const FILLS_MAX: u64 = 30;
 /// The exponent of the skewed reads.
 pub const EXPONENT: f64 = 0.99;
-/// `f_type` of a file system in memory.
-const TMPFS: i64 = 0x0102_1994;
 
 /// What to measure, and for how long.
 #[derive(clap::Args)]
@@ -78,9 +77,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 
 fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let is_small = options.output.small;
-    let is_in_memory = rustix::fs::statfs(folder)?.f_type as i64 == TMPFS;
     ensure!(
-        is_small || !is_in_memory,
+        is_small || !is_in_memory(folder),
         "{} is in memory: choose --folder on a disk",
         folder.display()
     );
@@ -118,7 +116,7 @@ fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         reads: Vec::new(),
         skewed: Vec::new(),
     };
-    uniform(&mut report, &reading, Device::open(&folder.join("warm"))?, time)?;
+    uniform(&mut report, &reading, Device::of_files(&folder.join("warm"), ".tbl")?, time)?;
     skewed(&mut report, &reading, time)?;
     store.close()?;
     Ok(report)
@@ -137,13 +135,14 @@ fn uniform(
     mut device: Device,
     time: Duration,
 ) -> anyhow::Result<()> {
+    let mut dice = Dice::new(42);
     let mut device_rates = vec![Vec::new(); DEPTHS.len()];
     let mut device_cpu_us = vec![Vec::new(); DEPTHS.len()];
     let mut hits: Vec<Vec<Round>> = vec![Vec::new(); DEPTHS.len()];
     let mut misses: Vec<Vec<Round>> = vec![Vec::new(); DEPTHS.len()];
     for round in 0..report.rounds {
         for at in 0..DEPTHS.len() {
-            let (rate, cpu_us) = device.rate(DEPTHS[at], time)?;
+            let (rate, cpu_us) = device::rate(&mut device, &mut dice, DEPTHS[at], time)?;
             device_rates[at].push(rate);
             device_cpu_us[at].push(cpu_us);
             let seed = (round * DEPTHS.len() + at) as u64;

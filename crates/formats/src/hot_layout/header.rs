@@ -34,6 +34,8 @@ pub const HEADER_WORDS: usize = 512;
 pub const STATIC_WORDS: usize = 16;
 /// Smallest map in bytes.
 pub const MAP_BYTES_MIN: u64 = 1 << 20;
+/// A huge page in bytes.
+pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
 /// Words of a chunk's record in the chunk table.
 pub const CHUNK_RECORD_WORDS: usize = 4;
 /// Directory cells set aside for each chunk, rounded up over the map to a power of two: the index of
@@ -145,6 +147,12 @@ pub struct Geometry {
     pub arena_word: usize,
     /// Number of chunks.
     pub chunks: usize,
+}
+
+/// Bytes of the map that is made where so many are given: whole huge pages, whole chunks where there is no room for one.
+pub const fn whole_map_bytes(given_bytes: u64) -> u64 {
+    let unit = if given_bytes >= HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { CHUNK_BYTES as u64 };
+    given_bytes / unit * unit
 }
 
 impl Geometry {
@@ -324,6 +332,12 @@ mod tests {
                 around <= 131_072 + map_bytes / 200,
                 "{around} of {map_bytes} before the chunks"
             );
+        }
+        for (given, whole) in
+            [(1 << 20, 1 << 20), ((1 << 20) + 65_537, (1 << 20) + 65_536), (5 << 20, 4 << 20)]
+        {
+            assert_eq!(whole_map_bytes(given), whole);
+            assert!(Geometry::plan(whole).is_ok());
         }
         assert!(Geometry::plan(MAP_BYTES_MIN - 65_536).is_err());
         assert!(Geometry::plan(MAP_BYTES_MIN + 1).is_err());

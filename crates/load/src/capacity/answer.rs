@@ -4,9 +4,12 @@ use serde::Serialize;
 
 use super::constants::{Constant, Constants};
 use super::describe::{Description, Prices};
-use super::needs::{Needs, Spread, needs};
+use super::needs::{Needs, needs};
+use super::row::RowBytes;
+use super::spread::Spread;
 use crate::calibrate::Calibration;
 use thermae_engine::memory::{Given, MemoryPlan, least_bytes};
+use thermae_formats::hot_layout::header::whole_map_bytes;
 
 const MIB: u64 = 1 << 20;
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -63,6 +66,8 @@ pub struct Answer {
     pub then: Needs,
     /// How many times as large it is then.
     pub times: f64,
+    /// What one row of each view takes.
+    pub rows: Vec<RowBytes>,
     /// The resources, as they are needed then.
     pub resources: Vec<Resource>,
     /// Machines.
@@ -85,23 +90,16 @@ pub struct Answer {
 /// connections and for what is on its way to the archive.
 pub type Reserved = fn(memory_bytes: u64, shards: u64, has_archive: bool) -> u64;
 
-/// Of a hot table, the share that rows and index can take before the first row is evicted: the rest is header,
-/// directory, marks, and room that growth keeps ready. Measured: 0.95 to 0.98 (`thermae plan --verify`).
-const HOT_USABLE: f64 = 0.92;
-
-/// Hot tables are made of whole huge pages.
-const HUGE_PAGE_BYTES: u64 = 2 << 20;
-
 /// What rows and index can take of a hot table that may have so many bytes.
-pub(super) fn usable(hot_bytes: u64) -> f64 {
-    let whole = hot_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-    whole.max(MIB) as f64 * HOT_USABLE
+pub(super) fn usable(hot_bytes: u64, constants: &Constants) -> f64 {
+    whole_map_bytes(hot_bytes) as f64 * constants.hot_usable
 }
 
 /// Memory of a server whose hot table, filters and block indices take this much, over so many shards: what
 /// `--memory` must say, by the store's own division of it.
 fn memory_for(
     description: &Description,
+    constants: &Constants,
     reserved: Reserved,
     hot_bytes: f64,
     filter_bytes: f64,
@@ -114,7 +112,7 @@ fn memory_for(
         let pinned_bytes = per_shard(filter_bytes);
         let given = Given { memory_bytes, reserved_bytes, shards, pinned_bytes, flush_bytes: 0 };
         memory_bytes >= least_bytes(shards, reserved_bytes)
-            && usable(MemoryPlan::divide(&given).hot_bytes) >= hot_bytes / shards as f64
+            && usable(MemoryPlan::divide(&given).hot_bytes, constants) >= hot_bytes / shards as f64
     };
     // In whole MiB, as it is written.
     let (mut low, mut high) = (0_u64, least_bytes(shards, 0).div_ceil(MIB));
@@ -135,7 +133,7 @@ fn resources(
     needs: &Needs,
 ) -> Vec<Resource> {
     let (node, fill) = (&description.node, constants.fill);
-    let memory = |hot: f64, filter: f64| memory_for(description, reserved, hot, filter);
+    let memory = |hot: f64, filter: f64| memory_for(description, constants, reserved, hot, filter);
     let memory = Spread {
         best: memory(needs.hot_bytes.best, needs.filter_bytes.best),
         average: memory(needs.hot_bytes.average, needs.filter_bytes.average),
@@ -205,10 +203,11 @@ pub fn answer(description: &Description, calibration: &Calibration, reserved: Re
     let nodes = share.ceil().max(1.0);
     // What a server takes whatever it holds is taken by each.
     let (hot, filters) = (then.hot_bytes.average / nodes, then.filter_bytes.average / nodes);
-    let memory_option_bytes = memory_for(description, reserved, hot, filters);
+    let memory_option_bytes = memory_for(description, &constants, reserved, hot, filters);
     let cost = description.prices.as_ref().map(|prices| cost(prices, &then, nodes));
     Answer {
         name: description.name.clone(),
+        rows: description.views.iter().map(|view| RowBytes::of(view, &constants)).collect(),
         breaks: breaks(description, &constants, reserved, nodes),
         notes: notes(description, calibration, &constants, &now, nodes),
         constants: constants.list(calibration),

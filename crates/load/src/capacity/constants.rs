@@ -35,12 +35,19 @@ pub struct Constants {
     pub costs_us: Vec<f64>,
     /// Of a core for a key that is read from a table, beside its share of the request.
     pub warm_read_us: f64,
+    /// Reads of the disk for it.
+    pub blocks_per_key: f64,
     /// Of a core for flushes and merges of a row that was written.
     pub background_us: f64,
     /// Bytes of the hot table's index a row: best, average, worst.
     pub index_bytes: [f64; 3],
+    /// Of a hot table, the share that rows and index can take before the first row is evicted: the rest is header,
+    /// directory, marks, and room that growth keeps ready.
+    pub hot_usable: f64,
     /// Bytes of filters and block indices a row on disk.
     pub filter_bytes: f64,
+    /// Bytes of a row beside key and value in log and tables: times, sequence, lengths.
+    pub row_beside_bytes: f64,
     /// Bytes in tables for one of key and value: best, average, worst.
     pub table_factor: [f64; 3],
     /// Bytes of the newest tables for one of live rows, superseded ones waiting for their merge: best, average,
@@ -48,21 +55,32 @@ pub struct Constants {
     pub space_factor: [f64; 3],
     /// Bytes that flushes and merges write for one that is flushed.
     pub write_factor: f64,
+    /// Bytes of one write of the disk by the log, flushes and merges.
+    pub piece_bytes: f64,
     /// Bytes in the archive for one of key and value: best, average, worst.
     pub cold_factor: [f64; 3],
-    /// Bytes beside keys and values in a request and its answer together.
+    /// Bytes beside keys and values in a request, and in its answer.
     pub frame_bytes: f64,
+    /// Bytes of an answer for each key: whether its row is there, or was written.
+    pub status_bytes: f64,
     /// Commits of an archive, a view and minute.
     pub commits_per_minute: f64,
-    /// Objects written for a commit.
+    /// Objects written for a commit, and read back.
     pub objects_per_commit: f64,
+    /// Days of a month.
+    pub days_a_month: f64,
     /// Shares of a machine's memory, disk and network that are planned with.
     pub fill: f64,
+    /// Share of the peak that is planned with where no load was measured.
+    pub load_share: f64,
     /// (share of the peak, p99 over the time that a request takes a core), rising.
     pub at_load: Vec<(f64, f64)>,
     /// How far measured costs are off what the arithmetic says, as a share.
     pub off: f64,
 }
+
+/// Cores are told with no less uncertainty than this, however well the costs fit.
+const OFF_LEAST: f64 = 0.1;
 
 /// Index bytes a row when buckets of 64 bytes with 7 places are this full.
 fn index_bytes(load: f64) -> f64 {
@@ -84,19 +102,26 @@ impl Constants {
         Self {
             costs_us: calibration.costs_us.clone(),
             warm_read_us: 12.0,
+            blocks_per_key: 1.0,
             background_us: 2.0,
             index_bytes: [best, average, worst],
+            hot_usable: 0.92,
             filter_bytes: 1.35,
+            row_beside_bytes: 14.0,
             table_factor: [tables * 0.6, tables, tables.max(1.1)],
             space_factor: [1.0, 1.5, 2.0],
             write_factor: 4.5,
+            piece_bytes: 65_536.0,
             cold_factor: [0.3, 0.7, 1.05],
             frame_bytes: 256.0,
+            status_bytes: 1.0,
             commits_per_minute: 1.0,
             objects_per_commit: 2.0,
+            days_a_month: 30.4,
             fill: 0.8,
+            load_share: 0.5,
             at_load: at_load.collect(),
-            off: calibration.worst_fit.max(0.1),
+            off: calibration.worst_fit.max(OFF_LEAST),
         }
     }
 
@@ -105,15 +130,18 @@ impl Constants {
         let machine = &calibration.machine;
         let shards = calibration.shards;
         let here = format!("{}, {shards} shards of {} cores", machine.cpu, machine.cores);
-        let costs = Shape::NAMES.iter().zip(&self.costs_us);
         let measured = || Source::Measured(here.clone());
+        let or_given = |is_measured: bool, text: &str| match is_measured {
+            true => measured(),
+            false => given(text),
+        };
+        let costs = Shape::NAMES.iter().zip(&self.costs_us);
         let mut all: Vec<Constant> =
             costs.map(|(name, cost)| one(name, *cost, "us of a core", measured())).collect();
-        let is_index_measured = calibration.index_bytes_per_row > 0.0;
-        let index = match is_index_measured {
-            true => measured(),
-            false => given("docs/formats/hot.md: 64 / 7 / load, at 84%"),
-        };
+        let index = or_given(
+            calibration.index_bytes_per_row > 0.0,
+            "docs/formats/hot.md: 64 / 7 / load, at 84%",
+        );
         all.push(one("index of the hot table, a row", self.index_bytes[1], "bytes", index));
         let tables = match calibration.table_bytes_per_byte > 0.0 {
             true => Source::Measured(format!("{here}; values that do not compress")),
@@ -124,78 +152,169 @@ impl Constants {
             let name = format!("p99 over the time of a core, at {:.0}% of the peak", share * 100.0);
             all.push(one(&name, *times, "times", measured()));
         }
-        all.extend(self.written_down());
+        if self.at_load.is_empty() {
+            let why = given("an assumption: the calibration measured no load");
+            all.push(one("share of the peak planned with", self.load_share, "", why));
+        }
+        let misfit =
+            or_given(self.off > OFF_LEAST, "the least that is told, however well costs fit");
+        all.push(one("cores may be off, either way", self.off, "", misfit));
+        let written_down = [self.of_work(), self.of_memory(), self.of_tables(), self.of_archive()];
+        all.extend(written_down.into_iter().flatten());
         all
     }
 
-    /// Those that no calibration measures.
-    fn written_down(&self) -> Vec<Constant> {
-        let bounds = "docs/formats/hot.md: 64 / 7 / load, at 93% and 50%";
-        let [best, worst] = [self.index_bytes[0], self.index_bytes[2]];
-        let all = [
-            (
+    /// Cores, disk and network, as far as no calibration measures them.
+    fn of_work(&self) -> Vec<Constant> {
+        vec![
+            one(
                 "a key read from a table",
                 self.warm_read_us,
                 "us of a core",
-                "docs/benchmarks/warm-peers.md: 9 to 12 us a look-up",
+                given("docs/benchmarks/warm-peers.md: 7 us among 32 keys and more, 24 us alone"),
             ),
-            (
+            one(
+                "reads of the disk for it",
+                self.blocks_per_key,
+                "",
+                given("docs/benchmarks/warm.md: blocks a hit"),
+            ),
+            one(
                 "flushes and merges of a row",
                 self.background_us,
                 "us of a core",
-                "cargo xtask bench warm: 1.7 to 2.8 us a row",
+                given("cargo xtask bench warm: 1.7 to 2.8 us a row"),
             ),
-            (
-                "tables for a byte of key and value, best",
-                self.table_factor[0],
+            one(
+                "one write of log, flush or merge",
+                self.piece_bytes,
                 "bytes",
-                "an assumption: values compress to 0.6 of what noise does",
+                given("an assumption: 64 KiB"),
             ),
-            (
-                "tables for a byte of key and value, worst",
-                self.table_factor[2],
+            one(
+                "a request, and an answer, beside keys and values",
+                self.frame_bytes,
                 "bytes",
-                "an assumption: blocks and their filling take a tenth",
+                given("docs/protocol.md: headers, alignment of columns, about"),
             ),
-            ("index of the hot table, best", best, "bytes", bounds),
-            ("index of the hot table, worst", worst, "bytes", bounds),
-            (
+            one(
+                "a key's status in an answer",
+                self.status_bytes,
+                "bytes",
+                given("docs/protocol.md"),
+            ),
+            one(
+                "share of memory, disk, network planned with",
+                self.fill,
+                "",
+                given("room to breathe"),
+            ),
+        ]
+    }
+
+    /// Hot tables, and what tables pin.
+    fn of_memory(&self) -> Vec<Constant> {
+        let [best, _, worst] = self.index_bytes;
+        vec![
+            one(
+                "index of the hot table, best",
+                best,
+                "bytes",
+                given("docs/formats/hot.md: 64 / 7 / load, at 93%"),
+            ),
+            one(
+                "index of the hot table, worst",
+                worst,
+                "bytes",
+                given("an assumption: half full, as a small table may be"),
+            ),
+            one(
+                "share of a hot table that rows and index can take",
+                self.hot_usable,
+                "",
+                given(
+                    "thermae plan --verify: 0.95 to 0.98, the rest is header, directory and room to grow",
+                ),
+            ),
+            one(
                 "filters and block indices, a row",
                 self.filter_bytes,
                 "bytes",
-                "docs/benchmarks/warm.md: 1.32 bytes a row",
+                given("docs/benchmarks/warm.md: 1.32 bytes a row"),
             ),
-            (
-                "newest tables for a byte of live rows",
-                self.space_factor[1],
+        ]
+    }
+
+    /// Log and tables.
+    fn of_tables(&self) -> Vec<Constant> {
+        let [best, _, worst] = self.table_factor;
+        let mut all = vec![
+            one(
+                "a row in log and tables beside key and value",
+                self.row_beside_bytes,
                 "bytes",
-                "docs/architecture.md: what is superseded stays below the oldest table's size",
+                given("docs/formats/warm.md: times, sequence, schema, lengths, about"),
             ),
-            ("written a byte flushed", self.write_factor, "bytes", "docs/benchmarks/warm.md"),
-            (
-                "archive for a byte of key and value",
-                self.cold_factor[1],
+            one(
+                "tables for a byte of key and value, best",
+                best,
                 "bytes",
-                "an assumption: 0.3 where values repeat, 1.05 where they are noise",
+                given("an assumption: values compress to 0.6 of what noise does"),
             ),
-            (
-                "a request and its answer beside keys and values",
-                self.frame_bytes,
+            one(
+                "tables for a byte of key and value, worst",
+                worst,
                 "bytes",
-                "docs/protocol.md: headers, statuses, alignment of columns, about",
+                given("an assumption: blocks and their filling take a tenth"),
             ),
-            (
+            one(
+                "written a byte flushed",
+                self.write_factor,
+                "bytes",
+                given("docs/benchmarks/warm.md: write amplification of tables"),
+            ),
+        ];
+        all.extend(cases(
+            "newest tables for a byte of live rows",
+            self.space_factor,
+            "docs/architecture.md: what is superseded stays below the oldest table's size",
+        ));
+        all
+    }
+
+    /// The archive.
+    fn of_archive(&self) -> Vec<Constant> {
+        let mut all = vec![
+            one(
                 "commits of the archive, a view and minute",
                 self.commits_per_minute,
                 "",
-                "docs/decisions/0015-archive-at-work.md: one commit a view and minute",
+                given("docs/decisions/0015-archive-at-work.md: one commit a view and minute"),
             ),
-            ("share of memory, disk, network planned with", self.fill, "", "room to breathe"),
+            one(
+                "objects of a commit, written and read back",
+                self.objects_per_commit,
+                "",
+                given("docs/formats/archive.md: a file of rows and an entry of the table log"),
+            ),
+            one("a month", self.days_a_month, "days", given("the calendar")),
         ];
-        all.into_iter()
-            .map(|(name, value, unit, source)| one(name, value, unit, given(source)))
-            .collect()
+        all.extend(cases(
+            "archive for a byte of key and value",
+            self.cold_factor,
+            "an assumption: 0.3 where values repeat, 1.05 where they are noise",
+        ));
+        all
     }
+}
+
+/// Best, average and worst of a constant.
+fn cases(name: &str, values: [f64; 3], source: &str) -> Vec<Constant> {
+    let which = [", best", "", ", worst"];
+    let named = which.iter().zip(values);
+    named
+        .map(|(case, value)| one(&format!("{name}{case}"), value, "bytes", given(source)))
+        .collect()
 }
 
 fn given(text: &str) -> Source {

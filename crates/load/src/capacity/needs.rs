@@ -4,44 +4,12 @@ use serde::Serialize;
 
 use super::constants::Constants;
 use super::describe::Description;
-use crate::shape::{Shape, payload_bytes, slot_bytes};
-use crate::workload::{Kind, View};
+use super::row::RowBytes;
+use super::spread::Spread;
+use crate::shape::{Shape, key_bytes};
+use crate::workload::{Kind, Operation, View, Workload};
 
 const DAY_S: f64 = 86_400.0;
-
-/// Best, average and worst case.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Spread {
-    /// Best case.
-    pub best: f64,
-    /// What to expect.
-    pub average: f64,
-    /// Worst case.
-    pub worst: f64,
-}
-
-impl Spread {
-    /// The same in all cases.
-    pub fn even(value: f64) -> Self {
-        Self { best: value, average: value, worst: value }
-    }
-
-    fn of(cases: [f64; 3]) -> Self {
-        Self { best: cases[0], average: cases[1], worst: cases[2] }
-    }
-
-    fn add(&mut self, cases: [f64; 3]) {
-        self.best += cases[0];
-        self.average += cases[1];
-        self.worst += cases[2];
-    }
-
-    /// The same times something.
-    #[must_use]
-    pub fn times(self, by: f64) -> Self {
-        Self { best: self.best * by, average: self.average * by, worst: self.worst * by }
-    }
-}
 
 /// What a load needs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -80,7 +48,7 @@ pub struct Needs {
     pub object_writes: f64,
     /// Objects read a month: each is read back before it is named.
     pub object_reads: f64,
-    /// Bytes a second out of the servers.
+    /// Bytes a second into the servers or out of them, whichever is more: a network carries so much each way.
     pub network_bytes_per_s: f64,
 }
 
@@ -102,8 +70,8 @@ fn share_at(at_load: &[(f64, f64)], times: f64) -> f64 {
 pub fn needs(description: &Description, constants: &Constants, times: f64) -> Needs {
     let workload = description.workload();
     let keep = &description.keep;
-    let (mut cpu_us, mut keys, mut requests, mut rows_written, mut network) =
-        (0.0, 0.0, 0.0, 0.0, 0.0);
+    let (mut cpu_us, mut keys, mut requests, mut rows_written) = (0.0, 0.0, 0.0, 0.0);
+    let mut network = [0.0; 2];
     let mut service_us = 0.0_f64;
     let mut written: Vec<f64> = vec![0.0; workload.views.len()];
     for (request, operation) in description.requests.iter().zip(&workload.operations) {
@@ -118,7 +86,8 @@ pub fn needs(description: &Description, constants: &Constants, times: f64) -> Ne
         keys += per_s * shape.keys;
         requests += per_s;
         rows_written += per_s * shape.rows;
-        network += per_s * (constants.frame_bytes + shape.bytes + shape.keys * 9.0);
+        let each_way = on_the_wire(&workload, operation, &shape, constants);
+        network.iter_mut().zip(each_way).for_each(|(sum, bytes)| *sum += per_s * bytes);
         if request.kind != Kind::Read
             && let Some(view) = request.of.first().and_then(|part| workload.view_index(&part.view))
         {
@@ -129,8 +98,10 @@ pub fn needs(description: &Description, constants: &Constants, times: f64) -> Ne
     let off = constants.off;
     let busy_cores = Spread { best: busy * (1.0 - off), average: busy, worst: busy * (1.0 + off) };
     let over = description.target.p99_ms * 1000.0 / service_us.max(1e-9);
-    let load_share =
-        if constants.at_load.is_empty() { 0.5 } else { share_at(&constants.at_load, over) };
+    let load_share = match constants.at_load.is_empty() {
+        true => constants.load_share,
+        false => share_at(&constants.at_load, over),
+    };
     let mut sum = Needs {
         requests_per_s: requests,
         keys_per_s: keys,
@@ -149,16 +120,32 @@ pub fn needs(description: &Description, constants: &Constants, times: f64) -> Ne
         cold_bytes: Spread::default(),
         object_writes: 0.0,
         object_reads: 0.0,
-        network_bytes_per_s: network,
+        network_bytes_per_s: network[0].max(network[1]),
     };
     for (view, written) in workload.views.iter().zip(&written) {
         add_view(&mut sum, description, constants, view, view.entities as f64 * times, *written);
     }
-    let fetched = keys * (1.0 - keep.hot_hits);
-    let blocks_written = sum.disk_write_bytes_per_s.times(1.0 / 65_536.0);
-    sum.disk_iops = Spread::even(fetched);
-    sum.disk_iops.add([blocks_written.best, blocks_written.average, blocks_written.worst]);
+    let fetched = keys * (1.0 - keep.hot_hits) * constants.blocks_per_key;
+    let pieces = sum.disk_write_bytes_per_s.times(1.0 / constants.piece_bytes);
+    sum.disk_iops = Spread::even(fetched).plus(pieces);
     sum
+}
+
+/// Bytes of a request and of its answer.
+fn on_the_wire(
+    workload: &Workload,
+    operation: &Operation,
+    shape: &Shape,
+    constants: &Constants,
+) -> [f64; 2] {
+    let keys = operation.of.iter().map(|part| {
+        let view = workload.views.iter().find(|view| view.name == part.view);
+        view.map_or(0.0, |view| part.keys.mean() * key_bytes(view))
+    });
+    // Who reads rows and writes them again sends their keys twice.
+    let keys = keys.sum::<f64>() * (shape.reads + shape.writes);
+    let statuses = (shape.keys + shape.rows) * constants.status_bytes;
+    [constants.frame_bytes + keys + shape.row_bytes, constants.frame_bytes + statuses + shape.bytes]
 }
 
 fn add_view(
@@ -170,29 +157,20 @@ fn add_view(
     written: f64,
 ) {
     let keep = &description.keep;
-    let (slot, payload) = (slot_bytes(view), payload_bytes(view));
-    // What a row has beside key and value in a table: times, sequence, lengths.
-    let stored = payload + 14.0;
-    sum.rows += rows;
-    let hot = rows * keep.hot_rows;
-    sum.hot_bytes.add(constants.index_bytes.map(|index| hot * (slot + index)));
+    let row = RowBytes::of(view, constants);
+    let add = |to: &mut Spread, more: Spread| *to = to.plus(more);
     let history = written * DAY_S * keep.warm_days;
-    let factor = |at: usize| {
-        constants.table_factor[at] * stored * (rows * constants.space_factor[at] + history)
-    };
-    sum.disk_bytes.add([factor(0), factor(1), factor(2)]);
-    let filters =
-        |at: usize| constants.filter_bytes * (rows * constants.space_factor[at] + history);
-    sum.filter_bytes.add([filters(0), filters(1), filters(2)]);
-    let flushed =
-        Spread::of(constants.table_factor).times(written * stored * constants.write_factor);
-    sum.disk_write_bytes_per_s.add([flushed.best, flushed.average, flushed.worst]);
+    sum.rows += rows;
+    add(&mut sum.hot_bytes, row.hot.times(rows * keep.hot_rows));
+    add(&mut sum.disk_bytes, row.disk.times(rows).plus(row.version.times(history)));
+    add(&mut sum.filter_bytes, row.filters.times(rows));
+    add(&mut sum.filter_bytes, Spread::even(constants.filter_bytes * history));
+    add(&mut sum.disk_write_bytes_per_s, row.version.times(written * constants.write_factor));
     // The log is written once beside the tables.
-    sum.disk_write_bytes_per_s.add([written * stored; 3]);
+    add(&mut sum.disk_write_bytes_per_s, Spread::even(written * row.stored));
     if keep.cold_days > 0.0 && written > 0.0 {
-        let archived = written * DAY_S * keep.cold_days * stored;
-        sum.cold_bytes.add(constants.cold_factor.map(|factor| factor * archived));
-        let commits = constants.commits_per_minute * 60.0 * 24.0 * 30.4;
+        add(&mut sum.cold_bytes, row.archived.times(written * DAY_S * keep.cold_days));
+        let commits = constants.commits_per_minute * 60.0 * 24.0 * constants.days_a_month;
         sum.object_writes += commits * constants.objects_per_commit;
         sum.object_reads += commits * constants.objects_per_commit;
     }

@@ -101,6 +101,116 @@ fn needs_are_the_sums_that_a_hand_makes() {
 }
 
 #[test]
+fn a_row_is_told_byte_by_byte_and_sums_are_made_of_it() {
+    let description = Description::from_toml(TEXT).unwrap();
+    let answer = answer(&description, &calibration(), reserved);
+    let [row] = &answer.rows[..] else { unreachable!("one view") };
+    assert_eq!((row.view.as_str(), row.payload, row.stored), ("user", 48.0, 62.0));
+    let index = |load: f64| 64.0 / 7.0 / load;
+    assert_eq!(row.hot.cases(), [80.0 + index(0.93), 80.0 + 10.88, 80.0 + index(0.5)]);
+    for (found, expected) in [
+        (row.filters, [1.35, 1.35 * 1.5, 1.35 * 2.0]),
+        (row.version, [62.0 * 0.6, 62.0, 62.0 * 1.1]),
+        (row.disk, [62.0 * 0.6, 62.0 * 1.5, 62.0 * 1.1 * 2.0]),
+        (row.archived, [62.0 * 0.3, 62.0 * 0.7, 62.0 * 1.05]),
+    ] {
+        found
+            .cases()
+            .into_iter()
+            .zip(expected)
+            .for_each(|(found, expected)| close(found, expected));
+    }
+    let kept = row.disk.times(1e6).plus(row.version.times(1000.0 * 86_400.0));
+    close(answer.now.disk_bytes.worst, kept.worst);
+}
+
+#[test]
+fn the_network_is_planned_for_its_busier_way() {
+    let constants = Constants::of(&calibration());
+    let way = |text: &str| {
+        needs(&Description::from_toml(text).unwrap(), &constants, 1.0).network_bytes_per_s
+    };
+    // Answers: 50 rows of 40 bytes, a status for each, for 10,000 a second; of 100 writes ten statuses.
+    let read = 10_000.0 * (256.0 + 50.0 * 41.0) + 100.0 * (256.0 + 10.0);
+    close(way(TEXT), read);
+    // Nearly all are writes: their keys and values go in.
+    let written =
+        TEXT.replace("per_s = 10_000", "per_s = 1").replace("per_s = 100", "per_s = 10_000");
+    close(way(&written), 256.0 + 50.0 * 8.0 + 10_000.0 * (256.0 + 10.0 * 48.0));
+}
+
+#[test]
+fn every_constant_is_told_with_its_value_and_source() {
+    let measured = Calibration { index_bytes_per_row: 0.0, ..calibration() };
+    let constants = Constants::of(&measured);
+    let list = constants.list(&measured);
+    // Taken apart by name: a constant that is added must be told, too.
+    let Constants {
+        costs_us,
+        warm_read_us,
+        blocks_per_key,
+        background_us,
+        index_bytes,
+        hot_usable,
+        filter_bytes,
+        row_beside_bytes,
+        table_factor,
+        space_factor,
+        write_factor,
+        piece_bytes,
+        cold_factor,
+        frame_bytes,
+        status_bytes,
+        commits_per_minute,
+        objects_per_commit,
+        days_a_month,
+        fill,
+        load_share,
+        at_load,
+        off,
+    } = constants.clone();
+    let one = [
+        (warm_read_us, "a key read from a table"),
+        (blocks_per_key, "reads of the disk for it"),
+        (background_us, "flushes and merges of a row"),
+        (hot_usable, "share of a hot table that rows and index can take"),
+        (filter_bytes, "filters and block indices, a row"),
+        (row_beside_bytes, "a row in log and tables beside key and value"),
+        (write_factor, "written a byte flushed"),
+        (piece_bytes, "one write of log, flush or merge"),
+        (frame_bytes, "a request, and an answer, beside keys and values"),
+        (status_bytes, "a key's status in an answer"),
+        (commits_per_minute, "commits of the archive, a view and minute"),
+        (objects_per_commit, "objects of a commit, written and read back"),
+        (days_a_month, "a month"),
+        (fill, "share of memory, disk, network planned with"),
+        (off, "cores may be off, either way"),
+    ];
+    let mut told: Vec<(f64, &str)> = one.to_vec();
+    for (values, name) in [
+        (&costs_us[..], ""),
+        (&index_bytes, "index of the hot table"),
+        (&table_factor, "tables for a byte of key and value"),
+        (&space_factor, "newest tables"),
+        (&cold_factor, "archive for a byte"),
+        (&at_load.iter().map(|at| at.1).collect::<Vec<_>>(), "p99 over"),
+    ] {
+        told.extend(values.iter().map(|value| (*value, name)));
+    }
+    for (value, name) in told {
+        let is =
+            |one: &Constant| one.name.starts_with(name) && one.value.to_bits() == value.to_bits();
+        assert!(list.iter().any(is), "{name}: {value}");
+    }
+    let unmeasured = Constants { at_load: Vec::new(), ..constants };
+    let list = unmeasured.list(&measured);
+    assert!(list.iter().any(|one| one.value.to_bits() == load_share.to_bits()));
+    // What was measured says where; what was not says why it is so much.
+    let index = list.iter().find(|one| one.name == "index of the hot table, a row").unwrap();
+    assert!(matches!(&index.source, Source::Given(why) if why.contains("docs/formats/hot.md")));
+}
+
+#[test]
 fn the_answer_names_machines_bottleneck_cost_and_what_breaks_first() {
     let description = Description::from_toml(TEXT).unwrap();
     let answer = answer(&description, &calibration(), reserved);
@@ -148,7 +258,7 @@ fn memory_is_what_the_store_would_divide() {
             pinned_bytes: (answer.then.filter_bytes.average / 4.0) as u64,
             ..Given::default()
         };
-        usable(MemoryPlan::divide(&given).hot_bytes) * 4.0
+        usable(MemoryPlan::divide(&given).hot_bytes, &Constants::of(&calibration())) * 4.0
     };
     let needed = answer.then.hot_bytes.average;
     assert!(hot_of(1.001) >= needed && hot_of(0.95) < needed, "{} {needed}", hot_of(1.001));

@@ -8,7 +8,7 @@ use thermae_engine::store::Store;
 
 use super::{LadderOptions, Rung, rung, workload};
 use crate::clock::pause;
-use crate::device::{Access, Device, is_in_memory};
+use crate::device::{Access, Device, LEAST_BYTES, is_in_memory};
 use crate::embedded::EmbeddedSession;
 use crate::error::Error;
 use crate::figures::Figures;
@@ -20,8 +20,9 @@ use crate::workload::Kind;
 
 /// Reads in flight, and keys of a request that all lie on the disk.
 const DEPTHS: [u32; 3] = [1, 32, 256];
-/// Bytes of the file that is read, for each row of the ladder, and at most.
+/// Bytes of the file that is read, for each row of the ladder, and at least and at most.
 const FILE_BYTES_A_ROW: u64 = 1 << 10;
+const FILE_BYTES_MIN: u64 = LEAST_BYTES;
 const FILE_BYTES_MAX: u64 = 1 << 30;
 /// What a row takes in the log beside key and value.
 const LOG_BYTES_A_ROW: f64 = 40.0;
@@ -56,7 +57,7 @@ impl Disk {
                 format!("disk, warm: {name} is in memory; --embedded DIR names one on a disk");
             return Ok(Err(why));
         }
-        let bytes = (options.rows * FILE_BYTES_A_ROW).min(FILE_BYTES_MAX);
+        let bytes = (options.rows * FILE_BYTES_A_ROW).clamp(FILE_BYTES_MIN, FILE_BYTES_MAX);
         let mut device = match Device::fill(options.folder, bytes) {
             Ok(device) => device,
             Err(error) => return Ok(Err(format!("disk, warm: {error}"))),

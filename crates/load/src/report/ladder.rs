@@ -85,15 +85,17 @@ fn family(out: &mut String, rungs: &[Rung]) {
 fn scaling(out: &mut String, made: &Ladder) {
     out.push_str(
         "<h2>More threads that read the store</h2>\n<div class=\"wide\"><table><tr><th>threads</th><th>rows/s</th>\
-         <th>of as many times one</th></tr>\n",
+         <th>of as many times one</th><th>headroom</th><th></th></tr>\n",
     );
     for one in &made.scaling {
         let _ = writeln!(
             out,
-            "<tr><td>{}</td><td>{}</td><td>{:.0}%</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{:.0}%</td><td>{}</td><td class=\"why\">{}</td></tr>",
             one.threads,
             number(one.rows_per_s),
-            one.efficiency * 100.0
+            one.efficiency * 100.0,
+            one.headroom_text(),
+            one.judgement(),
         );
     }
     out.push_str("</table></div>\n");
@@ -129,12 +131,19 @@ mod tests {
                 rung("disk write", 1, 2_000_000, None),
             ],
             stream_bytes_per_s: Some(1e9),
-            scaling: vec![Scaling { threads: 1, rows_per_s: 1e7, efficiency: 1.0 }],
+            scaling: vec![Scaling {
+                threads: 1,
+                rows_per_s: 1e7,
+                efficiency: 1.0,
+                headroom: Some(1.1),
+                is_client_bound: true,
+            }],
             absent: vec!["wire: no server".to_owned()],
         };
         let page = ladder_page(&made);
         assert_eq!(page.matches("<table class=\"rungs\">").count(), 4, "{page}");
         assert!(page.contains("&lt;because&gt;") && page.contains("Not measured: wire"));
+        assert!(page.contains("<td>1.10x</td><td class=\"why\">client-bound</td>"), "{page}");
         let widths: Vec<f64> = page
             .split("width:")
             .filter_map(|rest| rest.split_once("%\"></")?.0.parse().ok())

@@ -215,6 +215,7 @@ fn plots(outcome: &Outcome) -> Vec<Plot> {
         time.sampled("hot", |s| share(s.hot_share)),
         time.sampled("other memory", |s| share(s.memory_share)),
         time.sampled("warm", |s| share(s.warm_share)),
+        time.sampled("cold", |s| share(s.cold_share)),
         time.sampled("not there", |s| share(s.missing_share)),
     ];
     let cores = match outcome.way {
@@ -313,7 +314,8 @@ mod tests {
                 written_bytes_per_s: 2e8,
                 hot_share: Some(0.9),
                 memory_share: Some(0.02),
-                warm_share: Some(0.07),
+                warm_share: Some(0.06),
+                cold_share: Some(0.01),
                 missing_share: Some(0.01),
             };
             Step::of(&workload, &recorded, rate, 3.0, (0..3).map(sample).collect())
@@ -351,6 +353,9 @@ mod tests {
             assert!(page.contains(&format!("class=\"t\">{title}</text>")), "{title}: {page}");
         }
         assert_eq!(page.matches("<svg").count(), 7);
+        for tier in ["hot", "other memory", "warm", "cold", "not there"] {
+            assert!(page.contains(&format!(">{tier}</text>")), "{tier}: {page}");
+        }
         assert_eq!(super::super::plot::tests::outside(&page), Vec::<String>::new());
         for tag in ["<script", "<link", "<img", "<iframe", "src=", "href=", "url(", "@import"] {
             assert!(!page.contains(tag), "the page asks for more: {tag}");

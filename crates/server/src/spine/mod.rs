@@ -3,7 +3,7 @@
 //!
 //! Columns of Parquet stay as they are. CSV and NDJSON have no types: join keys get those of the views, times are
 //! read as `ingest` reads them, and of the other columns each gets the narrowest type that all of its values have
-//! ([`guess`]).
+//! (`guess`).
 
 mod batches;
 mod error;

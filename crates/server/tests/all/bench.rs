@@ -111,6 +111,10 @@ fn a_workload_of_a_file_a_trace_and_what_is_wrong() {
         (&["bench", "--from", "/no/such.json", "--html", "x.html"], "/no/such.json"),
         (&["plan", "/no/such.toml", "--calibration", "x"], "/no/such.toml"),
         (&["bench", "--calibrate", "--html", "x.html"], "--html"),
+        (&["bench", "ranking", "--ladder"], "--ladder"),
+        (&["bench", "--ladder", "--mapped"], "--mapped"),
+        (&["bench", "--ladder", "--entities", "0"], "entities must be"),
+        (&["bench", "--check", "--threads", "2"], "--threads"),
     ] {
         let output = server.run(arguments);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -123,6 +127,72 @@ fn a_workload_of_a_file_a_trace_and_what_is_wrong() {
     let output = server.run(&["bench", file.to_str().unwrap()]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("cannot be defined"), "{told}");
+    server.stop();
+}
+
+#[test]
+fn a_ladder_goes_up_from_memory_and_from_the_disk_of_the_directory_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, disk) = (folder.path().join("socket"), folder.path().join("not/there/yet"));
+    let html = folder.path().join("ladder.html");
+    let unix = socket.to_str().unwrap();
+    let server = Server::start_with(&folder.path().join("data"), &["--cores", "1", "--unix", unix]);
+    let local = format!("unix:{unix}");
+    let disk_of = ["--ladder", "--embedded", disk.to_str().unwrap()];
+    let rest = ["--server", &local, "--html", html.to_str().unwrap(), "--json"];
+    let small = ["--entities", "2000", "--seconds", "0.05"];
+    let output = server.run(&[&["bench"], &disk_of[..], &rest, &small].concat());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    let made: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let rungs = made["rungs"].as_array().unwrap();
+    let has = |name: &str, keys: u32| {
+        rungs.iter().any(|rung| rung["name"] == name && rung["keys"] == keys)
+    };
+    for name in ["memory", "hot table", "store", "mapped", "wire", "durable write"] {
+        assert!(has(name, 1) && has(name, 100), "{name}: {made}");
+    }
+    let absent = made["absent"].to_string();
+    if !absent.contains("is in memory") {
+        for keys in [1, 32, 256] {
+            assert!(has("disk read", keys) && has("warm", keys), "{keys}: {made}");
+        }
+        assert!(has("disk write", 1) && has("disk write", 100), "{made}");
+        assert!(number(&made, "/stream_bytes_per_s") > 0.0);
+    }
+    assert!(made["scaling"].as_array().unwrap().iter().all(|one| number(one, "/headroom") > 0.0));
+    assert!(std::fs::read_to_string(&html).unwrap().contains("hot table"));
+    // Nothing stays of it in the directory.
+    assert_eq!(std::fs::read_dir(&disk).unwrap().count(), 0);
+    server.stop();
+}
+
+#[test]
+fn rows_that_lie_in_the_archive_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("t.toml"), "archive_lag_s = 1").unwrap();
+    let (archive, config, file) = (path("archive"), path("t.toml"), path("workload.toml"));
+    let options = ["--cores", "1", "--archive", &archive, "--config", &config];
+    let server = Server::start_with(&folder.path().join("data"), &options);
+    let printed = thermae().args(["bench", "point", "--print"]).output().unwrap();
+    let text = String::from_utf8(printed.stdout).unwrap();
+    std::fs::write(&file, text.replace("cold_after_s = 0", "cold_after_s = 1")).unwrap();
+    // Rows leave in their own time, and a sample is of a second.
+    let rate = ["--entities", "100", "--rate", "50", "--warm-up", "0", "--seconds", "2.5"];
+    let drive = [&["bench", &file, "--json"], &rate[..]].concat();
+    let mut cold = 0.0;
+    for _ in 0..20 {
+        let output = server.run(&drive);
+        let result: Json = serde_json::from_slice(&output.stdout).unwrap();
+        let samples = result["steps"][0]["samples"].as_array().unwrap().clone();
+        let shares = samples.iter().filter_map(|sample| sample["cold_share"].as_f64());
+        cold = shares.fold(cold, f64::max);
+        if cold > 0.0 {
+            break;
+        }
+    }
+    assert!(cold > 0.0, "{:?}", server.told(&["stat", "--json"]));
     server.stop();
 }
 
@@ -150,7 +220,9 @@ fn a_calibration_makes_a_plan() {
     );
     let shown = thermae().args(&plan[..4]).output().unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("what runs out") && shown.contains("Uncertainty"), "{shown}");
+    for said in ["what runs out", "Uncertainty", "objects written", "bytes of a row"] {
+        assert!(shown.contains(said), "{said}: {shown}");
+    }
     let bare = thermae().args(&plan[..2]).output().unwrap();
     let told = String::from_utf8_lossy(&bare.stderr).into_owned();
     assert_eq!(bare.status.code(), Some(2), "{told}");

@@ -43,8 +43,12 @@ impl Server {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let ready: Json = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line:?}"));
-        let place = |name: &str| ready[name].as_str().unwrap().to_owned();
+        // One that refuses says so in the same place.
+        let ready: Json = serde_json::from_str(&line).unwrap_or_default();
+        let place = |name: &str| match ready[name].as_str() {
+            Some(place) => place.to_owned(),
+            None => panic!("the server did not start, and said {:?}", line.trim()),
+        };
         Self { address: place("tcp"), http: place("http"), child }
     }
 
@@ -94,4 +98,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+#[should_panic(expected = "--memory")]
+fn a_server_that_refuses_to_start_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    Server::start_by(thermae(), &folder.path().join("data"), &["--memory", "1MiB"]);
 }

@@ -7,6 +7,22 @@ use thermae_load::search::Promise;
 
 use crate::serve::size::Size;
 
+/// What says how a workload is driven, and nothing of a measurement that has workloads of its own.
+const DRIVEN: [&str; 12] = [
+    "workload",
+    "mapped",
+    "memory",
+    "cores",
+    "keys",
+    "warm_up",
+    "threads",
+    "connections",
+    "in_flight",
+    "poisson",
+    "logged",
+    "seed",
+];
+
 /// `thermae bench`
 #[derive(Args, Debug)]
 #[command(
@@ -49,10 +65,10 @@ pub struct BenchArgs {
     #[arg(long)]
     pub calibrate: bool,
     /// From memory to the wire and from the disk to the store: what each layer adds, and what becomes of more threads
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = DRIVEN)]
     pub ladder: bool,
     /// Check this harness: a server with known stalls must show them in p99 and p99.9
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = DRIVEN, conflicts_with_all = ["embedded", "entities"])]
     pub check: bool,
     /// Print the workload as TOML and stop
     #[arg(long)]

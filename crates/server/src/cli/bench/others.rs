@@ -154,13 +154,20 @@ fn ladder_text(made: &Ladder) -> String {
         ]);
     }
     let mut text = table.for_stdout();
-    let mut scaling =
-        Table::new([">threads reading the store", ">rows/s", ">of as many times one"]);
+    let mut scaling = Table::new([
+        ">threads reading the store",
+        ">rows/s",
+        ">of as many times one",
+        ">headroom",
+        "",
+    ]);
     for one in &made.scaling {
         scaling.row([
             one.threads.to_string(),
             number(one.rows_per_s),
             format!("{:.0}%", one.efficiency * 100.0),
+            one.headroom_text(),
+            one.judgement().to_owned(),
         ]);
     }
     text.push('\n');

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use thermae_load::Error;
 use thermae_load::calibrate::Calibration;
-use thermae_load::capacity::{Answer, Cost, Description, EXAMPLE, Prices, Source, Spread, answer};
+use thermae_load::capacity::{
+    Answer, Cost, Description, EXAMPLE, Prices, RowBytes, Source, Spread, answer,
+};
 use thermae_load::report::{bytes, number};
 
 use super::{failed, print_json, read, reserved, verify};
@@ -89,6 +91,7 @@ fn text(answer: &Answer) -> String {
         number(then.service_us),
     ));
     parts.push(needs_table(answer));
+    parts.push(rows_table(&answer.rows));
     let mut breaks =
         Table::new(["what runs out, in this order", ">at times today's load", ">in years"]);
     for one in &answer.breaks {
@@ -138,13 +141,35 @@ fn needs_table(answer: &Answer) -> String {
     }
     let gib = 1.0 / f64::from(1 << 30);
     let tiers = [
-        ("  hot tables", then.hot_bytes),
-        ("  filters and indices", then.filter_bytes),
-        ("  archive", then.cold_bytes),
+        ("  hot tables", "GiB", then.hot_bytes.times(gib)),
+        ("  filters and indices", "GiB", then.filter_bytes.times(gib)),
+        ("  archive", "GiB", then.cold_bytes.times(gib)),
+        ("  objects written", "a month", Spread::even(then.object_writes)),
+        ("  objects read", "a month", Spread::even(then.object_reads)),
     ];
-    for (name, need) in tiers {
-        let [best, average, worst] = spread(need.times(gib));
-        needs.row([name, "GiB", &best, &average, &worst, "", ""]);
+    for (name, unit, need) in tiers {
+        let [best, average, worst] = spread(need);
+        needs.row([name, unit, &best, &average, &worst, "", ""]);
     }
     needs.for_stdout()
+}
+
+/// What one row takes where.
+fn rows_table(rows: &[RowBytes]) -> String {
+    let mut table = Table::new([
+        "bytes of a row: best, average, worst",
+        ">key and value",
+        ">hot table",
+        ">filters",
+        ">tables",
+        ">a superseded version",
+        ">archive",
+    ]);
+    for row in rows {
+        let [hot, filters, disk, version, archived] =
+            [row.hot, row.filters, row.disk, row.version, row.archived]
+                .map(|of| spread(of).join(", "));
+        table.row([&row.view, &number(row.payload), &hot, &filters, &disk, &version, &archived]);
+    }
+    table.for_stdout()
 }
