@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_queue::SegQueue;
-use thermae_env::{Env, Wake, lower_priority};
+use thermae_env::{Env, Wake, give_way, lower_priority};
 use thermae_tiering::departures::Departures;
 use thermae_tiering::flush::FlushJob;
 use thermae_tiering::worker::{Step, Worker, WorkerStats};
@@ -25,6 +25,8 @@ use crate::outside::WakerOf;
 
 /// Steps of an inline worker in one turn of its shard.
 const STEPS_PER_TURN: usize = 8;
+/// What a step of the worker takes, nanoseconds, about.
+const STEP_NS: u32 = 100_000;
 /// How often an idle worker looks whether what it holds for others can be let go, nanoseconds.
 const LET_GO_NS: u64 = 100_000_000;
 
@@ -196,7 +198,7 @@ impl<E: Env> Exchange<E> {
         while !self.is_stopping.load(Ordering::Acquire) {
             match self.step(priority, env) {
                 None | Some(Step::Idle) => std::thread::park(),
-                Some(Step::Worked { .. }) => {}
+                Some(Step::Worked { .. }) => give_way(STEP_NS),
                 Some(Step::Wait { until_ns }) => {
                     let ns = until_ns.saturating_sub(env.monotonic_ns());
                     std::thread::park_timeout(Duration::from_nanos(ns));

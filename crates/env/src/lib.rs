@@ -26,7 +26,7 @@ pub use aligned::AlignedBuf;
 pub use event::{ConnId, Event, Received, Wait};
 pub use real::{RealEnv, RealLock};
 pub use real_file::RealFile;
-pub use sched::{SHORTEST_TURNS, ask_for_turns_of, go_last, lower_priority};
+pub use sched::{SHORTEST_TURNS, ask_for_turns_of, give_way, go_last, lower_priority};
 pub use sim::{SimEnv, SimFile, SimLock, SimOp, SimRing, SimWaker};
 pub use thread::{available_cores, bind_tcp, bind_unix, pin_thread};
 pub use traits::{DirEntry, Env, File, Listener, Mode, OpenHow, Ring, Stream, Wake};

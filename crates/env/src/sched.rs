@@ -1,12 +1,17 @@
 //! What a thread asks of the scheduler: how long its turns on a core are, and whom it lets go first.
 
+use std::cell::Cell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libc::sched_attr;
 
 /// The shortest turns on a core that the kernel gives.
 pub const SHORTEST_TURNS: Duration = Duration::from_micros(100);
+/// How long a thread that gives way has a core at a time.
+const WAY_EVERY: Duration = Duration::from_micros(50);
+/// Work between two looks at the clock, nanoseconds.
+const LOOK_NS: u32 = 10_000;
 /// Steps of nice down to the lowest priority, from any other.
 const LOWEST_STEPS: i32 = 19;
 
@@ -41,6 +46,44 @@ pub fn lower_priority(steps: i32) -> io::Result<()> {
 /// for as they wait for a read. Where that is forbidden the work is done at the usual one.
 pub fn go_last() {
     let _ = lower_priority(LOWEST_STEPS);
+}
+
+/// Lets whoever waits for this core have it, if the calling thread has had it for [`WAY_EVERY`]. For
+/// threads of lowered priority, after each small piece of their work, with about how long it takes: the clock is looked
+/// at only now and then.
+///
+/// The scheduler lets a thread in when it wakes only if it has not had more than its share just before; otherwise it looks
+/// again at the next tick, up to 4 ms later, or when the thread that runs asks it to.
+pub fn give_way(about_ns: u32) {
+    thread_local! {
+        static TURN: Cell<Turn> = const { Cell::new(Turn { worked_ns: 0, begun: None }) };
+    }
+    let mut turn = TURN.get();
+    if turn.is_over(about_ns, Instant::now) {
+        std::thread::yield_now();
+        turn.begun = Some(Instant::now());
+    }
+    TURN.set(turn);
+}
+
+/// A thread's time on a core since it gave way last.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// Work since the clock was looked at.
+    worked_ns: u32,
+    begun: Option<Instant>,
+}
+
+impl Turn {
+    /// Notes a piece of work; whether it is time to give way.
+    fn is_over(&mut self, about_ns: u32, clock: impl FnOnce() -> Instant) -> bool {
+        self.worked_ns = self.worked_ns.saturating_add(about_ns);
+        if self.worked_ns < LOOK_NS {
+            return false;
+        }
+        self.worked_ns = 0;
+        self.begun.is_none_or(|begun| clock() - begun >= WAY_EVERY)
+    }
 }
 
 /// Of the calling thread: on Linux it is a thread's own, though named after the process.
@@ -81,6 +124,28 @@ mod tests {
         let answer = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut told, size, 0) };
         assert_eq!(answer, 0);
         told
+    }
+
+    #[test]
+    fn a_turn_is_over_after_its_time_and_the_clock_is_looked_at_now_and_then() {
+        let begun = Instant::now();
+        let mut turn = Turn { worked_ns: 0, begun: Some(begun) };
+        let looks = Cell::new(0);
+        // Pieces of 1 us by their own account, 2 by the clock.
+        let overs: Vec<u32> = (1..=100)
+            .filter(|piece| {
+                turn.is_over(1_000, || {
+                    looks.set(looks.get() + 1);
+                    begun + Duration::from_micros(2 * u64::from(*piece))
+                })
+            })
+            .collect();
+        assert_eq!(looks.get(), 10);
+        assert_eq!(overs, [30, 40, 50, 60, 70, 80, 90, 100], "until it begins anew");
+        turn.begun = Some(begun + Duration::from_micros(200));
+        assert!(!turn.is_over(u32::MAX, || begun + Duration::from_micros(249)));
+        assert!(turn.is_over(u32::MAX, || begun + Duration::from_micros(250)));
+        give_way(u32::MAX);
     }
 
     #[test]

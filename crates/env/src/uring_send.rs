@@ -18,7 +18,7 @@ const RING_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 /// At once: what fits into the socket's buffer.
 const NOW_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 /// Most bytes of one send: the system copies them before anything else has its turn.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 struct Outgoing {

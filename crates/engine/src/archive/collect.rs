@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use thermae_env::Env;
+use thermae_env::{Env, give_way};
 use thermae_formats::ViewId;
 use thermae_formats::hash::{SLOTS, partition_of};
 use thermae_tiering::WarmError;
@@ -15,6 +15,8 @@ use thermae_tiering::table::{Scratch, Table, ViewRows};
 const STEP_ROWS: usize = 16 << 10;
 /// Bytes read at a time.
 const SCAN_BYTES: usize = 256 << 10;
+/// What taking a row takes, nanoseconds, about.
+const ROW_NS: u32 = 200;
 
 /// A batch that is being filled.
 pub struct Collect<E: Env> {
@@ -75,6 +77,7 @@ impl<E: Env> Collect<E> {
             return Ok(false);
         };
         for _ in 0..STEP_ROWS {
+            give_way(ROW_NS);
             let Some((entity_hash, version)) = rows.peek() else {
                 self.rows = None;
                 return Ok(false);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use thermae_env::{Env, lower_priority};
+use thermae_env::{Env, give_way, lower_priority};
 
 use super::archiver::{Archiver, Step};
 use super::reader::ArchiveReader;
@@ -16,6 +16,8 @@ use crate::outside::Shared;
 const READERS: usize = 4;
 /// Of the archiver: below shards and connections, above the idle work of merges.
 const PRIORITY_STEPS: i32 = 10;
+/// What a step takes, nanoseconds, about.
+const STEP_NS: u32 = 100_000;
 
 /// The archive at work. The readers go on until this is dropped: shards that stop wait for their answers.
 pub(crate) struct ArchiveThreads {
@@ -73,6 +75,7 @@ impl Stepping {
                 let _ = lower_priority(priority_steps);
             }
             while !is_told.load(Ordering::Acquire) {
+                give_way(STEP_NS);
                 if let Step::Wait { until_ns } = step() {
                     let ns = until_ns.saturating_sub(env.monotonic_ns());
                     std::thread::park_timeout(Duration::from_nanos(ns));

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use thermae_env::Env;
+use thermae_env::{Env, give_way};
 
 use crate::error::Error;
 
 /// How often whoever asked may end work that rests, however slow it is to be.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// What a piece of the work takes, nanoseconds, about.
+const PIECE_NS: u32 = 100_000;
 
 /// What whoever asked for a backup says about the work.
 pub struct Work<'a> {
@@ -38,6 +41,7 @@ impl<'a, 'b, E: Env> Meter<'a, 'b, E> {
     /// The work is to end.
     pub(super) fn advance(&mut self, bytes: u64) -> Result<(), Error> {
         self.done += bytes;
+        give_way(PIECE_NS);
         loop {
             if !(self.work.tell)(self.done, self.of.max(self.done)) {
                 return Err(Error::Invalid("stopped before its end".to_owned()));

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::scope;
 
 use arrow_array::RecordBatch;
-use thermae_env::Env;
+use thermae_env::{Env, give_way};
 use thermae_formats::encode_key;
 use thermae_formats::hash::entity_hash;
 use thermae_tiering::spill::{Sorted, Sorter, SpillDir};
@@ -19,6 +19,8 @@ use super::{Progress, Spine, TrainingError};
 
 /// Batches that wait for a helper, beside the one that it is at.
 const BATCHES_AHEAD: usize = 1;
+/// What making an entry takes, nanoseconds, about.
+const ENTRY_NS: u32 = 200;
 /// Rows between two looks at whether it was cancelled.
 const ROWS_BETWEEN_CHECKS: usize = 1024;
 
@@ -140,6 +142,7 @@ impl Collector<'_> {
             }
             let row = first + at as u64;
             for (key_set, set) in (0..).zip(&plan.key_sets) {
+                give_way(ENTRY_NS);
                 if !read_key(set, batch, at, row, &mut key)? {
                     continue;
                 }

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::scope;
 
-use thermae_env::Env;
+use thermae_env::{Env, give_way};
 use thermae_tiering::asof::{AsOfJoin, Memory};
 use thermae_tiering::merge::{Entry as Row, PartedSource, SeekSource, Source};
 use thermae_tiering::spill::{Sorted, Sorter, SpillDir};
@@ -18,6 +18,9 @@ use super::records::{begin_answer, count_found};
 use super::tally::{SharedTally, Tally};
 use super::{Cause, Histories, Progress, TrainingError};
 
+/// What passing over versions to the next that counts takes, and what answering a row does, nanoseconds, about.
+const VERSION_NS: u32 = 2_000;
+const ANSWER_NS: u32 = 100;
 /// Versions that are passed over between two looks at whether it was cancelled.
 const ADVANCES_BETWEEN_CHECKS: u32 = 1024;
 
@@ -148,6 +151,7 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
                     Err(Halt::Failed(error)) => return Err(error),
                 }
                 for (at, row) in set.rows[rows.clone()].iter().enumerate() {
+                    give_way(ANSWER_NS);
                     begin_answer(*row, key_set, answer);
                     for (number, view) in views.iter().enumerate() {
                         let found = findings.get(at * views.len() + number);
@@ -249,6 +253,7 @@ impl<E: Env, H: Histories> Source for Watched<'_, E, H> {
     }
 
     fn advance(&mut self) -> Result<(), Halt> {
+        give_way(VERSION_NS);
         self.unchecked += 1;
         if self.unchecked >= ADVANCES_BETWEEN_CHECKS {
             self.unchecked = 0;
@@ -260,6 +265,7 @@ impl<E: Env, H: Histories> Source for Watched<'_, E, H> {
 
 impl<E: Env, H: Histories> SeekSource for Watched<'_, E, H> {
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Halt> {
+        give_way(VERSION_NS);
         self.source.seek(entity_hash, key).map_err(|error| failed(self.view, error))
     }
 
@@ -272,6 +278,7 @@ impl<E: Env, H: Histories> SeekSource for Watched<'_, E, H> {
     }
 
     fn leave_out(&mut self, rows: usize) -> Result<(), Halt> {
+        give_way(VERSION_NS);
         self.source.leave_out(rows).map_err(|error| failed(self.view, error))
     }
 }

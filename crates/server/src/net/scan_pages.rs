@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thermae_engine::scan::{Cursor, Position, project};
 use thermae_engine::{Error, Handle, ScanOptions};
-use thermae_env::{Env, go_last};
+use thermae_env::{Env, give_way, go_last};
 use thermae_formats::projection::Projection;
 use thermae_formats::version::Version;
 use thermae_formats::wire::{ErrorCode, ScanEncoder, ScanPlace, ScanRow};
@@ -28,6 +28,8 @@ const KEPT_MAX: usize = 4;
 const KEPT_NS: u64 = 5_000_000_000;
 /// How often they are looked at while nothing else is to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What looking at a row takes, nanoseconds, about.
+const ROW_NS: u32 = 500;
 /// Versions that one page looks at: a page of a scan that wants few of them has few or no rows rather
 /// than taking long.
 const LOOKED_AT_MAX: usize = 200_000;
@@ -193,6 +195,7 @@ impl<E: Env> Scanning<E> {
         let mut rows = ScanEncoder::default();
         let mut value = Vec::new();
         for _ in 0..LOOKED_AT_MAX {
+            give_way(ROW_NS);
             let Some(row) = self.cursor.row() else { break };
             if self.cursor.wants(&row) {
                 let dense = self.encode(&row, &mut value)?;

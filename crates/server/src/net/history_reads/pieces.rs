@@ -3,7 +3,12 @@
 use std::io;
 use std::sync::mpsc::SyncSender;
 
+use thermae_env::give_way;
+
 use crate::net::failure::Failure;
+
+/// What taking a KiB takes, nanoseconds, about.
+const KIB_NS: u32 = 100;
 
 /// A piece of the answer's stream, and whether it is the last; or why there are no more.
 pub type Piece = Result<(Vec<u8>, bool), Failure>;
@@ -37,6 +42,7 @@ impl PieceWriter {
 
 impl io::Write for PieceWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        give_way(KIB_NS.saturating_mul(bytes.len().div_ceil(1 << 10) as u32));
         let taken = bytes.len().min(self.piece_bytes - self.pending.len());
         self.pending.extend_from_slice(&bytes[..taken]);
         if self.pending.len() >= self.piece_bytes {
