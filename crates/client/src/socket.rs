@@ -14,6 +14,8 @@ use crate::error::Error;
 
 /// Longest single wait inside the kernel; deadlines are looked at in between.
 const TICK: Duration = Duration::from_millis(50);
+/// Most bytes of one send: where the kernel lets nobody in during a call, a thread on the same core waits for its end.
+const PIECE_BYTES: usize = 64 << 10;
 
 pub(crate) enum Socket {
     Tcp(TcpStream),
@@ -69,7 +71,8 @@ impl Socket {
         mut meanwhile: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
         while !bytes.is_empty() {
-            match rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            let piece = bytes.get(..PIECE_BYTES).unwrap_or(bytes);
+            match rustix::net::send(self, piece, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => {

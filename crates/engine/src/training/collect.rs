@@ -19,10 +19,10 @@ use super::{Progress, Spine, TrainingError};
 
 /// Batches that wait for a helper, beside the one that it is at.
 const BATCHES_AHEAD: usize = 1;
-/// What making an entry takes, nanoseconds, about.
-const ENTRY_NS: u32 = 200;
-/// Rows between two looks at whether it was cancelled.
-const ROWS_BETWEEN_CHECKS: usize = 1024;
+/// What making the entries of a row takes, nanoseconds, about.
+const ROW_NS: u32 = 200;
+/// Rows between two looks at whether it was cancelled, and at who waits for the core.
+const ROWS_BETWEEN_CHECKS: usize = 256;
 
 /// The entries of a spine.
 pub(super) struct Collected<E: Env> {
@@ -138,11 +138,11 @@ impl Collector<'_> {
         let (mut key, mut record, mut entries) = (Vec::new(), Vec::new(), 0);
         for (at, &time_us) in times_us.iter().enumerate() {
             if at % ROWS_BETWEEN_CHECKS == 0 {
+                give_way(ROWS_BETWEEN_CHECKS as u32 * ROW_NS);
                 progress.check()?;
             }
             let row = first + at as u64;
             for (key_set, set) in (0..).zip(&plan.key_sets) {
-                give_way(ENTRY_NS);
                 if !read_key(set, batch, at, row, &mut key)? {
                     continue;
                 }
