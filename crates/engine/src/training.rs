@@ -3,14 +3,15 @@
 //! Three passes, two sorts between them (`tiering/spill.rs`), each in memory as long as it fits and in files
 //! beyond that:
 //!
-//! 1. **Collect** ([`collect`]): the spine is read once, and helper threads take its batches. Each row gives an
-//!    *entry* for each set of join keys that views ask for: (entity hash, key, time, row). Entries are sorted by
-//!    entity, latest time first.
-//! 2. **Join** ([`join`]): helper threads take ranges of the entity hash, as many entries at a time as memory
-//!    allows ([`chunk`]). For these every part of every view's history is passed over once (`tiering/asof.rs`), and
-//!    the asked features of what is found are copied into an *answer* of the row. Answers are sorted by row.
+//! 1. **Collect** (`training/collect.rs`): the spine is read once, and helper threads take its batches. Each row
+//!    gives an *entry* for each set of join keys that views ask for: (entity hash, key, time, row). Entries are sorted
+//!    by entity, latest time first.
+//! 2. **Join** (`training/join.rs`): helper threads take ranges of the entity hash, as many entries at a time as
+//!    memory allows (`training/chunk.rs`). For these every part of every view's history is passed over once
+//!    (`tiering/asof.rs`), and the asked features of what is found are copied into an *answer* of the row. Answers are
+//!    sorted by row.
 //! 3. **Assemble** ([`Answer`]): the spine is read again, and answers are put behind its rows, column by column
-//!    ([`maker`]), by several threads where no answer lies in a file.
+//!    (`training/maker.rs`), by several threads where no answer lies in a file.
 //!
 //! Nothing depends on how the memory or the threads divide the work: the order of both sorts is total.
 

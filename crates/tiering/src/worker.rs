@@ -236,7 +236,7 @@ impl<E: Env, C: Commit> Worker<E, C> {
     }
 
     /// Does one bounded piece of work: merges of new runs before those of old, and flushes before merges
-    /// but for what [`Shares`] says.
+    /// but for what they owe these (`worker/shares.rs`).
     pub fn step(&mut self) -> Step<E> {
         self.retired.let_go();
         let step = self.work();
