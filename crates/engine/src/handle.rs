@@ -224,14 +224,11 @@ impl<E: Env> Handle<E> {
             Lookup::Absent => absent.push(at),
             Lookup::Corrupt(_) | Lookup::Busy => rest.add(at, view.id, &keys[at]),
         });
-        for absent in absent.chunks(u64::BITS as usize) {
-            let rows = absent.iter().map(|&at| (view.id, keys[at].entity_hash));
-            let lacked = reads.lack_below(rows);
-            for (bit, &at) in absent.iter().enumerate() {
-                match lacked >> bit & 1 {
-                    0 => rest.add(at, view.id, &keys[at]),
-                    _ => sink(at, Found::Absent),
-                }
+        let place = |at: &usize| (view.id, keys[*at].entity_hash);
+        for (&at, may_lie_below) in reads.ask_below(&absent, place) {
+            match may_lie_below {
+                true => rest.add(at, view.id, &keys[at]),
+                false => sink(at, Found::Absent),
             }
         }
         rest

@@ -92,11 +92,22 @@ impl Reads {
         usize::from(shard_of(partition, self.tables.len() as u16))
     }
 
-    /// Which of some rows that their hot tables lacked do not lie below them either, in a memtable or a table: a bit
-    /// for each of the first 64, certain. Asked together, so that their waits for memory overlap. Ask after the
-    /// look-up: a table says that it lacks rows before it lets the first one go.
-    pub fn lack_below(&self, rows: impl Iterator<Item = (ViewId, u64)> + Clone) -> u64 {
-        let rows = rows.take(u64::BITS as usize);
+    /// Rows that their hot tables lacked, each with whether it may lie below them, in a memtable or a table: false is
+    /// certain. Many are asked for together, so that their waits for memory overlap. Ask after the look-up: a table says
+    /// that it lacks rows before it lets the first one go.
+    pub fn ask_below<'a, T>(
+        &self,
+        absent: &'a [T],
+        place: impl Fn(&T) -> (ViewId, u64),
+    ) -> impl Iterator<Item = (&'a T, bool)> {
+        absent.chunks(u64::BITS as usize).flat_map(move |some| {
+            let lacked = self.lack_below(some.iter().map(&place));
+            some.iter().enumerate().map(move |(at, row)| (row, lacked >> at & 1 == 0))
+        })
+    }
+
+    /// Which of at most 64 rows lie nowhere below their hot tables: a bit for each.
+    fn lack_below(&self, rows: impl Iterator<Item = (ViewId, u64)> + Clone) -> u64 {
         let mut lacked = 0;
         for (shard, table) in self.tables.iter().enumerate() {
             let is_own = |row: &(ViewId, u64)| self.shard(self.partition(row.1)) == shard;

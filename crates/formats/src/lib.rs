@@ -7,6 +7,7 @@
 
 pub mod backup;
 pub mod batch;
+mod bits;
 mod bytes_at;
 pub mod catalogue;
 pub mod checkpoint;
@@ -39,6 +40,7 @@ pub mod version;
 pub mod visibility;
 pub mod wire;
 
+pub use bits::bits_of;
 pub use catalogue::{CatalogueEntry, SchemaId, ViewId};
 pub use error::{KeyError, ProjectionError, RowError, SchemaError, TypeError, ValueError};
 pub use key::{decode_key, encode_key, split_key};

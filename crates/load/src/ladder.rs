@@ -78,11 +78,6 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// The headroom, for people.
-    pub fn headroom_text(&self) -> String {
-        self.headroom.map_or("-".to_owned(), |times| format!("{times:.2}x"))
-    }
-
     /// What a reader must know of it.
     pub fn judgement(&self) -> &'static str {
         if self.is_client_bound { "client-bound" } else { "" }

@@ -25,6 +25,11 @@ pub fn standalone(svg: &str) -> String {
     )
 }
 
+/// How many times as much the client could have done, for people; nothing where that was not measured.
+pub fn headroom(times: Option<f64>) -> String {
+    times.map_or("-".to_owned(), |times| format!("{times:.2}x"))
+}
+
 /// A time in nanoseconds in a unit that people read.
 pub fn nanoseconds(ns: f64) -> String {
     match ns {

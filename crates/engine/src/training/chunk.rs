@@ -10,8 +10,6 @@ use super::records::{Entry, NOT_FOUND, append_found};
 
 /// What taking an entry takes, nanoseconds, about.
 const ENTRY_NS: u32 = 50;
-/// Entries between two thoughts of who waits.
-const TAKEN_TOGETHER: u64 = 256;
 
 /// Entries of one set of join keys, sorted.
 #[derive(Default)]
@@ -42,11 +40,9 @@ impl Chunk {
             set.asked.clear();
             set.rows.clear();
         }
-        let (mut bytes, mut taken) = (0, 0_u64);
+        let (mut bytes, mut taken) = (0, 0);
         while let Some(record) = entries.peek().filter(|_| bytes < self.most_bytes) {
-            if taken.is_multiple_of(TAKEN_TOGETHER) {
-                give_way(TAKEN_TOGETHER as u32 * ENTRY_NS);
-            }
+            give_way(ENTRY_NS);
             let entry = Entry::decode(record).ok_or(TrainingError::Record)?;
             let at = usize::from(entry.key_set);
             let set = self.sets.get_mut(at).ok_or(TrainingError::Record)?;

@@ -21,8 +21,8 @@ use super::{Progress, Spine, TrainingError};
 const BATCHES_AHEAD: usize = 1;
 /// What making the entries of a row takes, nanoseconds, about.
 const ROW_NS: u32 = 200;
-/// Rows between two looks at whether it was cancelled, and at who waits for the core.
-const ROWS_BETWEEN_CHECKS: usize = 256;
+/// Rows between two looks at whether it was cancelled.
+const ROWS_BETWEEN_CHECKS: usize = 1024;
 
 /// The entries of a spine.
 pub(super) struct Collected<E: Env> {
@@ -138,9 +138,9 @@ impl Collector<'_> {
         let (mut key, mut record, mut entries) = (Vec::new(), Vec::new(), 0);
         for (at, &time_us) in times_us.iter().enumerate() {
             if at % ROWS_BETWEEN_CHECKS == 0 {
-                give_way(ROWS_BETWEEN_CHECKS as u32 * ROW_NS);
                 progress.check()?;
             }
+            give_way(ROW_NS);
             let row = first + at as u64;
             for (key_set, set) in (0..).zip(&plan.key_sets) {
                 if !read_key(set, batch, at, row, &mut key)? {

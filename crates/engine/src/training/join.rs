@@ -21,9 +21,6 @@ use super::{Cause, Histories, Progress, TrainingError};
 /// What passing over versions to the next that counts takes, and what answering a row does, nanoseconds, about.
 const VERSION_NS: u32 = 2_000;
 const ANSWER_NS: u32 = 100;
-/// Of each, how many between two thoughts of who waits.
-const PASSED_TOGETHER: u32 = 8;
-const ANSWERED_TOGETHER: usize = 128;
 /// Versions that are passed over between two looks at whether it was cancelled.
 const ADVANCES_BETWEEN_CHECKS: u32 = 1024;
 
@@ -154,9 +151,7 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
                     Err(Halt::Failed(error)) => return Err(error),
                 }
                 for (at, row) in set.rows[rows.clone()].iter().enumerate() {
-                    if at.is_multiple_of(ANSWERED_TOGETHER) {
-                        give_way(ANSWERED_TOGETHER as u32 * ANSWER_NS);
-                    }
+                    give_way(ANSWER_NS);
                     begin_answer(*row, key_set, answer);
                     for (number, view) in views.iter().enumerate() {
                         let found = findings.get(at * views.len() + number);
@@ -207,7 +202,7 @@ impl<E: Env, H: Histories> Joining<'_, E, H> {
     ) -> Result<Watched<'a, E, H>, Halt> {
         let opened = self.histories.open(view.id, hashes);
         let source = opened.map_err(|error| failed(view, error))?;
-        Ok(Watched { source, view, joining: self, unchecked: 0, passed: 0 })
+        Ok(Watched { source, view, joining: self, unchecked: 0 })
     }
 
     fn check(&self) -> Result<(), TrainingError> {
@@ -231,18 +226,6 @@ struct Watched<'a, E: Env, H: Histories> {
     view: &'a PlanView,
     joining: &'a Joining<'a, E, H>,
     unchecked: u32,
-    passed: u32,
-}
-
-impl<E: Env, H: Histories> Watched<'_, E, H> {
-    /// Lets others have the core now and then.
-    fn give_way(&mut self) {
-        self.passed += 1;
-        if self.passed >= PASSED_TOGETHER {
-            self.passed = 0;
-            give_way(PASSED_TOGETHER * VERSION_NS);
-        }
-    }
 }
 
 /// Why some rows are not joined.
@@ -270,7 +253,7 @@ impl<E: Env, H: Histories> Source for Watched<'_, E, H> {
     }
 
     fn advance(&mut self) -> Result<(), Halt> {
-        self.give_way();
+        give_way(VERSION_NS);
         self.unchecked += 1;
         if self.unchecked >= ADVANCES_BETWEEN_CHECKS {
             self.unchecked = 0;
@@ -282,7 +265,7 @@ impl<E: Env, H: Histories> Source for Watched<'_, E, H> {
 
 impl<E: Env, H: Histories> SeekSource for Watched<'_, E, H> {
     fn seek(&mut self, entity_hash: u64, key: &[u8]) -> Result<(), Halt> {
-        self.give_way();
+        give_way(VERSION_NS);
         self.source.seek(entity_hash, key).map_err(|error| failed(self.view, error))
     }
 
@@ -295,7 +278,7 @@ impl<E: Env, H: Histories> SeekSource for Watched<'_, E, H> {
     }
 
     fn leave_out(&mut self, rows: usize) -> Result<(), Halt> {
-        self.give_way();
+        give_way(VERSION_NS);
         self.source.leave_out(rows).map_err(|error| failed(self.view, error))
     }
 }

@@ -15,8 +15,6 @@ pub const BATCH_BYTES: usize = 8 << 20;
 /// What taking the answer of a row takes, and appending one of its values, nanoseconds, about.
 const ROW_NS: u32 = 50;
 const VALUE_NS: u32 = 5;
-/// Rows between two thoughts of who waits for the core.
-const TAKEN_TOGETHER: usize = 256;
 
 /// Rows of the spine that are answered together.
 pub(super) struct Piece {
@@ -128,9 +126,7 @@ impl<E: Env> Maker<E> {
         self.taken.clear();
         let mut rows = 0;
         while rows < batch.num_rows() && self.taken.bytes.len() < BATCH_BYTES {
-            if rows.is_multiple_of(TAKEN_TOGETHER) {
-                give_way(TAKEN_TOGETHER as u32 * ROW_NS);
-            }
+            give_way(ROW_NS);
             self.taken.row(first + rows as u64, &mut reader)?;
             rows += 1;
         }

@@ -6,6 +6,7 @@ use super::error::{TableError, impossible};
 use super::footer::TableFooter;
 use super::page::exactly;
 use super::sizes::{FILTER_PART_BYTES, padded};
+use crate::bits::bits_of;
 use crate::bytes_at::{u32_at, u64_at};
 use crate::catalogue::ViewId;
 use crate::hash::row_hash;
@@ -180,8 +181,7 @@ impl TableFilter {
             *probe = self.probe(view, entity_hash);
             count += 1;
         }
-        let lacked = probes.iter().take(count).map(|probe| u64::from(!probe.admits()));
-        lacked.enumerate().fold(0, |all, (at, lacked)| all | lacked << at)
+        bits_of(probes.iter().take(count).map(|probe| !probe.admits()))
     }
 
     fn probe(&self, view: ViewId, entity_hash: u64) -> Probe<'_> {

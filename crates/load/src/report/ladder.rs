@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::page::{head, machine};
-use super::{bytes, escape, nanoseconds, number};
+use super::{bytes, escape, headroom, nanoseconds, number};
 use crate::ladder::{Ladder, Rung};
 
 /// Names of the three families, by a rung that only they have.
@@ -94,7 +94,7 @@ fn scaling(out: &mut String, made: &Ladder) {
             one.threads,
             number(one.rows_per_s),
             one.efficiency * 100.0,
-            one.headroom_text(),
+            headroom(one.headroom),
             one.judgement(),
         );
     }

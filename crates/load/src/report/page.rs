@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plot::{Line, Plot};
-use super::{PLOT_STYLE, bytes, escape, nanoseconds, number};
+use super::{PLOT_STYLE, bytes, escape, headroom, nanoseconds, number};
 use crate::figures::Sample;
 use crate::machine::Machine;
 use crate::outcome::{Outcome, SecondOutcome, Step};
@@ -133,14 +133,13 @@ fn steps(out: &mut String, outcome: &Outcome) {
     for step in &outcome.steps {
         let latency = &step.latency;
         let scheduled = step.offered_per_s.map_or("closed".to_owned(), number);
-        let headroom = step.headroom.map_or("-".to_owned(), |times| format!("{times:.2}x"));
         let mut cells = vec![scheduled, number(step.answered_per_s), number(step.rows_per_s)];
         let times =
             [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns];
         cells.extend(times.map(|ns| nanoseconds(ns as f64)));
         cells.push(number(step.unfinished as f64));
         cells.push(number((step.failed + step.refused) as f64));
-        cells.push(headroom);
+        cells.push(headroom(step.headroom));
         out.push_str("<tr>");
         for cell in cells {
             let _ = write!(out, "<td>{}</td>", escape(&cell));

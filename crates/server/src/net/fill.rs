@@ -140,12 +140,18 @@ impl Fill<'_> {
             }
         });
         for (part, row) in busy {
-            if let Some(row) = self.busy_row(part, row, buf, builder, &mut tallies[part.at])? {
+            if self.busy_row(part, row, buf, builder, &mut tallies[part.at])? {
                 absent.push((part, row));
             }
         }
-        for absent in absent.chunks(u64::BITS as usize) {
-            self.absent_rows(absent, builder, tallies)?;
+        let place =
+            |(part, row): &(Part<'_>, usize)| (part.view.view.id, part.keys[*row].entity_hash);
+        for (&(part, row), may_lie_below) in reads.ask_below(&absent, place) {
+            let tally = &mut tallies[part.at];
+            match may_lie_below {
+                true => self.take_below(part, row, builder, tally)?,
+                false => tally.misses += 1,
+            }
         }
         // Rows that were busy, or absent, came last.
         self.below.wanted.sort_unstable();
@@ -156,7 +162,7 @@ impl Fill<'_> {
         Ok(failed?)
     }
 
-    /// Looks again at a row that was being rewritten; the row, if it is gone from its hot table.
+    /// Looks again at a row that was being rewritten; whether it is gone from its hot table.
     fn busy_row(
         &mut self,
         part: Part<'_>,
@@ -164,15 +170,15 @@ impl Fill<'_> {
         buf: &mut RowBuf,
         builder: &mut ReplyBuilder,
         tally: &mut Tally,
-    ) -> Result<Option<usize>, Failure> {
+    ) -> Result<bool, Failure> {
         let reads = self.reads;
         for _ in 0..BUSY_TRIES {
             let mut outcome = None;
             reads.multi_get(&part.view.view, &part.keys[row..=row], buf, |_, found| {
                 outcome = match found {
                     Lookup::Busy => None,
-                    Lookup::Absent => Some(Ok(Some(row))),
-                    _ => Some(self.row(part, row, found, builder, tally).map(|()| None)),
+                    Lookup::Absent => Some(Ok(true)),
+                    _ => Some(self.row(part, row, found, builder, tally).map(|()| false)),
                 };
             });
             if let Some(outcome) = outcome {
@@ -200,28 +206,6 @@ impl Fill<'_> {
                 self.take_below(part, row, builder, tally)
             }
         }
-    }
-
-    /// Rows that the hot tables lack, at most as many as a word has bits: nowhere, or in a lower tier.
-    fn absent_rows(
-        &mut self,
-        absent: &[(Part<'_>, usize)],
-        builder: &mut ReplyBuilder,
-        tallies: &mut [Tally],
-    ) -> Result<(), WireError> {
-        let rows = absent.iter().map(|(part, row)| {
-            let hash = part.keys.get(*row).map_or(0, |key| key.entity_hash);
-            (part.view.view.id, hash)
-        });
-        let lacked = self.reads.lack_below(rows);
-        for (bit, &(part, row)) in absent.iter().enumerate() {
-            let tally = &mut tallies[part.at];
-            match lacked >> bit & 1 {
-                0 => self.take_below(part, row, builder, tally)?,
-                _ => tally.misses += 1,
-            }
-        }
-        Ok(())
     }
 
     #[cold]

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use thermae_formats::bits_of;
+
 /// Words of a line: all bits of a row are in one line of the cache.
 const LINE_WORDS: usize = 8;
 const LINE_BYTES: usize = LINE_WORDS * size_of::<u64>();
@@ -44,8 +46,7 @@ impl Marks {
 
     /// Which of some rows are not marked for certain: a bit for each of the first 64.
     pub fn lacks(&self, row_hashes: impl Iterator<Item = u64>) -> u64 {
-        let lacked = row_hashes.take(64).map(|hash| u64::from(!self.may_hold(hash)));
-        lacked.enumerate().fold(0, |all, (at, lacked)| all | lacked << at)
+        bits_of(row_hashes.map(|hash| !self.may_hold(hash)))
     }
 
     /// By the upper half of the hash; the bits in it are by the lower.

@@ -5,7 +5,7 @@ use thermae_load::drive::SECOND_NS;
 use thermae_load::honesty::{OFF_MAX, check};
 use thermae_load::ladder::{Ladder, LadderOptions, ladder};
 use thermae_load::null::Stalls;
-use thermae_load::report::{bytes, ladder_page, nanoseconds, number};
+use thermae_load::report::{bytes, headroom, ladder_page, nanoseconds, number};
 use thermae_load::target::Way;
 use thermae_load::workload::Drive;
 
@@ -166,7 +166,7 @@ fn ladder_text(made: &Ladder) -> String {
             one.threads.to_string(),
             number(one.rows_per_s),
             format!("{:.0}%", one.efficiency * 100.0),
-            one.headroom_text(),
+            headroom(one.headroom),
             one.judgement().to_owned(),
         ]);
     }

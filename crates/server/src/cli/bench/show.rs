@@ -1,7 +1,7 @@
 //! A result as text.
 
 use thermae_load::outcome::Outcome;
-use thermae_load::report::{nanoseconds, number};
+use thermae_load::report::{headroom, nanoseconds, number};
 
 use crate::table::Table;
 
@@ -34,7 +34,7 @@ pub fn text(outcome: &Outcome) -> String {
             ns(step.latency.p999_ns),
             ns(step.latency.max_ns),
             errors.to_string(),
-            step.headroom.map_or("-".to_owned(), |times| format!("{times:.2}x")),
+            headroom(step.headroom),
             step.judgement(),
         ]);
     }
