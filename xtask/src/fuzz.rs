@@ -25,8 +25,9 @@ fn run_all(options: &Options) -> anyhow::Result<Vec<String>> {
     for target in &targets {
         let corpus = root().join("target/fuzz-corpus").join(target);
         std::fs::create_dir_all(&corpus).context("cannot create the working corpus")?;
-        let mut command = std::process::Command::new("cargo");
-        command.current_dir(root()).args(["+nightly", "fuzz", "run", "--no-default-features"]);
+        let mut command = process::cargo(&["fuzz", "run", "--no-default-features"]);
+        // The sanitizers' flags, from the toolchain that everything else is built with: no nightly is needed.
+        command.env("RUSTC_BOOTSTRAP", "1");
         command.args(["--features", features_of(target)]);
         command.arg(target).arg(&corpus).arg(format!("fuzz/corpus/{target}"));
         command.arg("--").arg(format!("-max_total_time={}", options.seconds));

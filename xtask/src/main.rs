@@ -40,7 +40,7 @@ enum Task {
     Damage(damage::Options),
     /// Read the mapped tables from other processes while the server is written to and killed.
     Stress(campaigns::Stress),
-    /// Run every fuzz target with libFuzzer (needs nightly and cargo-fuzz; says how to get them).
+    /// Run every fuzz target with libFuzzer (needs cargo-fuzz and a C++ compiler; says how to get it).
     Fuzz(fuzz::Options),
     /// Write the seed corpora of the fuzz targets anew, from valid encodings.
     FuzzSeeds,

@@ -16,8 +16,9 @@ use crate::history_piece::HistoryPiece;
 use crate::lane::Lane;
 use crate::pending::{PendingHistory, Ticket};
 
-/// Bytes of the spine that are sent together; less where the server takes smaller frames.
-const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of the spine that are sent together; less where the server takes smaller frames. A shard takes them in while
+/// others wait for it.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// What a training read asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

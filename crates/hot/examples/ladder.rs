@@ -1,7 +1,7 @@
 //! The first rungs of the ladder: what memory allows, and what the table makes of it.
 //!
-//! `cargo run --release -p thermae-hot --example ladder [-- ROWS [BYTES]]` fills a table with rows of ten
-//! float32 under an int64 key, then reads them from a second mapping of the same memory, as another
+//! `cargo run --release -p thermae-hot --example ladder [-- ROWS [FEATURES]]` fills a table with rows of ten
+//! (or so many) float32 under an int64 key, then reads them from a second mapping of the same memory, as another
 //! process would. It prints nanoseconds of processor time a key: random lines of memory with 16 under way,
 //! and look-ups in batches of 1, 10, 100 and 1000 keys. Several rounds; the median, and the least. With
 //! 2000 rows, which stay in the caches, it prints the processor's share of a look-up.
@@ -26,7 +26,8 @@ const ROUNDS: usize = 5;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let rows: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let bytes: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(rows * 128);
+    let features: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let bytes = rows * (88 + 4 * features as u64) * 5 / 4;
     let config = HotConfig {
         bytes: bytes.max(4 << 20),
         hash_seed: SEED,
@@ -37,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         domain: 0,
     };
     let mut writer = HotWriter::create(&config)?;
-    fill(&mut writer, rows)?;
+    fill(&mut writer, rows, features)?;
     let descriptor = writer.descriptor()?;
     let reader = HotReader::from_descriptor(descriptor, &Expect::default())?;
     let keys = random_keys(rows);
@@ -96,9 +97,9 @@ fn hash(key: &[u8]) -> u64 {
     row_hash(entity_hash(key, SEED), ViewId(1))
 }
 
-fn fill(writer: &mut HotWriter, rows: u64) -> Result<(), Box<dyn Error>> {
+fn fill(writer: &mut HotWriter, rows: u64, features: usize) -> Result<(), Box<dyn Error>> {
     let begin = Timer::start();
-    let mut value = [0u8; 40];
+    let mut value = vec![0u8; (4 * features).max(8)];
     for number in 0..rows {
         let key = number.to_le_bytes();
         value[..8].copy_from_slice(&key);
@@ -169,14 +170,15 @@ fn one_by_one(reader: &HotReader, probes: &[Probe<'_>]) -> f64 {
 
 fn batches(reader: &HotReader, probes: &[Probe<'_>], batch: usize) -> f64 {
     let mut buffer = RowBuf::default();
-    let mut out = vec![0u8; batch * 40];
+    let mut out = Vec::new();
     let readers = std::slice::from_ref(reader);
     let begin = Timer::start();
     let mut found = 0;
     for some in probes.chunks(batch) {
-        multi_get(readers, some.iter().copied(), &mut buffer, |index, answer| {
+        out.clear();
+        multi_get(readers, some.iter().copied(), &mut buffer, |_, answer| {
             if let Lookup::Found(row) = answer {
-                out[index * 40..index * 40 + 40].copy_from_slice(&row.value()[..40]);
+                out.extend_from_slice(row.value());
                 found += 1;
             }
         });

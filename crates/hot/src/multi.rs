@@ -1,8 +1,8 @@
 //! Many look-ups at once, so that their waits for memory overlap.
 //!
 //! Each probe goes through four passes: find the home bucket and ask for its line; match the fragment
-//! and ask for the row; the same in the alternate bucket, for the few whose entry is a guest; verify,
-//! copy and hand over. While a probe is in a pass, the one [`AHEAD`] probes behind it is in the pass
+//! and ask for the row; see how long the row is and ask for the rest of it, or look into the alternate
+//! bucket for the few whose entry is a guest; verify, copy and hand over. While a probe is in a pass, the one [`AHEAD`] probes behind it is in the pass
 //! before, so that every line has that many probes' worth of work to arrive in.
 
 use std::sync::atomic::Ordering;
@@ -12,6 +12,7 @@ use thermae_formats::hot_layout::index::{
     BUCKET_WORDS, BucketHeader, FRAGMENT_SHIFT, LANES, cell_of, entry, entry_position, fragment_of,
     home_of, other_bucket, sealed_value,
 };
+use thermae_formats::hot_layout::{ROW_HEADER_WORDS, body_words_of};
 
 use crate::error::Corruption;
 use crate::lookup::{Lookup, Probe, Seen, is_mine, look_up};
@@ -29,6 +30,10 @@ const WINDOW: usize = 4 * AHEAD;
 /// Rows that one [`HotWriter::ask_for`](crate::HotWriter::ask_for) asks for at most.
 pub const ASKED_ROWS: usize = WINDOW;
 const LINE_WORDS: usize = 8;
+/// Word of a row's header that has its length.
+const LENGTH_WORD: usize = 3;
+/// Words of a row that are asked for before they are copied: what follows comes by itself, line after line.
+const PREFETCHED_WORDS: usize = 16 * LINE_WORDS;
 
 /// A probe between passes, and what is known of it. Positions are 0 while unknown.
 #[derive(Debug, Clone, Copy)]
@@ -156,7 +161,10 @@ fn match_home(map: &Map, track: &mut Track<'_>) {
 #[inline]
 fn match_alternate(map: &Map, track: &mut Track<'_>) {
     let probe = &track.probe;
-    if track.row != 0 || track.bucket == 0 {
+    if track.row != 0 {
+        return prefetch_rest(map, track.row);
+    }
+    if track.bucket == 0 {
         return;
     }
     if let Some((_, row)) = match_bucket(map.words(), track.bucket, probe.row_hash) {
@@ -188,6 +196,18 @@ fn match_bucket(
 fn prefetch_row(map: &Map, row: usize) {
     prefetch(map.words(), row);
     prefetch(map.words(), row + LINE_WORDS);
+}
+
+/// Asks for the lines behind those of [`prefetch_row`], as far as the row goes by what its header says.
+#[inline]
+fn prefetch_rest(map: &Map, row: usize) {
+    let words = map.words();
+    let row_words = ROW_HEADER_WORDS + body_words_of(load(words, row + LENGTH_WORD));
+    // The row begins anywhere in a line: its last word may lie one further.
+    let end = row + row_words.min(PREFETCHED_WORDS);
+    for word in (row + 2 * LINE_WORDS..end + LINE_WORDS - 1).step_by(LINE_WORDS) {
+        prefetch(words, word.min(end - 1));
+    }
 }
 
 /// Copies the row that was found and says how many words of the buffer it is; 0 if it is not there,

@@ -1,23 +1,26 @@
 //! The constants of this machine: what each part of a request costs a core, what a row costs in memory, and how
 //! latency grows with load. Measured in a few minutes, over the wire of a server that serves.
 
+mod requests;
+
+use requests::{HUNDRED, operations, views};
 use serde::{Deserialize, Serialize};
-use thermae_formats::KeyType;
 
 use crate::error::Error;
 use crate::fit::fit;
-use crate::keys::Keys;
 use crate::machine::Machine;
 use crate::outcome::{HEADROOM_MIN, Step};
 use crate::run::{Run, Tick};
 use crate::shape::{Shape, payload_bytes, slot_bytes};
 use crate::target::{Target, Way};
-use crate::workload::{Count, Drive, Features, Kind, Operation, Part, View, Workload};
+use crate::workload::{Drive, Operation, View, Workload};
 
 /// Version of the document.
 pub const FORMAT: u32 = 2;
 /// Requests that a peak is taken from, at least.
 const REQUESTS_MIN: f64 = 50.0;
+/// Passes of a calibration.
+pub const PASSES: usize = 3;
 /// Requests in flight on a connection at the peak, at least and at most. Writes are the most, so that many share a flush
 /// of the disk; of reads as many as have answers of [`ON_THE_WAY_BYTES`].
 const IN_FLIGHT: (usize, usize) = (16, 512);
@@ -83,99 +86,18 @@ pub struct Calibration {
 pub struct Effort {
     /// Seconds a measurement.
     pub seconds: f64,
-    /// Rows of the largest view.
+    /// Rows of the largest view. Each view is to be several times as large as the processor's caches: of data that they
+    /// hold a part of, that part is another one on every machine, and in every minute of one that others share.
     pub entities: u64,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { seconds: 3.0, entities: 500_000 }
+        Self { seconds: 1.0, entities: 2_000_000 }
     }
 }
 
-fn view(
-    name: &str,
-    entities: u64,
-    value_type: &str,
-    count: usize,
-    bytes: usize,
-) -> Result<View, Error> {
-    let value_type =
-        value_type.parse().map_err(|error| Error::Given(format!("type {value_type}: {error}")))?;
-    let features = vec![Features { value_type, count, bytes }];
-    Ok(View {
-        name: name.to_owned(),
-        entities,
-        key: KeyType::Int64,
-        key_bytes: 0,
-        ttl_s: 0,
-        cold_after_s: 0,
-        features,
-    })
-}
-
-fn operation(kind: Kind, of: &[&str], keys: u32, matrix: bool) -> Operation {
-    let part =
-        |view: &&str| Part { view: (*view).to_owned(), keys: Count::Exactly(keys), features: 0 };
-    Operation {
-        kind,
-        weight: 1.0,
-        of: of.iter().map(part).collect(),
-        keys: Keys::Uniform,
-        same_keys: false,
-        consecutive: false,
-        matrix,
-    }
-}
-
-/// The views that a calibration reads and writes.
-fn views(entities: u64) -> Result<Vec<View>, Error> {
-    let mut views = vec![
-        view("cal_narrow", entities, "float32", 10, 0)?,
-        view("cal_wide", entities / 4, "float32", 50, 0)?,
-        view("cal_text", entities / 4, "bytes", 10, 20)?,
-        view("cal_long", entities / 4, "bytes", 1, 400)?,
-    ];
-    for at in 0..8 {
-        // Together they are as large as the others: their rows, too, come from memory.
-        views.push(view(&format!("cal_many{at}"), entities / 8, "float32", 10, 0)?);
-    }
-    Ok(views)
-}
-
-/// What is measured: each tells the costs of some parts apart from the others.
-fn operations() -> Vec<(&'static str, Operation)> {
-    use Kind::{Read, Write};
-    let many = [
-        "cal_many0",
-        "cal_many1",
-        "cal_many2",
-        "cal_many3",
-        "cal_many4",
-        "cal_many5",
-        "cal_many6",
-        "cal_many7",
-    ];
-    vec![
-        ("1 key x 10 float32", operation(Read, &["cal_narrow"], 1, true)),
-        ("100 keys x 10 float32", operation(Read, &["cal_narrow"], 100, true)),
-        ("1000 keys x 10 float32", operation(Read, &["cal_narrow"], 1000, true)),
-        ("100 keys x 50 float32", operation(Read, &["cal_wide"], 100, true)),
-        ("500 keys x 50 float32", operation(Read, &["cal_wide"], 500, true)),
-        ("100 keys x 10 float32 in columns", operation(Read, &["cal_narrow"], 100, false)),
-        ("100 keys x 50 float32 in columns", operation(Read, &["cal_wide"], 100, false)),
-        ("8 views of 10 keys", operation(Read, &many, 10, true)),
-        ("8 views of 10 keys in columns", operation(Read, &many, 10, false)),
-        ("8 views of 1 key in columns", operation(Read, &many, 1, false)),
-        ("20 keys x 10 texts", operation(Read, &["cal_text"], 20, false)),
-        ("20 keys x 400 bytes", operation(Read, &["cal_long"], 20, false)),
-        ("1 row written", operation(Write, &["cal_narrow"], 1, false)),
-        ("100 rows written", operation(Write, &["cal_narrow"], 100, false)),
-        ("100 rows of 400 bytes written", operation(Write, &["cal_long"], 100, false)),
-    ]
-}
-
-/// Measures a server.
+/// Measures a server, in [`PASSES`].
 ///
 /// # Errors
 /// No server, or one that refuses the views.
@@ -185,49 +107,99 @@ pub fn calibrate(
     effort: Effort,
     told: &mut dyn FnMut(Tick),
 ) -> Result<Calibration, Error> {
-    if !matches!(way, Way::Wire { .. }) {
-        let what = "a calibration is of a server over its wire: --server HOST:PORT or unix:/PATH";
-        return Err(Error::Given(what.to_owned()));
+    let mut passes = Passes::new(drive, effort)?;
+    for _ in 0..PASSES {
+        passes.measure(way, told)?;
     }
-    let views = views(effort.entities)?;
-    let drive = Drive { seconds: effort.seconds, warm_up_s: effort.seconds / 4.0, ..drive.clone() };
-    let workload = |name: &str, operation: Operation| Workload {
-        name: name.to_owned(),
-        description: "calibration".to_owned(),
-        views: views.clone(),
-        operations: vec![operation],
-        drive: drive.clone(),
-    };
-    let mut measured = Vec::new();
-    for (what, operation) in operations() {
-        let mut workload = workload(what, operation);
-        workload.drive.in_flight = in_flight_at_peak(&workload);
-        measured.push(measure(way, what, &workload, told)?);
+    passes.finish(way, told)
+}
+
+/// A calibration under way: of what is measured again the best counts. A machine that others share has slow minutes, and
+/// whatever is to be compared with a calibration belongs between its passes.
+#[derive(Debug)]
+pub struct Passes {
+    views: Vec<View>,
+    drive: Drive,
+    measured: Vec<Measured>,
+}
+
+impl Passes {
+    /// Nothing measured yet.
+    ///
+    /// # Errors
+    /// None of views that are right.
+    pub fn new(drive: &Drive, effort: Effort) -> Result<Self, Error> {
+        let seconds = effort.seconds;
+        let drive = Drive { seconds, warm_up_s: seconds / 4.0, ..drive.clone() };
+        Ok(Self { views: views(effort.entities)?, drive, measured: Vec::new() })
     }
-    let parts: Vec<Vec<f64>> = measured.iter().map(|one| one.shape.parts().to_vec()).collect();
-    let figures: Vec<f64> = measured.iter().map(|one| one.core_us).collect();
-    let (costs_us, worst_fit) = fit(&parts, &figures);
-    for one in &mut measured {
-        one.fitted_us = one.shape.cost(&costs_us);
+
+    fn workload(&self, name: &str, operations: Vec<Operation>) -> Workload {
+        Workload {
+            name: name.to_owned(),
+            description: "calibration".to_owned(),
+            views: self.views.clone(),
+            operations,
+            drive: self.drive.clone(),
+        }
     }
-    let (_, hundred) = operations().swap_remove(1);
-    let at_load = at_load(way, workload("100 keys x 10 float32", hundred), &measured[1], told)?;
-    let target = Target::open(way.clone())?;
-    let figures = target.figures()?;
-    let bytes = memory(&figures, &views);
-    Ok(Calibration {
-        format: FORMAT,
-        program: concat!("thermae ", env!("CARGO_PKG_VERSION")).to_owned(),
-        machine: Machine::here(),
-        shards: figures.shards,
-        measured,
-        costs_us,
-        worst_fit,
-        index_bytes_per_row: bytes.0,
-        base_bytes: bytes.1,
-        table_bytes_per_byte: bytes.2,
-        at_load,
-    })
+
+    /// Measures everything, at a server that need not be that of the pass before.
+    ///
+    /// # Errors
+    /// No server, or one that refuses the views.
+    pub fn measure(&mut self, way: &Way, told: &mut dyn FnMut(Tick)) -> Result<(), Error> {
+        if !matches!(way, Way::Wire { .. }) {
+            let what =
+                "a calibration is of a server over its wire: --server HOST:PORT or unix:/PATH";
+            return Err(Error::Given(what.to_owned()));
+        }
+        for (at, (what, operations)) in operations().into_iter().enumerate() {
+            let mut workload = self.workload(what, operations);
+            workload.drive.in_flight = in_flight_at_peak(&workload);
+            let one = measure(way, what, &workload, told)?;
+            match self.measured.get_mut(at) {
+                Some(before) if before.per_s >= one.per_s => {}
+                Some(before) => *before = one,
+                None => self.measured.push(one),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the passes until now came to; latency and memory are of this server, which the last of them measured.
+    ///
+    /// # Errors
+    /// No pass yet, or no server.
+    pub fn finish(&self, way: &Way, told: &mut dyn FnMut(Tick)) -> Result<Calibration, Error> {
+        let mut measured = self.measured.clone();
+        let parts: Vec<Vec<f64>> = measured.iter().map(|one| one.shape.parts().to_vec()).collect();
+        let figures: Vec<f64> = measured.iter().map(|one| one.core_us).collect();
+        let (costs_us, worst_fit) = fit(&parts, &figures);
+        for one in &mut measured {
+            one.fitted_us = one.shape.cost(&costs_us);
+        }
+        let hundred = operations().into_iter().zip(&measured).find(|(of, _)| of.0 == HUNDRED);
+        let Some(((_, hundred), peak)) = hundred else {
+            return Err(Error::Given("a calibration of nothing".to_owned()));
+        };
+        let at_load = at_load(way, self.workload(HUNDRED, hundred), peak, told)?;
+        let figures = Target::open(way.clone())?.figures()?;
+        let bytes = memory(&figures, &self.views);
+        Ok(Calibration {
+            format: FORMAT,
+            program: concat!("thermae ", env!("CARGO_PKG_VERSION")).to_owned(),
+            machine: Machine::here(),
+            shards: figures.shards,
+            measured,
+            costs_us,
+            worst_fit,
+            index_bytes_per_row: bytes.0,
+            base_bytes: bytes.1,
+            table_bytes_per_byte: bytes.2,
+            at_load,
+        })
+    }
 }
 
 /// Requests in flight with which a core is the limit, and its caches are not.

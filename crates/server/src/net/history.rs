@@ -68,7 +68,7 @@ pub fn step<E: Env>(
         Kind::History => {
             let request = HistoryRequest::decode(frame)?;
             if (max_frame_bytes as usize) < PIECE_MAX_BYTES + HistoryReply::BESIDE_BYTES {
-                let text = "a training read needs frames of 1 MiB and a little more";
+                let text = "a training read needs frames of 128 KiB and a little more";
                 return Err(Failure::new(ErrorCode::TooLarge, text));
             }
             (0, Sent::Begin(request))

@@ -152,10 +152,10 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FILE.toml")]
     pub prices: Option<PathBuf>,
     /// Check plans against this machine: start a server with the planned memory, load the views, drive the requests at
-    /// their peak, and tell how far the plan is off. Without --calibration one is measured first
+    /// their peak, and tell how far the plan is off. Without --calibration one is measured, in turns with the plans
     #[arg(long, conflicts_with = "example")]
     pub verify: bool,
-    /// Verifying: seconds measured
+    /// Verifying: seconds measured, a third of them at a time
     #[arg(long, value_name = "S", default_value = "5", requires = "verify")]
     pub seconds: f64,
     /// Print a description to begin with
