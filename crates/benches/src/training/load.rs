@@ -18,6 +18,12 @@ use thermae_formats::{Feature, FeatureView, JoinKey, KeyType, Scalar, Value};
 /// Memory of the store, beside that of a training read.
 pub const MEMORY_BYTES: u64 = 256 << 20;
 
+/// Memory of the store while it is loaded: enough for a row of each key in the hot table, or each write would read what
+/// it replaces from the disk.
+pub fn load_memory_bytes(sizes: &Sizes) -> u64 {
+    MEMORY_BYTES.max(sizes.keys() * 256)
+}
+
 /// The view that is joined.
 pub const VIEW: &str = "bench/history";
 
@@ -36,10 +42,9 @@ pub fn definition(warm_for_us: i64) -> FeatureView {
 /// # Errors
 /// A row was not written, or the tables do not come to rest.
 pub fn load(folder: &Path, sizes: &Sizes) -> anyhow::Result<f64> {
-    let store = Store::open_with(
-        folder,
-        Options { memory_bytes: MEMORY_BYTES, spin_us: 0, ..Options::default() },
-    )?;
+    let memory_bytes = load_memory_bytes(sizes);
+    let store =
+        Store::open_with(folder, Options { memory_bytes, spin_us: 0, ..Options::default() })?;
     store.apply(&[definition(0)])?;
     let view = Arc::clone(store.handle().catalogue().resolve(VIEW)?);
     let (started, mut sent) = (Instant::now(), VecDeque::new());

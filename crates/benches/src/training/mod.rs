@@ -77,6 +77,8 @@ pub struct Joined {
 struct Target {
     name: &'static str,
     command: Box<dyn Fn() -> anyhow::Result<Command>>,
+    /// Files, and folders of files, that it reads.
+    inputs: Vec<PathBuf>,
 }
 
 /// Runs everything, prints the table, writes the files.
@@ -117,6 +119,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
     let mut lines: Vec<Line> = answers.iter().map(Line::new).collect();
     for round in 1..=rounds {
         for (target, line) in targets.iter().zip(&mut lines) {
+            target.inputs.iter().try_for_each(|input| warm(input))?;
             let joined = target.join(None)?;
             ensure!(
                 (joined.rows, joined.found) == (line.rows, line.found),
@@ -140,6 +143,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
         history: sizes.history,
         spine: sizes.spine,
         keys: sizes.keys(),
+        load_memory_mib: load::load_memory_bytes(&sizes) >> 20,
         load_rows_per_s,
         archived,
         lines,
@@ -206,6 +210,11 @@ fn ours(name: &'static str, options: &Options, folder: &Path) -> anyhow::Result<
     let program = std::env::current_exe()?;
     let (threads, budget_mib) = (options.threads, options.budget_mib);
     let folder = folder.to_owned();
+    let mut inputs = vec![parquet::spine_path(&folder)];
+    inputs.extend(match name == FROM_ARCHIVE {
+        true => [archive_paths(&folder).1.join("warm"), archive_paths(&folder).2].into(),
+        false => vec![folder.join("store/warm")],
+    });
     let command = move || {
         let mut command = Command::new(&program);
         command.arg("training-join").arg("--store");
@@ -220,7 +229,19 @@ fn ours(name: &'static str, options: &Options, folder: &Path) -> anyhow::Result<
         command.args(["--budget-mib", &budget_mib.to_string()]);
         Ok(command)
     };
-    Ok(Target { name, command: Box::new(command) })
+    Ok(Target { name, command: Box::new(command), inputs })
+}
+
+/// Reads a file, or all files below a folder, into the page cache: what others took meanwhile may have pushed it out.
+fn warm(input: &Path) -> anyhow::Result<()> {
+    if input.is_dir() {
+        for entry in std::fs::read_dir(input)? {
+            warm(&entry?.path())?;
+        }
+        return Ok(());
+    }
+    std::io::copy(&mut std::fs::File::open(input)?, &mut std::io::sink())?;
+    Ok(())
 }
 
 impl Target {

@@ -1,6 +1,6 @@
 //! DuckDB and Polars, and how they are run (`peers/training.py`).
 
-use super::Target;
+use super::{Target, parquet};
 use crate::peers::program;
 use anyhow::ensure;
 use std::path::{Path, PathBuf};
@@ -23,13 +23,14 @@ pub fn targets(python: &Path, folder: &Path, threads: usize) -> Vec<Target> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/training.py");
     let target = |name: &'static str| {
         let (script, python) = (script.clone(), python.to_owned());
+        let inputs = vec![parquet::history_path(folder), parquet::spine_path(folder)];
         let (folder, threads) = (folder.to_owned(), threads.to_string());
         let command = move || {
             let mut command = Command::new(&python);
             command.arg(&script).arg(name).arg(&folder).arg(&threads);
             Ok(command)
         };
-        Target { name, command: Box::new(command) }
+        Target { name, command: Box::new(command), inputs }
     };
     ["duckdb", "polars"].map(target).into()
 }

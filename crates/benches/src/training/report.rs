@@ -34,6 +34,9 @@ pub struct Report {
     pub spine: u64,
     /// Keys that both are of.
     pub keys: u64,
+    /// Memory of the store while it was loaded, MiB.
+    #[serde(default)]
+    pub load_memory_mib: u64,
     /// Rows loaded a second, if they were loaded in this run.
     pub load_rows_per_s: Option<f64>,
     /// The archive, if ours joined out of one, too.
@@ -99,9 +102,9 @@ impl Report {
             "{}: {} interleaved rounds, medians with min-max.\n\n\
              {} rows of history (an int64 key, a time in microseconds, ten float32 of full mantissa; {} keys, over 30 days) \
              and {} rows of a spine (a number, a key, a time). Each is asked for all rows of the spine with the features as \
-             they were at its time, {} threads each, in a process of its own, with warm caches. DuckDB and Polars read both from \
+             they were at its time, {} threads each, in a process of its own, whose files were read before. DuckDB and Polars read both from \
              Parquet (Snappy, in order of time, of which Polars is told); DuckDB may answer in any order. Ours reads the spine from \
-             the same file and the history from the tables of a store that was loaded row by row in order of time (it is open before, as their modules are loaded; \
+             the same file and the history from the tables of a store that was loaded row by row in order of time, with {} MiB (it is open before, as their modules are loaded; \
              its files are read through the page cache, as theirs are), with {} MiB for the read beside the {} MiB of the store, and answers in the order of the spine. \
              Seconds count from the request until the whole answer is there, in Arrow batches. All answers were compared, \
              row by row, before: they are equal.\n",
@@ -111,6 +114,7 @@ impl Report {
             self.keys,
             self.spine,
             self.threads,
+            self.load_memory_mib,
             self.budget_mib,
             super::load::MEMORY_BYTES >> 20,
         );

@@ -201,8 +201,15 @@ fn a_calibration_makes_a_plan() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let here = folder.path().join("here.json");
-    let arguments =
-        ["--calibrate", "--out", here.to_str().unwrap(), "--entities", "10000", "--seconds", "0.2"];
+    let arguments = [
+        "--calibrate",
+        "--out",
+        here.to_str().unwrap(),
+        "--entities",
+        "10000",
+        "--seconds",
+        "0.06",
+    ];
     let output = server.run(&[&["bench"], &arguments[..]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let description = folder.path().join("shop.toml");
