@@ -2,8 +2,9 @@
 //!
 //! Each probe goes through four passes: find the home bucket and ask for its line; match the fragment
 //! and ask for the row; see how long the row is and ask for the rest of it, or look into the alternate
-//! bucket for the few whose entry is a guest; verify, copy and hand over. While a probe is in a pass, the one [`AHEAD`] probes behind it is in the pass
-//! before, so that every line has that many probes' worth of work to arrive in.
+//! bucket for the few whose entry is a guest; verify, copy and hand over. While a probe is in a pass, the
+//! one [`AHEAD`] probes behind it is in the pass before, so that every line has that many probes' worth of
+//! work to arrive in.
 
 use std::sync::atomic::Ordering;
 

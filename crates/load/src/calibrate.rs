@@ -160,7 +160,8 @@ impl Passes {
             let one = measure(way, what, &workload, told)?;
             keep_best(&mut self.measured, at, one);
         }
-        Ok(())
+        let rows = self.views.iter().map(|view| view.entities).sum();
+        all_hot(Target::open(way.clone())?.figures()?.hot_rows, rows)
     }
 
     /// What the passes until now came to; latency and memory are of this server, which the last of them measured.
@@ -196,6 +197,17 @@ impl Passes {
             at_load,
         })
     }
+}
+
+/// Whether a server has room for the rows that a calibration reads: what was measured of others is the disk's.
+fn all_hot(hot_rows: u64, rows: u64) -> Result<(), Error> {
+    if hot_rows >= rows {
+        return Ok(());
+    }
+    Err(Error::Given(format!(
+        "only {hot_rows} of the {rows} rows that a calibration reads found room in the server's hot tables: start it with \
+         more memory (2 GiB are enough), or calibrate with fewer --entities"
+    )))
 }
 
 /// Puts a measurement at its place, unless a better one is there.
@@ -310,6 +322,13 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_without_room_for_the_rows_is_no_measure() {
+        assert!(all_hot(10, 10).is_ok() && all_hot(11, 10).is_ok());
+        let told = all_hot(9, 10).map_err(|error| error.to_string());
+        assert!(told.is_err_and(|told| told.contains("9 of the 10 rows")));
+    }
 
     #[test]
     fn of_several_passes_the_best_counts() {

@@ -243,3 +243,20 @@ impl<E: Env> Owner<E> {
         self.room.set_retry_ms(u32::try_from(retry_ms).unwrap_or(u32::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Brake, Leave};
+
+    #[test]
+    fn a_brake_admits_what_is_left_of_its_interval_and_one_that_is_stuck_nothing() {
+        let mut brake = Brake::default();
+        assert_eq!(brake.ask(1 << 30), Leave::Now, "there is no limit");
+        brake.left_bytes = Some(100);
+        // A row goes in whole, or none that is larger than an interval's share ever would.
+        let asked: Vec<Leave> = (0..3).map(|_| brake.ask(60)).collect();
+        assert_eq!(asked, [Leave::Now, Leave::Now, Leave::Later]);
+        brake.is_stuck = true;
+        assert_eq!(brake.ask(0), Leave::Never);
+    }
+}
