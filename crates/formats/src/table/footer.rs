@@ -25,7 +25,7 @@ pub struct Section {
 impl Section {
     /// Offset of what follows it.
     pub const fn end_bytes(&self) -> u64 {
-        self.offset_bytes + padded(self.bytes)
+        self.offset_bytes.saturating_add(padded(self.bytes))
     }
 }
 
@@ -59,7 +59,7 @@ pub struct TableFooter {
 impl TableFooter {
     /// Length of the file.
     pub const fn file_bytes(&self) -> u64 {
-        self.filter.end_bytes() + PAGE_BYTES as u64
+        self.filter.end_bytes().saturating_add(PAGE_BYTES as u64)
     }
 
     /// Bytes of an index of so many views and blocks.

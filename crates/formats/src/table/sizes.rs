@@ -13,7 +13,18 @@ pub(super) const BLOCK_ENTRY_BYTES: usize = 12;
 /// Bytes that describe one part of a filter.
 pub const FILTER_PART_BYTES: usize = 40;
 
-/// `bytes` rounded up to whole pages.
+/// `bytes` rounded up to whole pages; what a damaged footer makes too many for that is more than any file has.
 pub const fn padded(bytes: u64) -> u64 {
-    bytes.div_ceil(PAGE_BYTES as u64) * PAGE_BYTES as u64
+    bytes.div_ceil(PAGE_BYTES as u64).saturating_mul(PAGE_BYTES as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::padded;
+
+    #[test]
+    fn lengths_are_whole_pages_and_absurd_ones_do_not_overflow() {
+        assert_eq!([0, 1, 4096, 4097].map(padded), [0, 4096, 4096, 8192]);
+        assert_eq!(padded(u64::MAX), u64::MAX);
+    }
 }
