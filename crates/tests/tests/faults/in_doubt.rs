@@ -19,15 +19,18 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 const BEFORE: i64 = 30;
 const SENT: i64 = 24;
 
-fn opened(env: &SimEnv) -> Result<Stepped<SimEnv, NoService>, String> {
+/// Nothing is flushed before it is asked for.
+const FLUSH_BYTES: usize = 1 << 20;
+
+/// A store of one shard that is stepped by the test, its background with it.
+pub fn opened(env: &SimEnv, flush_bytes: usize) -> Result<Stepped<SimEnv, NoService>, String> {
     let options = Options {
         memory_bytes: 8 << 20,
         segment_bytes: SEGMENT_BYTES,
         partitions: 2,
         spin_us: 0,
         background: Background::Inline,
-        // Nothing is flushed before it is asked for.
-        flush_bytes: 1 << 20,
+        flush_bytes,
         hot_memory: HotMemory::Heap,
         ..Options::default()
     };
@@ -35,13 +38,14 @@ fn opened(env: &SimEnv) -> Result<Stepped<SimEnv, NoService>, String> {
     opened.into_shards(|_| NoService).map_err(|e| e.to_string())
 }
 
-fn turn(stepped: &mut Stepped<SimEnv, NoService>, turns: usize) {
+pub fn turn(stepped: &mut Stepped<SimEnv, NoService>, turns: usize) {
     for _ in 0..turns {
         assert!(stepped.shards[0].turn().unwrap());
     }
 }
 
-fn send(stepped: &Stepped<SimEnv, NoService>, id: i64) -> WriteTicket {
+/// A row of 20,000 bytes.
+pub fn send(stepped: &Stepped<SimEnv, NoService>, id: i64) -> WriteTicket {
     let catalogue = stepped.handle.catalogue();
     let schema = &catalogue.resolve("rows").unwrap().latest;
     let (mut batch, mut value) = (WriteBatch::new(Ack::Durable, 0), Vec::new());
@@ -57,15 +61,20 @@ fn send(stepped: &Stepped<SimEnv, NoService>, id: i64) -> WriteTicket {
     stepped.handle.submit(batch).unwrap()
 }
 
-/// Rows that were acknowledged; the write of the log after `writes` further ones fails.
-fn run(env: &SimEnv, writes: u64) -> u64 {
-    let mut stepped = opened(env).unwrap();
+/// Defines the view of the rows.
+pub fn define(stepped: &mut Stepped<SimEnv, NoService>) {
     let keys = vec![JoinKey::new("id", KeyType::Int64)];
     let view = FeatureView::new("test", "rows", keys, vec![Feature::new("data", Scalar::Bytes)]);
     let waiter = stepped.handle.submit_apply(&[view]).unwrap();
     while waiter.poll().pop().is_none() {
-        turn(&mut stepped, 1);
+        turn(stepped, 1);
     }
+}
+
+/// Rows that were acknowledged; the write of the log after `writes` further ones fails.
+fn run(env: &SimEnv, writes: u64) -> u64 {
+    let mut stepped = opened(env, FLUSH_BYTES).unwrap();
+    define(&mut stepped);
     let mut acknowledged = 0;
     let mut settle = |stepped: &mut Stepped<SimEnv, NoService>, mut tickets: Vec<WriteTicket>| {
         for _ in 0..100_000 {
@@ -109,7 +118,8 @@ fn what_is_flushed_after_a_log_failed_keeps_the_log_from_the_first_row_in_doubt_
             let acknowledged = run(&env, writes);
             failures += u64::from(acknowledged < (BEFORE + SENT) as u64);
             for env in [env.crash(), env.kill()] {
-                let again = opened(&env).unwrap_or_else(|e| panic!("seed {seed}, {writes}: {e}"));
+                let again = opened(&env, FLUSH_BYTES)
+                    .unwrap_or_else(|e| panic!("seed {seed}, {writes}: {e}"));
                 let reads = again.handle.reads();
                 let there: u64 = (0..reads.partitions()).map(|at| reads.applied(at)).sum();
                 assert!(there >= acknowledged, "seed {seed}, {writes}: {there}, {acknowledged}");

@@ -7,5 +7,6 @@ mod foreign;
 mod in_doubt;
 mod memory;
 mod shards;
+mod slowed;
 mod small_disk;
 mod unreadable;
