@@ -2,6 +2,7 @@
 
 mod erases;
 mod snapshots;
+mod tables;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -190,9 +191,10 @@ impl<E: Env> Handle<E> {
         Ok(self.submit_within(batch, WRITE_PATIENCE)?.wait())
     }
 
-    /// Looks up many keys of one view in all tiers: hot rows on the calling thread, the others by
-    /// their owners, who are waited for. `sink` is called once a key, hot ones first, with the newest
-    /// version: tombstones and expired rows too, which [`visibility`](crate::visibility) judges.
+    /// Looks up many keys of one view in all tiers: rows of hot tables and of tables on disk by the calling thread,
+    /// the others by their owners, who are waited for. `sink` is called once a key, in no order, with the newest
+    /// version: tombstones and expired rows too, which [`visibility`](crate::visibility) judges. Each thread that
+    /// reads from the disk takes up to 224 KiB while it does.
     ///
     /// # Errors
     /// The store is stopped.
@@ -203,14 +205,30 @@ impl<E: Env> Handle<E> {
         buf: &mut RowBuf,
         mut sink: impl FnMut(usize, Found<'_, '_>),
     ) -> Result<(), Error> {
-        let mut rest = self.read_hot(view, keys, buf, &mut sink);
-        let ticket = self.submit_fetch(std::mem::take(&mut rest.batch))?;
-        rest.take(&ticket.wait(), sink);
+        let mut rest = self.read_here(view, keys, buf, &mut sink);
+        if !rest.places.is_empty() {
+            let ticket = self.submit_fetch(std::mem::take(&mut rest.batch))?;
+            rest.take(&ticket.wait(), sink);
+        }
         Ok(())
     }
 
-    /// The first half of [`Handle::read`]: what the hot tables can tell goes to `sink`, the rest comes
-    /// back, to be fetched.
+    /// The first half of [`Handle::read`]: what the calling thread can tell goes to `sink`, the rest comes back, to be
+    /// fetched.
+    pub fn read_here(
+        &self,
+        view: &View,
+        keys: &[Key<'_>],
+        buf: &mut RowBuf,
+        sink: &mut impl FnMut(usize, Found<'_, '_>),
+    ) -> Rest {
+        let (mut rest, below) = self.find_hot(view, keys, buf, sink);
+        let left = self.read_tables(view, keys, below, sink);
+        left.into_iter().for_each(|at| rest.add(at, view.id, &keys[at]));
+        rest
+    }
+
+    /// The same, but it waits for no disk: what lies in tables comes back, too.
     pub fn read_hot(
         &self,
         view: &View,
@@ -218,20 +236,36 @@ impl<E: Env> Handle<E> {
         buf: &mut RowBuf,
         sink: &mut impl FnMut(usize, Found<'_, '_>),
     ) -> Rest {
-        let (reads, mut absent, mut rest) = (self.reads(), Vec::new(), Rest::default());
-        reads.multi_get(view, keys, buf, |at, found| match found {
+        let (mut rest, below) = self.find_hot(view, keys, buf, sink);
+        below.into_iter().for_each(|at| rest.add(at, view.id, &keys[at]));
+        rest
+    }
+
+    /// What the hot tables can tell goes to `sink`. What is damaged there comes back, and which keys may lie below.
+    fn find_hot(
+        &self,
+        view: &View,
+        keys: &[Key<'_>],
+        buf: &mut RowBuf,
+        sink: &mut impl FnMut(usize, Found<'_, '_>),
+    ) -> (Rest, Vec<usize>) {
+        let (mut absent, mut rest) = (Vec::new(), Rest::default());
+        self.reads().multi_get(view, keys, buf, |at, found| match found {
             Lookup::Found(row) => sink(at, Found::Row(&version_of(row))),
             Lookup::Absent => absent.push(at),
             Lookup::Corrupt(_) | Lookup::Busy => rest.add(at, view.id, &keys[at]),
         });
         let place = |at: &usize| (view.id, keys[*at].entity_hash);
-        for (&at, may_lie_below) in reads.ask_below(&absent, place) {
-            match may_lie_below {
-                true => rest.add(at, view.id, &keys[at]),
-                false => sink(at, Found::Absent),
+        let asked = self.shared.below.ask(&absent, place);
+        let below = asked.filter_map(|(&at, may_lie_below)| match may_lie_below {
+            true => Some(at),
+            false => {
+                sink(at, Found::Absent);
+                None
             }
-        }
-        rest
+        });
+        let below = below.collect();
+        (rest, below)
     }
 
     /// Asks the owners of rows that the hot tables lack.

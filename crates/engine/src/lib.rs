@@ -11,11 +11,12 @@ mod anchor;
 pub mod archive;
 #[cfg(feature = "cold")]
 mod archived;
+mod ascent;
 mod asked;
 pub mod background;
 pub mod backup;
 mod bases;
-mod below;
+pub mod below;
 pub mod catalogue;
 mod checkpoint;
 #[cfg(feature = "cold")]
@@ -53,6 +54,7 @@ pub mod snapshot;
 mod state;
 pub mod stats;
 pub mod store;
+mod table_readers;
 pub mod tiers;
 #[cfg(feature = "cold")]
 pub mod training;

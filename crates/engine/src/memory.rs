@@ -3,11 +3,14 @@
 
 use thermae_tiering::buffers::Buffers;
 
+use crate::table_readers::READER_BYTES;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// What a shard takes whatever its budget: five log buffers of 1 MiB and one in reserve, blocks that were
-/// read for look-ups (1 MiB), the doorkeeper, the marks of producers, figures, rings (1 MiB), and what
+/// read for look-ups (1 MiB), the doorkeeper, the marks of producers, figures, rings (1 MiB: what a server's
+/// connections receive into, or the threads of an embedder read into), and what
 /// Zstandard and the packing of blocks need for eight tables that are read and four that are written (some
 /// 300 and 500 KiB each).
 const FIXED_BYTES: u64 = 13 * MIB;
@@ -25,6 +28,11 @@ const FILTER_BYTES_PER_16_ROWS: u64 = 21;
 const INDEX_BYTES_PER_BLOCK: u64 = 12;
 /// A look-up under way: a block of one page, its key, its row, its place in the books.
 const LOOK_UP_BYTES: u64 = 8 * KIB;
+
+/// Of what a shard takes in any case, its rings.
+const RINGS_BYTES: u64 = MIB;
+/// Threads of an embedder that read tables beside each other at most, for each shard.
+const READERS_MAX: u64 = 64;
 
 /// What there is to divide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +119,13 @@ impl MemoryPlan {
     /// rows that they found.
     pub fn look_ups(&self) -> usize {
         (self.look_up_bytes / 2 / LOOK_UP_BYTES).max(16) as usize
+    }
+
+    /// Threads of an embedder that may read tables at a time: as many as the memory of the rings, which a store without
+    /// connections does not use, and a part of the slack have room for.
+    pub fn readers(&self) -> usize {
+        let least = RINGS_BYTES / READER_BYTES;
+        (self.slack_bytes / 4 / READER_BYTES).clamp(least, READERS_MAX) as usize
     }
 
     /// Bytes of rows that were read because writes are judged against them.

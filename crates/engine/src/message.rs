@@ -226,6 +226,11 @@ impl<E: Env> Mailbox<E> {
         Ok(())
     }
 
+    /// Wakes the shard.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// The shard takes no message any more.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use thermae_env::{Env, Ring};
 use thermae_formats::{NO_TIME, ViewId};
 
+use crate::below::BelowHot;
 use crate::catalogue::Catalogue;
 use crate::fetch::{FetchBatch, Fetched};
 use crate::gate::Gate;
@@ -20,6 +21,7 @@ use crate::room::Room;
 use crate::scratch::Scratch;
 use crate::snapshot::Places;
 use crate::stats::{ShardStats, Stats, ViewStats};
+use crate::table_readers::TableReaders;
 use crate::write::{Ack, Outcome, Refusal, WriteBatch};
 
 /// The waker of an environment's rings.
@@ -38,6 +40,10 @@ pub struct Shared<E: Env> {
     pub gate: ArcSwapOption<Box<dyn Gate>>,
     /// Hot reads.
     pub reads: Reads,
+    /// What lies below the hot tables.
+    pub below: Arc<BelowHot<E>>,
+    /// Threads that look into tables themselves.
+    pub readers: TableReaders<E>,
     /// The room of each shard for writes on their way.
     pub rooms: Vec<Arc<Room>>,
     /// The manifest of the directory.

@@ -25,14 +25,13 @@ use arc_swap::ArcSwap;
 use thermae_env::Env;
 use thermae_formats::schema::FeatureView;
 use thermae_hot::ASKED_ROWS;
-use thermae_tiering::admit::Doorkeeper;
 use thermae_tiering::compact::plan::CompactionPolicy;
 use thermae_tiering::files::WarmFiles;
 use thermae_tiering::tree::Tree;
 use thermae_tiering::worker::{ScrubPace, Worker};
 
 use crate::background::{Background, Working};
-use crate::below::Below;
+use crate::below::BelowHot;
 use crate::catalogue::Catalogue;
 use crate::erase::PENDING_ERASES_MAX;
 use crate::flush;
@@ -60,10 +59,6 @@ use tend::{Brake, Leave};
 
 use crate::write::{Level, Outcome, Refusal, RowWrite, Verdict, WriteBatch, WriteKind};
 
-/// Memory that remembers which rows were asked for lately, and for how long.
-const DOORKEEPER_BYTES: usize = 256 << 10;
-const DOORKEEPER_WINDOW_NS: u64 = 60_000_000_000;
-
 /// How an append ended for the row at the head of the queue.
 enum Step {
     Next,
@@ -87,8 +82,8 @@ pub struct Parts<E: Env> {
     pub strays: Vec<u64>,
     /// How its memory is divided.
     pub plan: MemoryPlan,
-    /// Of each shard, what readers are told of what lies below its hot table.
-    pub below: Arc<[Below]>,
+    /// What readers are told of what lies below the hot tables.
+    pub below: Arc<BelowHot<E>>,
     /// The way to the archive, if it has one.
     #[cfg(feature = "cold")]
     pub archive: Option<crate::archived::Way>,
@@ -104,11 +99,12 @@ pub struct Owner<E: Env> {
     pub(crate) warm: LookUps<E>,
     #[cfg(feature = "cold")]
     pub(crate) archived: crate::archived::ArchiveReads,
-    doorkeeper: Doorkeeper,
     env: E,
     manifests: Arc<ManifestStore<E>>,
     strays: Vec<u64>,
-    below: Arc<[Below]>,
+    below: Arc<BelowHot<E>>,
+    /// Erases were pending when readers were last told.
+    has_shown_erases: bool,
     /// None until the shard's thread runs.
     working: Option<Working<E>>,
     plan: MemoryPlan,
@@ -158,7 +154,7 @@ impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
         let Parts { env, state, log, tree, manifests, strays, plan, has_archive, below, .. } =
             parts;
-        let owner = Owner {
+        let mut owner = Owner {
             #[cfg(feature = "cold")]
             archived: crate::archived::ArchiveReads::new(state.shard(), parts.archive),
             flushed: Flushed::of(&state),
@@ -166,11 +162,11 @@ impl<E: Env> Owner<E> {
             log,
             counters: Counters::default(),
             warm: LookUps::new(Arc::new(tree)),
-            doorkeeper: Doorkeeper::new(DOORKEEPER_BYTES, DOORKEEPER_WINDOW_NS),
             env,
             manifests,
             strays,
             below,
+            has_shown_erases: false,
             working: None,
             room: Arc::new(Room::new(plan.queue_bytes)),
             plan,
@@ -465,6 +461,8 @@ impl<E: Env> Owner<E> {
             #[cfg(feature = "cold")]
             self.archived.forget_writes();
         }
+        // Before whoever erased is told that it is done.
+        self.show_erases();
         for (waiting, outcomes) in answers {
             outside.answer(&waiting.origin, outcomes);
         }

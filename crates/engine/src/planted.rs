@@ -14,6 +14,8 @@ pub enum Bug {
     MergeOntoNothing,
     /// An erase counts as complete before the archive has confirmed it.
     ForgetBeforeArchive,
+    /// A row that a thread has read is taken up although the tables have changed since.
+    TakeUpOutdated,
     /// Files of the archive are rewritten without what was erased, and the former ones stay.
     ErasedObjectsStay,
 }

@@ -5,13 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thermae_formats::catalogue::{SchemaId, ViewId};
+use thermae_formats::catalogue::SchemaId;
 use thermae_formats::hash::{entity_hash, partition_of, row_hash, shard_of};
 use thermae_formats::version::Version;
 pub use thermae_formats::visibility::Visibility;
 pub use thermae_hot::{HotReader, Lookup, Probe, RowBuf, RowView};
 
-use crate::below::Below;
 use crate::catalogue::View;
 
 /// One key of a batch.
@@ -54,7 +53,6 @@ pub struct Reads {
     tables: Arc<[HotReader]>,
     descriptors: Arc<[OwnedFd]>,
     applied: Arc<[AtomicU64]>,
-    below: Arc<[Below]>,
     hash_seed: u64,
 }
 
@@ -65,8 +63,7 @@ impl Reads {
         applied: Arc<[AtomicU64]>,
         hash_seed: u64,
     ) -> Self {
-        let below = tables.iter().map(|_| Below::default()).collect();
-        Reads { tables: tables.into(), descriptors: descriptors.into(), applied, below, hash_seed }
+        Reads { tables: tables.into(), descriptors: descriptors.into(), applied, hash_seed }
     }
 
     /// Hash of an encoded entity key.
@@ -90,44 +87,6 @@ impl Reads {
     #[inline]
     pub fn shard(&self, partition: u16) -> usize {
         usize::from(shard_of(partition, self.tables.len() as u16))
-    }
-
-    /// Rows that their hot tables lacked, each with whether it may lie below them, in a memtable or a table: false is
-    /// certain. Many are asked for together, so that their waits for memory overlap. Ask after the look-up: a table says
-    /// that it lacks rows before it lets the first one go.
-    pub fn ask_below<'a, T>(
-        &self,
-        absent: &'a [T],
-        place: impl Fn(&T) -> (ViewId, u64),
-    ) -> impl Iterator<Item = (&'a T, bool)> {
-        absent.chunks(u64::BITS as usize).flat_map(move |some| {
-            let lacked = self.lack_below(some.iter().map(&place));
-            some.iter().enumerate().map(move |(at, row)| (row, lacked >> at & 1 == 0))
-        })
-    }
-
-    /// Which of at most 64 rows lie nowhere below their hot tables: a bit for each.
-    fn lack_below(&self, rows: impl Iterator<Item = (ViewId, u64)> + Clone) -> u64 {
-        let mut lacked = 0;
-        for (shard, table) in self.tables.iter().enumerate() {
-            let is_own = |row: &(ViewId, u64)| self.shard(self.partition(row.1)) == shard;
-            let own = rows.clone().filter(is_own);
-            let mut told = match self.below.get(shard) {
-                _ if table.is_complete() => u64::MAX,
-                Some(below) => below.lacks(own),
-                None => 0,
-            };
-            for (at, _) in rows.clone().enumerate().filter(|(_, row)| is_own(row)) {
-                lacked |= (told & 1) << at;
-                told >>= 1;
-            }
-        }
-        lacked
-    }
-
-    /// What lies below the hot table of each shard.
-    pub(crate) fn below(&self) -> &Arc<[Below]> {
-        &self.below
     }
 
     /// Partitions of the store.

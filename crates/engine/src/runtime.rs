@@ -15,6 +15,7 @@ use crate::anchor::Anchor;
 use crate::archive::{ArchiveReader, ArchiveThreads, Archiver};
 #[cfg(feature = "cold")]
 use crate::archived::{Asks, Way};
+use crate::below::BelowHot;
 use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::handle::Handle;
@@ -29,6 +30,7 @@ use crate::scratch::Scratch;
 use crate::service::Service;
 use crate::shard::Shard;
 use crate::stats::ShardStats;
+use crate::table_readers::TableReaders;
 
 /// A directory after recovery, before its shards run.
 pub struct Opened<E: Env> {
@@ -39,6 +41,9 @@ pub struct Opened<E: Env> {
     scratch: Scratch<E>,
     catalogue: Arc<Catalogue>,
     reads: Reads,
+    below: Arc<BelowHot<E>>,
+    /// Threads that may read tables by themselves at a time.
+    readers: usize,
     report: RecoveryReport,
     lock: E::Lock,
     #[cfg_attr(not(feature = "cold"), allow(dead_code))]
@@ -80,6 +85,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         deadline_ns: u64::try_from(archive.read_deadline_us).unwrap_or(0) * 1_000,
     });
     let has_archive = options.opens_archive() || anchor.is_some();
+    let below = Arc::new(BelowHot::new(reads.clone()));
     let owners = states
         .into_iter()
         .zip(recovered.writers)
@@ -96,7 +102,7 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
                 strays,
                 plan,
                 has_archive,
-                below: Arc::clone(reads.below()),
+                below: Arc::clone(&below),
                 #[cfg(feature = "cold")]
                 archive: way.clone(),
             };
@@ -110,7 +116,9 @@ pub fn open<E: Env>(env: E, dir: &Path, options: Options) -> Result<Opened<E>, E
         owners,
         scratch,
         catalogue: Arc::new(catalogue),
+        readers: plan.readers() * reads.shards(),
         reads,
+        below,
         report: recovered.report,
         lock: recovered.lock,
         dir: dir.to_owned(),
@@ -157,6 +165,8 @@ impl<E: Env> Opened<E> {
             catalogue: ArcSwap::new(Arc::clone(&self.catalogue)),
             gate: ArcSwapOption::empty(),
             reads: self.reads.clone(),
+            below: Arc::clone(&self.below),
+            readers: TableReaders::new(self.env.clone(), self.readers),
             rooms: self.owners.iter().map(Owner::room).collect(),
             manifests: Arc::clone(&self.manifests),
             snapshots: Arc::default(),

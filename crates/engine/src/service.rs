@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thermae_env::{Env, Event};
 
+use crate::below::BelowHot;
 use crate::catalogue::Catalogue;
 use crate::fetch::{FetchBatch, Fetched};
 use crate::reads::Reads;
@@ -33,6 +34,8 @@ pub struct Cx<'a, E: Env> {
     pub ring: &'a mut E::Ring,
     /// Hot reads over all shards.
     pub reads: &'a Reads,
+    /// What lies below the hot tables.
+    pub below: &'a BelowHot<E>,
     /// The catalogue as of this turn.
     pub catalogue: &'a Arc<Catalogue>,
     /// Wall clock of this turn, microseconds UTC.

@@ -284,6 +284,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
     fn publish(&mut self, now_us: i64, now_ns: u64) {
         self.published_ns = now_ns;
         self.owner.state.heartbeat(now_us);
+        self.owner.show_room();
         let log = self.owner.log.stats();
         let failed = self.owner.log.progress().failed;
         let counters = &self.owner.counters;
@@ -315,6 +316,7 @@ impl<E: Env, S: Service<E>> Shard<E, S> {
         let mut cx = Cx {
             ring: &mut self.ring,
             reads: &self.shared.reads,
+            below: &self.shared.below,
             catalogue: &self.catalogue,
             now_us,
             now_ns,
@@ -329,6 +331,9 @@ impl<E: Env, S: Service<E>> Drop for Shard<E, S> {
     fn drop(&mut self) {
         if let Some(mailbox) = self.shared.mailboxes.get(self.number) {
             mailbox.close();
+        }
+        if let Some(below) = self.shared.below.shard(self.number) {
+            below.hide();
         }
     }
 }

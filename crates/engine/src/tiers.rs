@@ -272,11 +272,11 @@ impl TierStats {
     /// Adds how the tables have answered.
     pub fn with_reads(mut self, reads: &WarmReadStats) -> Self {
         self.reads = TierReads {
-            warm_hits: reads.hits,
+            warm_hits: self.reads.warm_hits + reads.hits,
             misses_filtered: self.reads.misses_filtered + reads.misses_filtered,
-            misses_read: reads.misses_read,
+            misses_read: self.reads.misses_read + reads.misses_read,
             failed: reads.failed,
-            blocks_read: reads.reads,
+            blocks_read: self.reads.blocks_read + reads.reads,
             for_writes: reads.for_writes,
             ..self.reads
         };

@@ -19,6 +19,7 @@ mod uring_bufs;
 mod uring_disk;
 mod uring_net;
 mod uring_queue;
+mod uring_reader;
 mod uring_send;
 mod wake;
 
@@ -27,10 +28,11 @@ pub use event::{ConnId, Event, Received, Wait};
 pub use real::{RealEnv, RealLock};
 pub use real_file::RealFile;
 pub use sched::{SHORTEST_TURNS, ask_for_turns_of, give_way, go_last, lower_priority};
-pub use sim::{SimEnv, SimFile, SimLock, SimOp, SimRing, SimWaker};
+pub use sim::{SimEnv, SimFile, SimLock, SimOp, SimReader, SimRing, SimWaker};
 pub use thread::{available_cores, bind_tcp, bind_unix, pin_thread};
-pub use traits::{DirEntry, Env, File, Listener, Mode, OpenHow, Ring, Stream, Wake};
+pub use traits::{DirEntry, Env, File, Listener, Mode, OpenHow, Reader, Ring, Stream, Wake};
 pub use uring::UringRing;
+pub use uring_reader::UringReader;
 pub use wake::RingWaker;
 
 /// Alignment, in bytes, of every direct read and write: buffer address, file offset and length.

@@ -9,7 +9,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::clock::{monotonic_ns, wall_us};
 use crate::real_file::open_dir;
-use crate::{DirEntry, Env, Mode, OpenHow, RealFile, UringRing};
+use crate::{DirEntry, Env, Mode, OpenHow, RealFile, UringReader, UringRing};
 
 /// The operating system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +40,7 @@ impl Drop for RealLock {
 impl Env for RealEnv {
     type File = RealFile;
     type Ring = UringRing;
+    type Reader = UringReader;
     type Lock = RealLock;
 
     fn now_us(&self) -> i64 {
@@ -139,6 +140,10 @@ impl Env for RealEnv {
 
     fn ring(&self) -> io::Result<UringRing> {
         UringRing::new()
+    }
+
+    fn reader(&self) -> io::Result<UringReader> {
+        UringReader::new()
     }
 }
 

@@ -18,6 +18,8 @@ pub trait Env: Clone + Send + Sync + 'static {
     type File: File;
     /// One completion ring, used by one thread.
     type Ring: Ring<File = Self::File>;
+    /// Reads several places at a time for a thread that has no ring.
+    type Reader: Reader<File = Self::File>;
     /// Holds an exclusive lock until dropped.
     type Lock: Send + Sync + 'static;
 
@@ -50,6 +52,8 @@ pub trait Env: Clone + Send + Sync + 'static {
 
     /// A new ring. Create it on the thread that will use it.
     fn ring(&self) -> io::Result<Self::Ring>;
+    /// A new reader, for any one thread at a time.
+    fn reader(&self) -> io::Result<Self::Reader>;
 }
 
 /// How to open a file.
@@ -124,6 +128,18 @@ pub trait File: Clone + Send + Sync + 'static {
     fn allocate(&self, len_bytes: u64) -> io::Result<()>;
     /// Makes the file at most `len_bytes` long. Not yet durable: call [`File::sync_data`].
     fn truncate(&self, len_bytes: u64) -> io::Result<()>;
+}
+
+/// Reads of a thread that has no ring: several at a time, and waited for.
+pub trait Reader: Send + 'static {
+    /// As in `Env`.
+    type File: File;
+
+    /// As [`Ring::read`].
+    fn read(&mut self, token: u64, file: &Self::File, offset_bytes: u64, buf: AlignedBuf);
+    /// Waits until `least` of the reads under way have ended, or all where there are fewer, and appends an
+    /// `Event::Read` of each that has. An error means that the reader is unusable: what is under way has no event.
+    fn wait(&mut self, least: usize, events: &mut Vec<Event>) -> io::Result<()>;
 }
 
 /// Wakes a ring from another thread.

@@ -118,7 +118,7 @@ impl UringRing {
         };
         match (wait, retry_ns) {
             (Wait::Poll, _) => Sleep::No,
-            (Wait::Forever, None) => Sleep::Forever,
+            (Wait::Forever, None) => Sleep::For(1),
             (Wait::Forever, Some(retry_ns)) => until(retry_ns),
             (Wait::Until { monotonic_ns }, retry_ns) => {
                 until(monotonic_ns.min(retry_ns.unwrap_or(u64::MAX)))

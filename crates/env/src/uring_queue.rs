@@ -40,7 +40,8 @@ impl Completion {
 pub(crate) enum Sleep {
     No,
     AtMostNs(u64),
-    Forever,
+    /// Until so many operations have completed.
+    For(u32),
 }
 
 /// The two queues of one io_uring.
@@ -60,6 +61,17 @@ impl Queue {
     pub(crate) fn new() -> io::Result<Self> {
         let (ring, deferred) = build()?;
         Ok(Self { ring, backlog: VecDeque::new(), in_flight: 0, enabled: false, deferred })
+    }
+
+    /// Of a few operations at a time, for whichever thread has it: not bound to the first.
+    pub(crate) fn unbound(entries: u32) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder.setup_r_disabled().setup_submit_all().dontfork();
+        let mut cooperative = builder.clone();
+        cooperative.setup_coop_taskrun().setup_taskrun_flag();
+        let ring = cooperative.build(entries).or_else(|_| builder.build(entries))?;
+        let (backlog, enabled) = (VecDeque::new(), false);
+        Ok(Self { ring, backlog, in_flight: 0, enabled, deferred: false })
     }
 
     pub(crate) const fn ring(&self) -> &IoUring {
@@ -120,8 +132,8 @@ impl Queue {
         let sleep = if cq.is_empty() && self.backlog.is_empty() { sleep } else { Sleep::No };
         let outcome = match sleep {
             Sleep::No if to_submit == 0 && !work => return Ok(()),
-            Sleep::No | Sleep::Forever => {
-                let least = u32::from(sleep == Sleep::Forever);
+            Sleep::No | Sleep::For(_) => {
+                let least = if let Sleep::For(least) = sleep { least } else { 0 };
                 let flags = EnterFlags::GETEVENTS.bits();
                 // SAFETY: no argument is passed, so no memory is shared beyond the queues.
                 unsafe { submitter.enter::<libc::sigset_t>(to_submit, least, flags, None) }

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use thermae_env::{
-    AlignedBuf, BLOCK_BYTES, Env, Event, File, Mode, OpenHow, RealEnv, Ring, SimEnv, UringRing,
-    Wait,
+    AlignedBuf, BLOCK_BYTES, Env, Event, File, Mode, OpenHow, Reader, RealEnv, Ring, SimEnv,
+    UringRing, Wait,
 };
 
 fn blocks(byte: u8, count: usize) -> AlignedBuf {
@@ -241,5 +241,92 @@ fn names_change_on_the_ring() {
         let Event::Named { token, result: Err(error) } = event else { panic!("{event:?}") };
         let expected = if token == 7 { ErrorKind::InvalidInput } else { ErrorKind::NotFound };
         assert_eq!(error.kind(), expected, "{token}");
+    }
+}
+
+#[test]
+fn a_reader_reads_one_and_many_places_on_any_thread() {
+    let temp = tempfile::tempdir().unwrap();
+    read_places(&RealEnv::new(), temp.path());
+    let simulated = SimEnv::new(1);
+    simulated.create_dir_all(Path::new("/d")).unwrap();
+    read_places(&simulated, Path::new("/d"));
+}
+
+fn read_places<E: Env>(env: &E, dir: &Path) {
+    // More than the kernel takes at a time.
+    let count = 200;
+    let file = env.open(&dir.join("file"), OpenHow::CREATE.direct()).unwrap();
+    for block in 0..count {
+        file.write_all_at(&blocks(block as u8, 1), block * BLOCK_BYTES as u64).unwrap();
+    }
+    let mut reader = env.reader().unwrap();
+    reader.wait(3, &mut Vec::new()).unwrap();
+    for asked in [1, 2, count + 1] {
+        let mut events = Vec::new();
+        for block in (count - asked.min(count)..count).chain((asked > count).then_some(count)) {
+            let offset_bytes = block * BLOCK_BYTES as u64;
+            reader.read(block, &file, offset_bytes, AlignedBuf::zeroed(BLOCK_BYTES));
+        }
+        // Whoever has it next goes on with what another thread began.
+        let (mut back, got) = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let mut events = Vec::new();
+                reader.wait(asked as usize / 2, &mut events).unwrap();
+                assert!(events.len() >= asked as usize / 2, "{} of {asked}", events.len());
+                reader.wait(usize::MAX, &mut events).unwrap();
+                (reader, events)
+            });
+            waiting.join().unwrap()
+        });
+        events.extend(got);
+        back.wait(1, &mut events).unwrap();
+        reader = back;
+        assert_eq!(events.len() as u64, asked);
+        for event in events {
+            let Event::Read { token, buf, result } = event else { panic!("{event:?}") };
+            let expected = if token == count { 0 } else { BLOCK_BYTES };
+            assert_eq!(result.unwrap(), expected, "block {token}");
+            assert!(buf[..expected].iter().all(|&byte| byte == token as u8));
+        }
+    }
+}
+
+#[test]
+fn a_reader_dropped_with_reads_in_flight_lets_them_end() {
+    let env = RealEnv::new();
+    let temp = tempfile::tempdir().unwrap();
+    let file = env.open(&temp.path().join("file"), OpenHow::CREATE.direct()).unwrap();
+    file.write_all_at(&blocks(1, 64), 0).unwrap();
+    for _ in 0..20 {
+        let mut reader = env.reader().unwrap();
+        for block in 0..64 {
+            let offset_bytes = block * BLOCK_BYTES as u64;
+            reader.read(block, &file, offset_bytes, AlignedBuf::zeroed(BLOCK_BYTES));
+        }
+        let mut events = Vec::new();
+        reader.wait(1, &mut events).unwrap();
+        assert!(!events.is_empty());
+    }
+}
+
+#[test]
+fn a_read_that_fails_says_so_and_the_others_go_on() {
+    let env = RealEnv::new();
+    let temp = tempfile::tempdir().unwrap();
+    let file = env.open(&temp.path().join("file"), OpenHow::CREATE.direct()).unwrap();
+    file.write_all_at(&blocks(1, 1), 0).unwrap();
+    let mut reader = env.reader().unwrap();
+    for offsets in [&[7][..], &[7, 0]] {
+        for (token, offset_bytes) in (0..).zip(offsets) {
+            reader.read(token, &file, *offset_bytes, AlignedBuf::zeroed(BLOCK_BYTES));
+        }
+        let mut events = Vec::new();
+        reader.wait(usize::MAX, &mut events).unwrap();
+        for event in &events {
+            let Event::Read { token, result, .. } = event else { panic!("{event:?}") };
+            assert_eq!(result.is_err(), *token == 0, "{event:?}");
+        }
+        assert_eq!(events.len(), offsets.len());
     }
 }

@@ -12,6 +12,7 @@ mod erase;
 mod faults;
 mod house;
 mod over_wire;
+mod readers;
 mod scans;
 mod tiers;
 mod training;

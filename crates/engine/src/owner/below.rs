@@ -7,12 +7,14 @@ use thermae_env::{Env, Event};
 use thermae_formats::catalogue::ViewId;
 use thermae_hot::ASKED_ROWS;
 
+use crate::ascent::Risen;
 use crate::asked::Asked;
 use crate::catalogue::{Catalogue, View};
 use crate::fetch::{Fetched, FetchedKeys, OwnedVersion};
 use crate::message::{FetchPart, Part};
 use crate::outside::Outside;
 use crate::pending::PendingRow;
+use crate::planted::{Bug, is_planted};
 use crate::state::{Current, Judged, Newest, Place, is_hot};
 use crate::warm::{Asker, Finished, Wanted};
 use crate::write::{Refusal, WriteBatch, WriteKind};
@@ -171,7 +173,37 @@ impl<E: Env> Owner<E> {
         row_hash: u64,
         row: &OwnedVersion,
     ) {
-        let is_wanted_again = self.doorkeeper.touch(row_hash, self.now_ns);
+        let below = self.below.shard(self.state.shard());
+        let is_wanted_again = below.is_some_and(|at| at.ascent.touch(row_hash, self.now_ns));
+        self.put_hot(catalogue, view, row_hash, row, is_wanted_again);
+    }
+
+    /// The same for a row that a thread has read by itself, unless there is a newer one by now: in memory, or in other
+    /// tables than it was read from.
+    pub(super) fn take_up(&mut self, catalogue: &Catalogue, risen: &Risen) {
+        let Risen { view, entity_hash, changes, is_wanted_again, row } = risen;
+        let Some(view) = catalogue.view_by_id(*view) else { return };
+        let Some(version) = row.get() else { return };
+        let row_hash = self.state.row_hash(*entity_hash, view.id);
+        let is_outdated = *changes != self.warm.changes() && !is_planted(Bug::TakeUpOutdated);
+        if is_outdated
+            || self.in_memory(view, row_hash, version.key).is_some()
+            || self.state.is_erased(view.id, *entity_hash, &version)
+        {
+            return;
+        }
+        self.put_hot(catalogue, view, row_hash, row, *is_wanted_again);
+    }
+
+    /// Puts a row of the tables into the hot table: into free room, or, if it is wanted again, in the place of others.
+    fn put_hot(
+        &mut self,
+        catalogue: &Catalogue,
+        view: &View,
+        row_hash: u64,
+        row: &OwnedVersion,
+        is_wanted_again: bool,
+    ) {
         if let Some(version) = row.get()
             && is_hot(view, version.event_time, self.env.now_us())
         {

@@ -2,9 +2,13 @@
 
 use thermae_env::Env;
 
+use crate::below::Below;
 use crate::tiers::{HotTier, MemoryFigures, MemtableTier, Movement, TierReads, TierStats};
 
 use super::Owner;
+
+/// A hot table has room as long as so large a part of it is free.
+const ROOM_SHARE: u64 = 64;
 
 /// Counters that the owner keeps for `ShardStats`.
 #[derive(Debug, Default)]
@@ -28,6 +32,15 @@ pub struct Counters {
 }
 
 impl<E: Env> Owner<E> {
+    /// Tells those who read rows from the tables whether the hot table takes them without letting others go.
+    pub(crate) fn show_room(&self) {
+        let hot = self.state.hot().stats();
+        let used_bytes = hot.slot_bytes + hot.index_bytes;
+        if let Some(below) = self.below.shard(self.state.shard()) {
+            below.ascent.set_room(used_bytes + hot.map_bytes / ROOM_SHARE < hot.map_bytes);
+        }
+    }
+
     /// Figures of the tiers as of now. Cheap: it is called many times a second.
     pub(crate) fn tiers(&self) -> TierStats {
         let hot = self.state.hot().stats();
@@ -35,7 +48,8 @@ impl<E: Env> Owner<E> {
         let (oldest_event_time, newest_event_time) = memtables.event_times().unzip();
         let work = self.working.as_ref().map(|working| working.stats()).unwrap_or_default();
         let counters = &self.counters;
-        let told_absent = self.below.get(self.state.shard()).map_or(0, |below| below.told_absent());
+        let answered =
+            self.below.shard(self.state.shard()).map(Below::answered).unwrap_or_default();
         let stats = TierStats {
             hot: HotTier {
                 rows: hot.rows,
@@ -57,10 +71,9 @@ impl<E: Env> Owner<E> {
                 ..Movement::default()
             },
             reads: TierReads {
-                asked: counters.asked + told_absent,
-                misses_filtered: told_absent,
+                asked: counters.asked + answered.asked,
                 memory_hits: counters.asked_in_memory,
-                ..TierReads::default()
+                ..answered
             },
             memory: MemoryFigures {
                 queue_bytes: self.room.taken_bytes(),

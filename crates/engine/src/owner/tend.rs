@@ -29,6 +29,8 @@ const DRAIN_BYTES_PER_S: u64 = 50 << 20;
 /// thousand a second, at a cost of one part in a hundred.
 const SWEEP_EVERY_NS: u64 = 10_000_000;
 const SWEEP_ROWS: usize = 1_000;
+/// Rows that others have read, of which so many are taken up in a turn.
+const RISEN_PER_TURN: usize = 32;
 /// How often the pace is looked at.
 const PACE_EVERY_NS: u64 = 1_000_000;
 
@@ -85,6 +87,8 @@ impl<E: Env> Owner<E> {
         }
         self.serve_cuts(catalogue);
         self.erase_more(catalogue, outside);
+        self.show_erases();
+        self.take_risen(catalogue);
         self.set_pace();
         self.sweep(catalogue, now_us);
         is_active
@@ -126,9 +130,28 @@ impl<E: Env> Owner<E> {
     }
 
     /// Tells readers what there is below the hot table from now on.
-    pub(super) fn show_below(&self) {
-        if let Some(below) = self.below.get(self.state.shard()) {
-            below.show(&self.state.memtables, self.warm.tree());
+    pub(super) fn show_below(&mut self) {
+        self.has_shown_erases = !self.state.erases().is_empty();
+        if let Some(below) = self.below.shard(self.state.shard()) {
+            let (tree, changes) = (self.warm.tree(), self.warm.changes());
+            below.show(&self.state.memtables, tree, changes, self.has_shown_erases);
+        }
+    }
+
+    /// Tells readers that erases are pending, or no longer, where that has changed.
+    pub(super) fn show_erases(&mut self) {
+        if self.has_shown_erases == self.state.erases().is_empty() {
+            self.show_below();
+        }
+    }
+
+    /// Takes up some of the rows that others have read from the tables.
+    fn take_risen(&mut self, catalogue: &Catalogue) {
+        let all_below = Arc::clone(&self.below);
+        let Some(below) = all_below.shard(self.state.shard()) else { return };
+        for _ in 0..RISEN_PER_TURN {
+            let Some(risen) = below.ascent.take() else { return };
+            self.take_up(catalogue, &risen);
         }
     }
 

@@ -9,6 +9,7 @@ mod disk;
 mod faults;
 mod file;
 mod inode;
+mod reader;
 mod ring;
 mod rng;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use rng::Rng;
 
 pub use faults::SimOp;
 pub use file::SimFile;
+pub use reader::SimReader;
 pub use ring::{SimRing, SimWaker};
 
 use crate::{DirEntry, Env, Mode, OpenHow};
@@ -255,6 +257,7 @@ fn unless_crashed<T>(stopping: bool, outcome: io::Result<T>) -> io::Result<T> {
 impl Env for SimEnv {
     type File = SimFile;
     type Ring = SimRing;
+    type Reader = SimReader;
     type Lock = SimLock;
 
     fn now_us(&self) -> i64 {
@@ -354,6 +357,11 @@ impl Env for SimEnv {
     fn ring(&self) -> io::Result<SimRing> {
         self.state().alive()?;
         Ok(SimRing::new(self.clone()))
+    }
+
+    fn reader(&self) -> io::Result<SimReader> {
+        self.state().alive()?;
+        Ok(SimReader::default())
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use thermae_engine::below::BelowHot;
 use thermae_engine::reads::{Key, Lookup, Reads, RowBuf, Visibility, version_of};
 use thermae_engine::{FetchBatch, Fetched};
+use thermae_env::Env;
 use thermae_formats::version::Version;
 use thermae_formats::visibility::visibility;
 use thermae_formats::wire::{
@@ -70,9 +72,11 @@ struct Tally {
 }
 
 /// Fills answers to one request.
-pub struct Fill<'a> {
+pub struct Fill<'a, E: Env> {
     /// The hot tables.
     pub reads: &'a Reads,
+    /// What lies below them.
+    pub below_hot: &'a BelowHot<E>,
     /// What TTLs are judged by, microseconds UTC.
     pub read_time: i64,
     /// What is known of the rows below.
@@ -90,7 +94,7 @@ struct Part<'a> {
     keys: &'a [Key<'a>],
 }
 
-impl Fill<'_> {
+impl<E: Env> Fill<'_, E> {
     /// Fills in every view. Rows that must be fetched first are noted in `below`.
     pub fn views(
         &mut self,
@@ -146,7 +150,7 @@ impl Fill<'_> {
         }
         let place =
             |(part, row): &(Part<'_>, usize)| (part.view.view.id, part.keys[*row].entity_hash);
-        for (&(part, row), may_lie_below) in reads.ask_below(&absent, place) {
+        for (&(part, row), may_lie_below) in self.below_hot.ask(&absent, place) {
             let tally = &mut tallies[part.at];
             match may_lie_below {
                 true => self.take_below(part, row, builder, tally)?,

@@ -190,7 +190,7 @@ fn answer<E: Env>(
     let built = split(plan, request, cx.reads, &mut keys).and_then(|()| {
         begin(core, conn, plan, frame.request_id, request, &mut builder, cx)?;
         let read_time = read_time(request, cx);
-        let mut fill = Fill { reads: cx.reads, read_time, below };
+        let mut fill = Fill { reads: cx.reads, below_hot: cx.below, read_time, below };
         fill.views(plan, request, &keys, &mut core.row_buf, &mut builder)
     });
     let missing = built.map(|()| below.missing(plan, request, &keys));

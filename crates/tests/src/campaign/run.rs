@@ -231,6 +231,25 @@ fn stir(world: &mut World, rng: &mut Rng, round: u64) -> Result<(), String> {
             }
         }
         world.collect()?;
+        if rng.one_in(16) {
+            look(world)?;
+        }
     }
-    if rng.one_in(3) { world.settle().map(|_| ()) } else { Ok(()) }
+    if rng.one_in(3) { look(world) } else { Ok(()) }
+}
+
+/// Compares every row in the middle of a life, where all that was sent counts. Rows that are read become hot, and
+/// must still be right when the next ones are written.
+fn look(world: &mut World) -> Result<(), String> {
+    let counts = |world: &World| {
+        let writes = world.histories.iter().flat_map(|history| &history.accepted);
+        world.env.faults_injected() == 0 && writes.into_iter().all(|write| !write.refused)
+    };
+    if !world.settle()? || !counts(world) {
+        return Ok(());
+    }
+    match world.check_rows() {
+        Err(_) if world.env.is_frozen() => Ok(()),
+        checked => checked.map_err(|e| format!("in the middle of a life: {e}")),
+    }
 }

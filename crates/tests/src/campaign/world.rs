@@ -65,6 +65,8 @@ pub struct World {
     /// (partition, sequence) in log order, by shard, since the store was opened.
     log_order: Vec<Vec<(u16, u64)>>,
     next_producer_sequence: u64,
+    /// Times that all rows of a view were compared.
+    pub(super) checks: u64,
 }
 
 impl World {
@@ -124,6 +126,7 @@ impl World {
         let opened = thermae_engine::open(env.clone(), data, options)?;
         let Stepped { shards, handle, lock, archiver, archive_reader } =
             opened.into_shards(|_| NoService)?;
+        let first_check = env.random_u64() % 2;
         let next = histories.iter().flat_map(|h| &h.accepted).map(|w| w.producer_sequence).max();
         Ok(World {
             env,
@@ -140,6 +143,7 @@ impl World {
             histories,
             log_order: vec![Vec::new(); cores],
             next_producer_sequence: next.unwrap_or(0) + 1,
+            checks: first_check,
         })
     }
 

@@ -72,6 +72,11 @@ impl<F: File> Table<F> {
         key: &[u8],
         scratch: &'s mut Scratch,
     ) -> Result<Option<Version<'s>>, WarmError> {
+        let read_bytes = block.len() as u64;
+        if read_bytes != extent.bytes {
+            let what = format!("of {} bytes the file gave {read_bytes}", extent.bytes);
+            return Err(self.damaged(extent.offset_bytes + read_bytes, &what));
+        }
         let (mut offset_bytes, mut rest) = (extent.offset_bytes, block);
         scratch.raw.clear();
         while scratch.raw.is_empty() && !rest.is_empty() {
