@@ -26,9 +26,10 @@ const BLOCKS_MAX: [(&str, f64); 2] = [("hit", 1.02), ("miss", 0.02)];
 const DEVICE_SHARE_MIN: f64 = 0.9;
 
 /// What look-ups cost that the device's own reads do not.
-const GOALS_NOTE: &str = "\nWhere the device's rate is missed, the likely cause is the processor: one shard's thread submits, \
-     verifies and searches every block ([decisions/0008](../decisions/0008-warm-engine.md)), so a second \
-     has no more look-ups than it divided by their processor time, and less where other work shares the cores.\n";
+const GOALS_NOTE: &str = "\nThe threads that ask read, verify and search their blocks themselves \
+     ([decisions/0028](../decisions/0028-readers.md)). Where the device's rate is missed, the likely cause is the \
+     processor: a second of all cores has no more look-ups than it divided by their processor time, and fewer where \
+     other work shares the cores.\n";
 
 /// Everything that one run found.
 #[derive(Debug, Clone, Serialize)]

