@@ -46,7 +46,7 @@ enum Task {
     FuzzSeeds,
     /// Try the lock-free protocols in every order that the memory model allows (loom).
     Loom(models::Options),
-    /// Archive, back up and restore against a real store that speaks S3 (SeaweedFS; needs python3 and a registry).
+    /// Archive, back up and restore against real object stores (SeaweedFS, Azurite; needs python3, npm, registries).
     Objects(objects::Options),
     /// Try a stock Feast client against the server (needs python3 and a registry).
     Feast,
