@@ -53,7 +53,7 @@ const NETWORK: &[&str] = &[
     "crates/load/src/null.rs",
     "crates/server/",
     "crates/benches/",
-    "xtask/src/objects.rs",
+    "xtask/src/objects/",
 ];
 const PRINT: &[&str] = &[
     "crates/server/src/cli/",
