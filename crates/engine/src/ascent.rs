@@ -31,6 +31,8 @@ pub(crate) struct Ascent {
     /// The hot table takes rows without letting others go.
     has_room: AtomicBool,
     waiting: ArrayQueue<Risen>,
+    /// The shard was woken for what waits, and has not looked since.
+    is_called: AtomicBool,
 }
 
 impl Ascent {
@@ -39,6 +41,7 @@ impl Ascent {
             doorkeeper: Doorkeeper::new(DOORKEEPER_BYTES, DOORKEEPER_WINDOW_NS),
             has_room: AtomicBool::new(true),
             waiting: ArrayQueue::new(WAITING),
+            is_called: AtomicBool::new(false),
         }
     }
 
@@ -56,16 +59,69 @@ impl Ascent {
     pub fn offer(&self, risen: Risen) -> bool {
         // Where too many wait one is not taken up: it will be when it is asked for again.
         let _ = self.waiting.push(risen);
-        self.waiting.len() == WAITING / 2
+        self.waiting.len() >= WAITING / 2 && !self.is_called.swap(true, Ordering::Relaxed)
     }
 
     /// The next that waits.
     pub fn take(&self) -> Option<Risen> {
-        self.waiting.pop()
+        let next = self.waiting.pop();
+        if next.is_none() {
+            self.is_called.store(false, Ordering::Relaxed);
+        }
+        next
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Says whether the hot table has room.
     pub fn set_room(&self, has_room: bool) {
         self.has_room.store(has_room, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thermae_formats::version::Version;
+    use thermae_formats::{NO_TIME, SchemaId};
+
+    use super::*;
+
+    fn risen(sequence: u64) -> Risen {
+        let (schema_id, flags, event_time) = (SchemaId(1), 0, 5);
+        let (created_time, expire_at) = (NO_TIME, NO_TIME);
+        let (key, value) = (&b"k"[..], &b"v"[..]);
+        let version =
+            Version { schema_id, flags, sequence, event_time, created_time, expire_at, key, value };
+        let (view, row) = (ViewId(1), OwnedVersion::new(&version));
+        Risen { view, entity_hash: 7, changes: 0, is_wanted_again: true, row }
+    }
+
+    #[test]
+    fn a_shard_is_woken_once_for_what_waits_and_again_when_it_has_looked() {
+        let ascent = Ascent::new();
+        let calls =
+            |offers: usize| (0..offers).filter(|at| ascent.offer(risen(*at as u64))).count();
+        assert_eq!((calls(WAITING / 2 - 1), calls(1), calls(WAITING)), (0, 1, 0));
+        // A part of it is not all: the next look will come by itself.
+        (0..10).for_each(|_| assert!(ascent.take().is_some()));
+        assert_eq!(calls(10), 0);
+        let mut left = 0;
+        while ascent.take().is_some() {
+            left += 1;
+        }
+        assert_eq!((left, ascent.is_empty()), (WAITING, true));
+        assert_eq!(calls(WAITING), 1);
+    }
+
+    #[test]
+    fn without_room_only_what_is_wanted_again_is_offered() {
+        let ascent = Ascent::new();
+        assert!(ascent.is_open(false) && ascent.is_open(true));
+        ascent.set_room(false);
+        assert!(!ascent.is_open(false) && ascent.is_open(true));
+        assert!(!ascent.touch(7, 1) && ascent.touch(7, 2));
     }
 }

@@ -16,7 +16,6 @@ use thermae_env::Env;
 use thermae_formats::ViewId;
 use thermae_formats::hash::row_hash;
 use thermae_tiering::memtable::Marks;
-use thermae_tiering::table::Extent;
 use thermae_tiering::tree::Tree;
 
 use crate::ascent::Ascent;
@@ -45,12 +44,13 @@ pub(crate) struct Below<E: Env> {
 
 /// Memtables and tables as they were at one moment.
 pub(crate) struct Picture<E: Env> {
+    /// Marks of the rows of each memtable.
     memtables: Box<[Arc<Marks>]>,
+    /// Marks of the rows that were erased and may still lie in tables.
+    erased: Arc<Marks>,
     tree: Arc<Tree<E>>,
     /// How often the tables had changed.
     pub changes: u64,
-    /// Something was erased that may still lie in the tables: their shard alone tells what of them counts.
-    pub has_erases: bool,
 }
 
 impl<E: Env> BelowHot<E> {
@@ -117,9 +117,16 @@ impl<E: Env> Below<E> {
     }
 
     /// Shows what there is from now on.
-    pub fn show(&self, memtables: &Memtables, tree: &Arc<Tree<E>>, changes: u64, has_erases: bool) {
-        let (memtables, tree) = (memtables.marks().collect(), Arc::clone(tree));
-        self.picture.store(Some(Arc::new(Picture { memtables, tree, changes, has_erases })));
+    pub fn show(
+        &self,
+        memtables: &Memtables,
+        erased: &Arc<Marks>,
+        tree: &Arc<Tree<E>>,
+        changes: u64,
+    ) {
+        let (memtables, erased) = (memtables.marks().collect(), Arc::clone(erased));
+        let tree = Arc::clone(tree);
+        self.picture.store(Some(Arc::new(Picture { memtables, erased, tree, changes })));
     }
 
     /// Shows nothing any more: the tables are no longer this store's alone.
@@ -176,25 +183,14 @@ impl<E: Env> Below<E> {
 }
 
 impl<E: Env> Picture<E> {
-    /// Whether a memtable may have a row.
+    /// Whether a memtable may have a row, or it may be erased: its shard alone can tell of it then.
     pub fn is_marked(&self, row_hash: u64) -> bool {
-        self.memtables.iter().any(|marks| marks.may_hold(row_hash))
+        self.erased.may_hold(row_hash)
+            || self.memtables.iter().any(|marks| marks.may_hold(row_hash))
     }
 
-    /// The first table, from the one of that number on, that may have a row, and where in it.
-    pub fn next_table(
-        &self,
-        from: usize,
-        view: ViewId,
-        entity_hash: u64,
-    ) -> Option<(usize, Extent)> {
-        let runs = self.tree.latest.iter().enumerate().skip(from);
-        runs.filter(|(_, run)| run.table.may_hold(view, entity_hash))
-            .find_map(|(at, run)| Some((at, run.table.locate(view, entity_hash)?)))
-    }
-
-    /// The table of that number.
-    pub fn table(&self, at: usize) -> Option<&thermae_tiering::table::Table<E::File>> {
-        self.tree.latest.get(at).map(|run| &*run.table)
+    /// The tables.
+    pub fn tree(&self) -> &Tree<E> {
+        &self.tree
     }
 }

@@ -193,8 +193,9 @@ impl<E: Env> Handle<E> {
 
     /// Looks up many keys of one view in all tiers: rows of hot tables and of tables on disk by the calling thread,
     /// the others by their owners, who are waited for. `sink` is called once a key, in no order, with the newest
-    /// version: tombstones and expired rows too, which [`visibility`](crate::visibility) judges. Each thread that
-    /// reads from the disk takes up to 224 KiB while it does.
+    /// version: tombstones and expired rows too, which [`visibility`](crate::visibility) judges. As many threads as
+    /// their memory was set aside for read from the disk by themselves, with up to 256 KiB each; others leave that to the
+    /// owners, too.
     ///
     /// # Errors
     /// The store is stopped.

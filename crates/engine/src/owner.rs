@@ -103,8 +103,6 @@ pub struct Owner<E: Env> {
     manifests: Arc<ManifestStore<E>>,
     strays: Vec<u64>,
     below: Arc<BelowHot<E>>,
-    /// Erases were pending when readers were last told.
-    has_shown_erases: bool,
     /// None until the shard's thread runs.
     working: Option<Working<E>>,
     plan: MemoryPlan,
@@ -154,7 +152,7 @@ impl<E: Env> Owner<E> {
     pub(crate) fn new(parts: Parts<E>, options: &Options) -> Self {
         let Parts { env, state, log, tree, manifests, strays, plan, has_archive, below, .. } =
             parts;
-        let mut owner = Owner {
+        let owner = Owner {
             #[cfg(feature = "cold")]
             archived: crate::archived::ArchiveReads::new(state.shard(), parts.archive),
             flushed: Flushed::of(&state),
@@ -166,7 +164,6 @@ impl<E: Env> Owner<E> {
             manifests,
             strays,
             below,
-            has_shown_erases: false,
             working: None,
             room: Arc::new(Room::new(plan.queue_bytes)),
             plan,
@@ -461,8 +458,6 @@ impl<E: Env> Owner<E> {
             #[cfg(feature = "cold")]
             self.archived.forget_writes();
         }
-        // Before whoever erased is told that it is done.
-        self.show_erases();
         for (waiting, outcomes) in answers {
             outside.answer(&waiting.origin, outcomes);
         }

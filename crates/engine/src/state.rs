@@ -16,6 +16,7 @@ use thermae_formats::schema::History;
 use thermae_formats::version::Version;
 use thermae_hot::{ASKED_ROWS, HotError, HotWriter, Lookup, Reservation, RowBuf};
 use thermae_tiering::erase::PendingErases;
+use thermae_tiering::memtable::Marks;
 use thermae_tiering::merge::is_past;
 use thermae_tiering::residency;
 
@@ -72,6 +73,8 @@ pub struct ShardState {
     pub(crate) bases: Bases,
     /// What was erased and may still lie in memtables and tables. Shared with snapshots and the worker.
     erases: Arc<PendingErases>,
+    /// Marks of their rows, for readers: set before a row leaves the hot table.
+    erased_marks: Arc<Marks>,
     /// By partition number; none where another shard owns it.
     partitions: Vec<Option<Partition>>,
     applied: Arc<[AtomicU64]>,
@@ -144,6 +147,7 @@ impl ShardState {
             memtables: Memtables::new(plan.memtable_bytes as usize),
             bases: Bases::new(plan.base_bytes()),
             erases: Arc::default(),
+            erased_marks: erasing::no_marks(),
             partitions,
             applied,
             hash_seed,

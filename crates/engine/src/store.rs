@@ -248,8 +248,8 @@ impl<E: Env> Store<E> {
         Plan::compile(self.handle.catalogue().resolve(view)?, features)
     }
 
-    /// Reads many entities as of now: one answer a key, in order. Hot rows are read
-    /// on this thread; others by their owners, who are waited for.
+    /// Reads many entities as of now: one answer a key, in order. Rows of hot tables and
+    /// of tables on disk are read on this thread; others by their owners, who are waited for.
     ///
     /// # Errors
     /// A key that does not fit the view.
@@ -309,7 +309,7 @@ impl<E: Env> Store<E> {
 
 impl<E: Env> Handle<E> {
     /// Reads many entities with TTL judged at `read_time`, microseconds UTC, by the policy of the plan's time:
-    /// one answer a key, in order. Hot rows are read on this thread; others by their owners, who are waited for.
+    /// one answer a key, in order, as [`Store::get`] reads them.
     ///
     /// # Errors
     /// A key that does not fit the view.

@@ -2,11 +2,10 @@
 //!
 //! What such a thread sees is one picture of what lies below a hot table ([`crate::below`]). Whatever that cannot tell
 //! for certain is left to the shard: rows that a memtable may have, stubs, blocks that are damaged or cannot be read,
-//! rows that are larger than a page, and everything while an erase is pending.
+//! rows that are larger than a page, and rows that may be erased.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crossbeam_queue::SegQueue;
 use thermae_env::{AlignedBuf, Env, Event, Reader};
 use thermae_formats::ViewId;
 use thermae_formats::hash::row_hash;
@@ -18,16 +17,29 @@ use crate::below::Picture;
 use crate::reads::Key;
 
 /// Blocks that one thread asks for at a time.
-const BLOCKS: usize = 48;
-/// What one thread's look-ups take: their blocks, the rows of one, the places of the reads.
-pub(crate) const READER_BYTES: u64 = (BLOCKS * PAGE_BYTES) as u64 + (32 << 10);
+const BLOCKS: usize = 32;
+/// What one thread's look-ups take: their blocks, and what unpacks one that is compressed (some 100 KiB), with its rows.
+pub(crate) const READER_BYTES: u64 = (BLOCKS * PAGE_BYTES) as u64 + (128 << 10);
+/// Readers that are kept while nobody reads.
+const IDLE_MAX: usize = 8;
 
 /// The readers of a store, each used by one thread at a time.
 pub(crate) struct TableReaders<E: Env> {
     env: E,
-    idle: SegQueue<TableReader<E>>,
-    /// How many more may be made.
-    left: AtomicUsize,
+    pool: Mutex<Pool<E>>,
+}
+
+struct Pool<E: Env> {
+    /// The one that was used last is the next: its memory is in the processor's caches.
+    idle: Vec<TableReader<E>>,
+    /// How many more may be lent.
+    left: usize,
+}
+
+/// A reader while somebody has it.
+struct Lent<'a, E: Env> {
+    readers: &'a TableReaders<E>,
+    reader: Option<TableReader<E>>,
 }
 
 /// One thread's look-ups.
@@ -36,8 +48,8 @@ pub(crate) struct TableReader<E: Env> {
     spares: Vec<AlignedBuf>,
     scratch: Scratch,
     events: Vec<Event>,
-    /// What it had asked for may still be on its way.
-    is_broken: bool,
+    /// Nothing that it asked for is on its way.
+    is_clear: bool,
 }
 
 /// A row that is looked for.
@@ -80,7 +92,7 @@ struct Search<'a, 's, E: Env> {
 impl<E: Env> TableReaders<E> {
     /// At most `most` readers.
     pub fn new(env: E, most: usize) -> Self {
-        Self { env, idle: SegQueue::new(), left: AtomicUsize::new(most) }
+        Self { env, pool: Mutex::new(Pool { idle: Vec::new(), left: most }) }
     }
 
     /// The environment that they read in.
@@ -90,32 +102,45 @@ impl<E: Env> TableReaders<E> {
 
     /// Lets `work` have a reader; nothing is done where all are at work, or none can be made.
     pub fn with<R>(&self, work: impl FnOnce(&mut TableReader<E>) -> R) -> Option<R> {
-        let mut reader = self.idle.pop().or_else(|| self.make())?;
-        let result = work(&mut reader);
-        if reader.is_broken {
-            self.left.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.idle.push(reader);
+        let mut lent = self.lend()?;
+        if lent.reader.is_none() {
+            lent.reader = self.make();
         }
-        Some(result)
+        lent.reader.as_mut().map(work)
+    }
+
+    /// Takes an idle reader, or the right to make one.
+    fn lend(&self) -> Option<Lent<'_, E>> {
+        let mut pool = self.lock();
+        pool.left = pool.left.checked_sub(1)?;
+        Some(Lent { readers: self, reader: pool.idle.pop() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool<E>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make(&self) -> Option<TableReader<E>> {
-        let take = |left: usize| left.checked_sub(1);
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
-        match self.env.reader() {
-            Ok(reads) => Some(TableReader {
-                reads,
-                spares: Vec::new(),
-                scratch: Scratch::new(),
-                events: Vec::new(),
-                is_broken: false,
-            }),
-            Err(_) => {
-                self.left.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+        Some(TableReader {
+            reads: self.env.reader().ok()?,
+            spares: Vec::new(),
+            scratch: Scratch::new(),
+            events: Vec::new(),
+            is_clear: true,
+        })
+    }
+}
+
+impl<E: Env> Drop for Lent<'_, E> {
+    fn drop(&mut self) {
+        // What one read has on its way must not come to the next one. A reader that goes waits for it, here.
+        let mut reader = self.reader.take().filter(|reader| reader.is_clear);
+        let mut pool = self.readers.lock();
+        pool.left += 1;
+        if pool.idle.len() < IDLE_MAX {
+            pool.idle.extend(reader.take());
         }
+        drop(pool);
     }
 }
 
@@ -128,9 +153,11 @@ impl<E: Env> TableReader<E> {
     ) {
         let places = vec![None; sought.len()];
         let mut search = Search { sought, places, next: 0, under_way: 0 };
+        self.is_clear = false;
         loop {
             self.begin(&mut search, &mut sink);
             if search.under_way == 0 {
+                self.is_clear = true;
                 return;
             }
             // Half of them: one that waits for each is woken for each, one that waits for all searches late.
@@ -146,7 +173,6 @@ impl<E: Env> TableReader<E> {
             }
             self.events = events;
             if waited.is_err() {
-                self.is_broken = true;
                 return search.give_up(&mut sink);
             }
         }
@@ -164,7 +190,7 @@ impl<E: Env> TableReader<E> {
             let at = search.next;
             search.next += 1;
             let row_hash = row_hash(sought.key.entity_hash, sought.view);
-            if sought.picture.has_erases || sought.picture.is_marked(row_hash) {
+            if sought.picture.is_marked(row_hash) {
                 sink(at, Seen::Unknown, 0);
             } else {
                 self.go_on(search, at, 0, 0, sink);
@@ -182,17 +208,18 @@ impl<E: Env> TableReader<E> {
         sink: &mut impl FnMut(usize, Seen<'_>, u64),
     ) {
         let Some(Sought { view, key, picture }) = search.sought.get(at) else { return };
-        let Some((table, extent)) = picture.next_table(from, *view, key.entity_hash) else {
+        let Some((table, extent)) = picture.tree().next_run(from, *view, key.entity_hash) else {
             return sink(at, Seen::Absent, blocks);
         };
-        let file = picture.table(table).filter(|_| extent.bytes == PAGE_BYTES as u64);
-        let (Some(file), Some(place)) = (file, search.places.get_mut(at)) else {
+        let run = picture.tree().latest.get(table);
+        let run = run.filter(|_| extent.bytes == PAGE_BYTES as u64);
+        let (Some(run), Some(place)) = (run, search.places.get_mut(at)) else {
             return sink(at, Seen::Unknown, blocks);
         };
         *place = Some(Place { table, extent, blocks: blocks + 1 });
         let mut buf = self.spares.pop().unwrap_or_default();
         buf.resize(PAGE_BYTES, 0);
-        self.reads.read(at as u64, file.file(), extent.offset_bytes, buf);
+        self.reads.read(at as u64, run.table.file(), extent.offset_bytes, buf);
         search.under_way += 1;
     }
 
@@ -207,9 +234,13 @@ impl<E: Env> TableReader<E> {
         let place = search.places.get_mut(at).and_then(Option::take);
         let (Some(place), Some(sought)) = (place, search.sought.get(at)) else { return };
         let Place { table, extent, blocks } = place;
-        let Some(file) = sought.picture.table(table) else { return };
-        match file.search(extent, block, sought.key.bytes, &mut self.scratch) {
-            Ok(Some(version)) if version.is_stub() => sink(at, Seen::Unknown, blocks),
+        let Some(run) = sought.picture.tree().latest.get(table) else { return };
+        match run.table.search(extent, block, sought.key.bytes, &mut self.scratch) {
+            // A stub is its shard's. So is a row that was compressed into a page: it may be too large to wait for its
+            // shard, which alone makes it hot.
+            Ok(Some(version)) if version.is_stub() || version.encoded_bytes() > PAGE_BYTES => {
+                sink(at, Seen::Unknown, blocks);
+            }
             Ok(Some(version)) => sink(at, Seen::Row(&version), blocks),
             Ok(None) => self.go_on(search, at, table + 1, blocks, sink),
             // Whoever keeps the books of damage reads it again.

@@ -123,7 +123,8 @@ pub struct Movement {
     pub demotions: u64,
 }
 
-/// Keys that were asked of the shard because its hot table alone could not tell.
+/// Keys of which the shard's hot table alone could not tell: asked of the shard, or told without it by what lies below.
+/// What the thread that asked had to leave to the shard counts once, its blocks each time that they were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct TierReads {
     /// All of them.

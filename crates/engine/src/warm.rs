@@ -253,11 +253,7 @@ impl<E: Env> LookUps<E> {
     /// Reads the next table that may have the row.
     fn go_on(&mut self, mut look_up: LookUp<E>, ring: &mut E::Ring) -> Option<Finished> {
         let Wanted { view, entity_hash, .. } = look_up.wanted;
-        let runs = look_up.tree.latest.iter().enumerate().skip(look_up.at);
-        let place = runs
-            .filter(|(_, run)| run.table.may_hold(view, entity_hash))
-            .find_map(|(at, run)| Some((at, run.table.locate(view, entity_hash)?)));
-        let Some((at, extent)) = place else {
+        let Some((at, extent)) = look_up.tree.next_run(look_up.at, view, entity_hash) else {
             return Some(self.finish(look_up, Fetched::Absent));
         };
         (look_up.at, look_up.extent) = (at, extent);

@@ -268,7 +268,7 @@ fn read_places<E: Env>(env: &E, dir: &Path) {
             let offset_bytes = block * BLOCK_BYTES as u64;
             reader.read(block, &file, offset_bytes, AlignedBuf::zeroed(BLOCK_BYTES));
         }
-        // Whoever has it next goes on with what another thread began.
+        // Whoever has it next goes on; some are still under way when it is waited for again.
         let (mut back, got) = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
                 let mut events = Vec::new();

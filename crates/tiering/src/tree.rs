@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use thermae_env::Env;
+use thermae_formats::ViewId;
 use thermae_formats::table::TableRef;
 
 use crate::WarmError;
-use crate::table::Table;
+use crate::table::{Extent, Table};
 
 /// The tables of one shard, open. Cheap to clone; a clone stays readable when its tables are replaced.
 pub struct Tree<E: Env> {
@@ -98,6 +99,13 @@ impl<E: Env> Tree<E> {
     pub fn gone_in<'a>(&'a self, next: &Self) -> impl Iterator<Item = &'a Run<E>> {
         let kept: BTreeSet<u64> = next.runs().map(|run| run.table_ref.file_id).collect();
         self.runs().filter(move |run| !kept.contains(&run.table_ref.file_id))
+    }
+
+    /// The first run of `latest`, from the one of that number on, that may have a row, and where in its table.
+    pub fn next_run(&self, from: usize, view: ViewId, entity_hash: u64) -> Option<(usize, Extent)> {
+        let runs = self.latest.iter().enumerate().skip(from);
+        runs.filter(|(_, run)| run.table.may_hold(view, entity_hash))
+            .find_map(|(at, run)| Some((at, run.table.locate(view, entity_hash)?)))
     }
 
     /// The one whose file is at `path`.

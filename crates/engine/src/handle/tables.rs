@@ -13,11 +13,9 @@ use crate::below::{Below, Picture};
 use crate::catalogue::View;
 use crate::fetch::OwnedVersion;
 use crate::reads::Key;
+use crate::state::is_hot;
 use crate::table_readers::{Seen, Sought};
 use crate::tiers::TierReads;
-
-/// The largest row that is offered to its shard, in bytes: so much waits there at most for each place.
-const OFFERED_BYTES_MAX: usize = 4 << 10;
 
 /// What lies below one shard during a read, and what the read found there.
 struct Sight<'a, E: Env> {
@@ -25,6 +23,13 @@ struct Sight<'a, E: Env> {
     below: &'a Below<E>,
     picture: Arc<Picture<E>>,
     counts: TierReads,
+}
+
+/// When a read began, by both clocks.
+#[derive(Clone, Copy)]
+struct Now {
+    us: i64,
+    monotonic_ns: u64,
 }
 
 impl<E: Env> Handle<E> {
@@ -58,7 +63,8 @@ impl<E: Env> Handle<E> {
             Some(Sought { view: view.id, key: keys.get(at)?, picture: pictures.get(sight)? })
         });
         let sought: Vec<Sought<'_, E>> = sought.collect();
-        let now_ns = self.shared.readers.env().monotonic_ns();
+        let env = self.shared.readers.env();
+        let now = Now { us: env.now_us(), monotonic_ns: env.monotonic_ns() };
         let looked = self.shared.readers.with(|reader| {
             reader.look_up(&sought, |row, seen, blocks| {
                 let Some((at, sight)) = rows.get(row).copied() else { return };
@@ -69,7 +75,7 @@ impl<E: Env> Handle<E> {
                     Seen::Row(version) => {
                         counts.warm_hits += 1;
                         sink(at, Found::Row(version));
-                        self.offer(view, &keys[at], sight, version, now_ns);
+                        self.offer(view, &keys[at], sight, version, now);
                     }
                     Seen::Absent => {
                         let misses = match blocks {
@@ -109,11 +115,14 @@ impl<E: Env> Handle<E> {
         key: &Key<'_>,
         sight: &Sight<'_, E>,
         version: &Version<'_>,
-        now_ns: u64,
+        now: Now,
     ) {
         let ascent = &sight.below.ascent;
-        let is_wanted_again = ascent.touch(row_hash(key.entity_hash, view.id), now_ns);
-        if !ascent.is_open(is_wanted_again) || version.encoded_bytes() > OFFERED_BYTES_MAX {
+        if !is_hot(view, version.event_time, now.us) {
+            return;
+        }
+        let is_wanted_again = ascent.touch(row_hash(key.entity_hash, view.id), now.monotonic_ns);
+        if !ascent.is_open(is_wanted_again) {
             return;
         }
         let is_to_wake = ascent.offer(Risen {

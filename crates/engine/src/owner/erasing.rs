@@ -106,11 +106,11 @@ impl<E: Env> Owner<E> {
             }
             Act::Forget => {
                 let done = Arc::clone(&self.erasing.erases);
-                self.state.erases_mut().remove_all(&done);
+                self.state.end_erases(&done);
                 match self.begin_flush_of_round(catalogue) {
                     Some(round) => self.erasing.stage = Stage::Checkpoint { round },
                     None => done.iter().for_each(|erase| {
-                        self.state.erases_mut().insert(erase.clone());
+                        self.state.add_erase(erase.clone());
                     }),
                 }
             }
@@ -139,7 +139,7 @@ impl<E: Env> Owner<E> {
     /// Freezes under the next round's number; none when that failed.
     fn begin_flush_of_round(&mut self, catalogue: &Catalogue) -> Option<u64> {
         let round = self.state.erases().round + 1;
-        self.state.erases_mut().round = round;
+        self.state.set_erase_round(round);
         self.freeze_all(catalogue).then_some(round)
     }
 

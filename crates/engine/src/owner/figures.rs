@@ -7,7 +7,7 @@ use crate::tiers::{HotTier, MemoryFigures, MemtableTier, Movement, TierReads, Ti
 
 use super::Owner;
 
-/// A hot table has room as long as so large a part of it is free.
+/// A hot table has room as long as nobody has claimed so large a part of it.
 const ROOM_SHARE: u64 = 64;
 
 /// Counters that the owner keeps for `ShardStats`.
@@ -35,9 +35,8 @@ impl<E: Env> Owner<E> {
     /// Tells those who read rows from the tables whether the hot table takes them without letting others go.
     pub(crate) fn show_room(&self) {
         let hot = self.state.hot().stats();
-        let used_bytes = hot.slot_bytes + hot.index_bytes;
         if let Some(below) = self.below.shard(self.state.shard()) {
-            below.ascent.set_room(used_bytes + hot.map_bytes / ROOM_SHARE < hot.map_bytes);
+            below.ascent.set_room(hot.free_bytes > hot.map_bytes / ROOM_SHARE);
         }
     }
 

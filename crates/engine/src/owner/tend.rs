@@ -87,7 +87,6 @@ impl<E: Env> Owner<E> {
         }
         self.serve_cuts(catalogue);
         self.erase_more(catalogue, outside);
-        self.show_erases();
         self.take_risen(catalogue);
         self.set_pace();
         self.sweep(catalogue, now_us);
@@ -130,18 +129,10 @@ impl<E: Env> Owner<E> {
     }
 
     /// Tells readers what there is below the hot table from now on.
-    pub(super) fn show_below(&mut self) {
-        self.has_shown_erases = !self.state.erases().is_empty();
+    pub(super) fn show_below(&self) {
         if let Some(below) = self.below.shard(self.state.shard()) {
             let (tree, changes) = (self.warm.tree(), self.warm.changes());
-            below.show(&self.state.memtables, tree, changes, self.has_shown_erases);
-        }
-    }
-
-    /// Tells readers that erases are pending, or no longer, where that has changed.
-    pub(super) fn show_erases(&mut self) {
-        if self.has_shown_erases == self.state.erases().is_empty() {
-            self.show_below();
+            below.show(&self.state.memtables, self.state.erased_marks(), tree, changes);
         }
     }
 
@@ -153,6 +144,7 @@ impl<E: Env> Owner<E> {
             let Some(risen) = below.ascent.take() else { return };
             self.take_up(catalogue, &risen);
         }
+        self.has_more |= !below.ascent.is_empty();
     }
 
     /// Freezes the memtable and has it flushed. False when it holds nothing.

@@ -8,10 +8,19 @@ use thermae_formats::checkpoint::{CheckpointErase, CheckpointPartition};
 use thermae_formats::hash;
 use thermae_formats::version::Version;
 use thermae_tiering::erase::{PendingErase, PendingErases};
+use thermae_tiering::memtable::Marks;
 use thermae_tiering::merge::is_past;
 
 use super::{ApplyError, Current, Place, ShardState};
 use crate::fetch::Fetched;
+
+/// Memory that marks the rows that are erased: some thousand are told apart from the others.
+const MARKS_BYTES: usize = 8 << 10;
+
+/// Marks of no row.
+pub(super) fn no_marks() -> Arc<Marks> {
+    Arc::new(Marks::of_bytes(MARKS_BYTES))
+}
 
 impl ShardState {
     /// What was erased and may still lie somewhere.
@@ -19,9 +28,29 @@ impl ShardState {
         &self.erases
     }
 
-    /// The same, to be changed.
-    pub fn erases_mut(&mut self) -> &mut PendingErases {
-        Arc::make_mut(&mut self.erases)
+    /// Marks of the rows that are erased, for readers.
+    pub fn erased_marks(&self) -> &Arc<Marks> {
+        &self.erased_marks
+    }
+
+    /// Hides a row from now on.
+    pub fn add_erase(&mut self, erase: PendingErase) {
+        self.erased_marks.set(self.row_hash(erase.entity_hash, erase.view));
+        Arc::make_mut(&mut self.erases).insert(erase);
+    }
+
+    /// Says which round of removal the pending erases are in.
+    pub fn set_erase_round(&mut self, round: u64) {
+        Arc::make_mut(&mut self.erases).round = round;
+    }
+
+    /// Nothing of some rows is left anywhere. Marks are made anew: show them.
+    pub fn end_erases(&mut self, done: &PendingErases) {
+        Arc::make_mut(&mut self.erases).remove_all(done);
+        self.erased_marks = no_marks();
+        for erase in self.erases.iter() {
+            self.erased_marks.set(self.row_hash(erase.entity_hash, erase.view));
+        }
     }
 
     /// Whether a version was erased.
@@ -50,15 +79,16 @@ impl ShardState {
         current: Option<Current>,
     ) -> Result<(), ApplyError> {
         let Place { view, entity_hash, row_hash } = *place;
-        let removed = self.hot.remove(row_hash, view.schema_ids(), record.key);
-        removed.map_err(ApplyError::Hot)?;
-        self.bases.forget(row_hash);
-        self.erases_mut().insert(PendingErase {
+        // Before it leaves the hot table: whoever misses it there sees its mark, and takes it from no table.
+        self.add_erase(PendingErase {
             view: view.id,
             entity_hash,
             key: record.key.into(),
             sequence: record.sequence,
         });
+        let removed = self.hot.remove(row_hash, view.schema_ids(), record.key);
+        removed.map_err(ApplyError::Hot)?;
+        self.bases.forget(row_hash);
         let keep_for_us = view.latest.definition.tiers.keep_for_us;
         let watermark = self.watermark(record.partition);
         // A row past `keep_for` may be gone from the tables or not: neither may show.
@@ -94,7 +124,7 @@ impl ShardState {
         for CheckpointErase { view_id, sequence, key } in erases {
             let (view, entity_hash) = (*view_id, self.entity_hash(key));
             let (key, sequence) = (key.as_slice().into(), *sequence);
-            self.erases_mut().insert(PendingErase { view, entity_hash, key, sequence });
+            self.add_erase(PendingErase { view, entity_hash, key, sequence });
         }
     }
 }

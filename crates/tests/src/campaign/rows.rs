@@ -18,13 +18,14 @@ impl World {
         self.unreadable_rows()?.pop().map_or(Ok(()), Err)
     }
 
-    /// The same, but a row may be refused: why each was that is. Every other time tables are read by the shards
-    /// alone, as they are for each other.
+    /// The same, but a row may be refused: why each was that is. Every other time the tables of a view are
+    /// read by its shards alone, as they are for each other.
     ///
     /// # Errors
     /// A row is another one.
     pub fn unreadable_rows(&mut self) -> Result<Vec<String>, String> {
         let mut unreadable = Vec::new();
+        self.checks += 1;
         let catalogue = self.handle.catalogue();
         for (view, name) in VIEWS.iter().enumerate() {
             let Ok(definition) = catalogue.resolve(name) else { continue };
@@ -63,8 +64,7 @@ impl World {
             };
             let handle = self.handle.clone();
             let mut buf = RowBuf::default();
-            self.checks += 1;
-            let mut rest = match self.checks.is_multiple_of(2) {
+            let mut rest = match (self.checks + view as u64).is_multiple_of(2) {
                 true => handle.read_hot(definition, &keys, &mut buf, &mut check),
                 false => handle.read_here(definition, &keys, &mut buf, &mut check),
             };

@@ -65,7 +65,7 @@ pub struct World {
     /// (partition, sequence) in log order, by shard, since the store was opened.
     log_order: Vec<Vec<(u16, u64)>>,
     next_producer_sequence: u64,
-    /// Times that all rows of a view were compared.
+    /// Times that all rows were compared.
     pub(super) checks: u64,
 }
 

@@ -33,6 +33,8 @@ pub struct Small {
     turns: i64,
     /// Bytes of a row's value.
     value_bytes: usize,
+    /// Values are of one letter, not noise.
+    pub is_plain: bool,
 }
 
 fn join_keys() -> Vec<JoinKey> {
@@ -82,7 +84,8 @@ impl Small {
         let opened = open(env.clone(), Path::new("/data"), options).unwrap();
         let stepped = opened.into_shards(|_| NoService).unwrap();
         let (failed, times) = (Vec::new(), BTreeMap::new());
-        let mut small = Small { env, stepped, failed, times, rows: 0, turns: 0, value_bytes };
+        let mut small =
+            Small { env, stepped, failed, times, rows: 0, turns: 0, value_bytes, is_plain: false };
         small.define(0);
         small
     }
@@ -169,9 +172,10 @@ impl Small {
         for id in ids {
             let mut batch = WriteBatch::new(Ack::Durable, 0);
             let mut value = Vec::new();
-            // What does not compress.
+            // What does not compress, unless it is to.
             let mut rng = Rng::new(id as u64 + 1);
-            let noise = (0..self.value_bytes).map(|_| rng.below(256) as u8);
+            let letters = if self.is_plain { 1 } else { 256 };
+            let noise = (0..self.value_bytes).map(|_| rng.below(letters) as u8);
             let dense = schema.layout.encode(&[Value::Bytes(noise.collect())], &mut value).unwrap();
             let (key, value) = (batch.store(&key(id)), batch.store(&value));
             batch.rows.push(RowWrite {

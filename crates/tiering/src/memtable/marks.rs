@@ -1,4 +1,4 @@
-//! Which rows a memtable may have, for readers on any thread: a blocked Bloom filter that only grows.
+//! Which rows a memtable may have, or which may be erased, for readers on any thread: a blocked Bloom filter that only grows.
 //!
 //! Its shard alone sets bits, before it shows a row to anybody. A reader that knows of the row, or has seen
 //! that it left the hot table, therefore sees its bits.
@@ -16,7 +16,7 @@ const PROBES: u32 = 3;
 /// another's.
 const MEMTABLE_BYTES_PER_BYTE: usize = 64;
 
-/// Marks of the rows of a memtable.
+/// Marks of rows.
 #[derive(Debug)]
 pub struct Marks {
     lines: Box<[[AtomicU64; LINE_WORDS]]>,
@@ -25,7 +25,12 @@ pub struct Marks {
 impl Marks {
     /// None set, for a memtable of about so many bytes.
     pub fn for_memtable(memtable_bytes: usize) -> Self {
-        let lines = (memtable_bytes / MEMTABLE_BYTES_PER_BYTE / LINE_BYTES).max(1);
+        Self::of_bytes(memtable_bytes / MEMTABLE_BYTES_PER_BYTE)
+    }
+
+    /// None set, in so many bytes.
+    pub fn of_bytes(bytes: usize) -> Self {
+        let lines = (bytes / LINE_BYTES).max(1);
         Self { lines: (0..lines).map(|_| Default::default()).collect() }
     }
 
