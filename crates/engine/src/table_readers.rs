@@ -133,14 +133,13 @@ impl<E: Env> TableReaders<E> {
 
 impl<E: Env> Drop for Lent<'_, E> {
     fn drop(&mut self) {
-        // What one read has on its way must not come to the next one. A reader that goes waits for it, here.
+        // What one read has on its way must not come to the next one. A reader that goes waits for it, without the lock.
         let mut reader = self.reader.take().filter(|reader| reader.is_clear);
         let mut pool = self.readers.lock();
         pool.left += 1;
         if pool.idle.len() < IDLE_MAX {
             pool.idle.extend(reader.take());
         }
-        drop(pool);
     }
 }
 

@@ -13,12 +13,11 @@ use crate::clock::monotonic_ns;
 use crate::real_file::open_dir;
 use crate::uring_disk::{DiskOps, Naming};
 use crate::uring_net::{Net, owned};
-use crate::uring_queue::{ACCEPT, CANCEL, Completion, DISK, KINDS, Queue, RECV, SEND, Sleep, WAKE};
+use crate::uring_queue::{
+    ACCEPT, CANCEL, Completion, DISK, DRAIN_NS, KINDS, Queue, RECV, SEND, Sleep, WAKE,
+};
 use crate::wake::RingWaker;
 use crate::{AlignedBuf, ConnId, Event, Listener, RealFile, Received, Ring, Stream, Wait};
-
-/// How long a dropped ring waits for the kernel to finish what it has begun.
-const DRAIN_NS: u64 = 10_000_000_000;
 
 /// One io_uring with multishot accept and receive, provided buffers and deferred completions.
 ///

@@ -5,7 +5,7 @@ use std::io;
 
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring};
+use io_uring::{Builder, EnterFlags, IoUring};
 
 // User data: the kind of an operation in the top byte, an index in the low half.
 pub(crate) const DISK: u64 = 1 << 56;
@@ -16,6 +16,8 @@ pub(crate) const CANCEL: u64 = 5 << 56;
 pub(crate) const WAKE: u64 = 6 << 56;
 pub(crate) const KINDS: u64 = 0xff << 56;
 
+/// How long a ring that is dropped waits for the kernel to finish what it has begun.
+pub(crate) const DRAIN_NS: u64 = 10_000_000_000;
 const SUBMISSIONS: u32 = 1024;
 const COMPLETIONS: u32 = 8192;
 
@@ -67,9 +69,7 @@ impl Queue {
     pub(crate) fn unbound(entries: u32) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder.setup_r_disabled().setup_submit_all().dontfork();
-        let mut cooperative = builder.clone();
-        cooperative.setup_coop_taskrun().setup_taskrun_flag();
-        let ring = cooperative.build(entries).or_else(|_| builder.build(entries))?;
+        let ring = build_unbound(&builder, entries)?;
         let (backlog, enabled) = (VecDeque::new(), false);
         Ok(Self { ring, backlog, in_flight: 0, enabled, deferred: false })
     }
@@ -181,11 +181,15 @@ fn build() -> io::Result<(IoUring, bool)> {
     builder.setup_r_disabled().setup_submit_all().setup_cqsize(COMPLETIONS).dontfork();
     let mut deferred = builder.clone();
     deferred.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
-    let mut cooperative = builder.clone();
-    cooperative.setup_coop_taskrun().setup_taskrun_flag();
     if let Ok(ring) = deferred.build(SUBMISSIONS) {
         return Ok((ring, true));
     }
-    let ring = cooperative.build(SUBMISSIONS).or_else(|_| builder.build(SUBMISSIONS))?;
-    Ok((ring, false))
+    Ok((build_unbound(&builder, SUBMISSIONS)?, false))
+}
+
+/// Asks for a ring that any thread may use, by the fastest set-up for that.
+fn build_unbound(builder: &Builder, entries: u32) -> io::Result<IoUring> {
+    let mut cooperative = builder.clone();
+    cooperative.setup_coop_taskrun().setup_taskrun_flag();
+    cooperative.build(entries).or_else(|_| builder.build(entries))
 }

@@ -5,13 +5,11 @@ use std::mem::ManuallyDrop;
 
 use crate::clock::monotonic_ns;
 use crate::uring_disk::DiskOps;
-use crate::uring_queue::{Completion, Queue, Sleep};
+use crate::uring_queue::{Completion, DRAIN_NS, Queue, Sleep};
 use crate::{AlignedBuf, Event, File, Reader, RealFile};
 
 /// Reads that the kernel takes at a time.
 const ENTRIES: u32 = 64;
-/// How long a dropped reader waits for the kernel to finish what it has begun.
-const DRAIN_NS: u64 = 10_000_000_000;
 
 /// Reads several places at a time. Dropping it waits for the kernel to let go of every buffer; should that not
 /// succeed, they are leaked.

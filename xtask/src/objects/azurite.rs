@@ -3,15 +3,18 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
 use anyhow::Context;
 
-use super::{free_ports, wait};
+use super::{Emulator, free_ports, wait};
 use crate::process::run;
 
 /// The emulator, and a client to make the container with: of an age that the emulator knows.
 const PACKAGES: [&str; 2] = ["azurite@3.37.0", "@azure/storage-blob@12.27.0"];
+/// By which clients are known.
+pub const KEYS: [(&str, &str); 2] =
+    [("AZURE_STORAGE_ACCOUNT_NAME", ACCOUNT), ("AZURE_STORAGE_ACCOUNT_KEY", KEY)];
 const ACCOUNT: &str = "thermae";
 /// 16 zero bytes in base64: an account of a test.
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
@@ -20,52 +23,26 @@ const { ACCOUNT, KEY, ENDPOINT, CONTAINER } = process.env;
 const service = new BlobServiceClient(ENDPOINT, new StorageSharedKeyCredential(ACCOUNT, KEY));
 service.getContainerClient(CONTAINER).createIfNotExists().catch(e => { console.error(e.message); process.exit(1); });";
 
-/// An Azurite that ends with this.
-pub struct Azurite {
-    process: Child,
-    data: PathBuf,
-}
-
-impl Azurite {
-    /// Installs it if it is not there, and starts it with a container; the environment by which it is reached.
-    pub fn start(folder: &Path, container: &str) -> anyhow::Result<(Self, Vec<(String, String)>)> {
-        let modules = install(&folder.join("npm"))?;
-        let data = folder.join("azurite");
-        let _ = fs::remove_dir_all(&data);
-        let port = free_ports(1)?.first().copied().context("no port")?;
-        let mut command = Command::new("node");
-        command.arg(modules.join("azurite/dist/src/blob/main.js"));
-        command.args(["--silent", "--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
-        command.arg("--location").arg(&data).env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY}"));
-        let log = fs::File::create(folder.join("azurite.log"))?;
-        command.stdout(log.try_clone()?).stderr(log);
-        let process = command.spawn().context("Azurite does not start: it needs Node.js")?;
-        let azurite = Self { process, data };
-        wait("Azurite to listen", || TcpListener::bind(("127.0.0.1", port)).is_err())?;
-        let endpoint = format!("http://127.0.0.1:{port}/{ACCOUNT}");
-        let script = folder.join("container.js");
-        fs::write(&script, MAKE_CONTAINER)?;
-        let mut make = Command::new("node");
-        make.arg(script).env("NODE_PATH", &modules).env("ENDPOINT", &endpoint);
-        make.env("ACCOUNT", ACCOUNT).env("KEY", KEY).env("CONTAINER", container);
-        run("container", make)?;
-        let environment = [
-            ("AZURE_STORAGE_ACCOUNT_NAME", ACCOUNT),
-            ("AZURE_STORAGE_ACCOUNT_KEY", KEY),
-            ("AZURE_STORAGE_ENDPOINT", &endpoint),
-            ("AZURE_ALLOW_HTTP", "true"),
-        ];
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        Ok((azurite, environment.map(owned).into()))
-    }
-}
-
-impl Drop for Azurite {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.data);
-    }
+/// Installs it if it is not there, and starts it with a container; where it is reached.
+pub fn start(folder: &Path, container: &str) -> anyhow::Result<(Emulator, String)> {
+    let modules = install(&folder.join("npm"))?;
+    let data = folder.join("azurite");
+    let _ = fs::remove_dir_all(&data);
+    let port = free_ports(1)?.first().copied().context("no port")?;
+    let mut command = Command::new("node");
+    command.arg(modules.join("azurite/dist/src/blob/main.js"));
+    command.args(["--silent", "--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
+    command.arg("--location").arg(&data).env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY}"));
+    let azurite = Emulator::start(command, data, "Azurite")?;
+    wait("Azurite to listen", || TcpListener::bind(("127.0.0.1", port)).is_err())?;
+    let endpoint = format!("http://127.0.0.1:{port}/{ACCOUNT}");
+    let script = folder.join("container.js");
+    fs::write(&script, MAKE_CONTAINER)?;
+    let mut make = Command::new("node");
+    make.arg(script).env("NODE_PATH", &modules).env("ENDPOINT", &endpoint);
+    make.env("ACCOUNT", ACCOUNT).env("KEY", KEY).env("CONTAINER", container);
+    run("container", make)?;
+    Ok((azurite, endpoint))
 }
 
 /// Where the packages are, fetched unless they were before.

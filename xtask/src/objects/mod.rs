@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use self::azurite::Azurite;
-use self::seaweed::Seaweed;
 use crate::process::{root, run, step, target};
 
 /// How long anything may take that is waited for.
@@ -58,26 +56,49 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
     let s3 = |endpoint: &str, keys: &[(&str, &str)]| {
         let environment =
             [("AWS_ENDPOINT", endpoint), ("AWS_REGION", "us-east-1"), ("AWS_ALLOW_HTTP", "true")];
-        let environment = environment.iter().chain(keys);
-        let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
-        let (bucket, folder) = (format!("s3://{prefix}"), folder.clone());
-        At { environment: environment.map(owned).collect(), bucket, folder }
+        let environment = [&environment[..], keys].concat();
+        At::new(&environment, format!("s3://{prefix}"), &folder)
     };
     if let Some(endpoint) = &options.endpoint {
         return s3(endpoint, &[]).try_all();
     }
     if options.only != Some(Kind::Azure) {
-        let (_seaweed, endpoint) = Seaweed::start(&folder, &options.bucket)?;
+        let (_seaweed, endpoint) = seaweed::start(&folder, &options.bucket)?;
         println!("SeaweedFS:");
         s3(&endpoint, &seaweed::KEYS).try_all()?;
     }
     if options.only != Some(Kind::S3) {
-        let (_azurite, environment) = Azurite::start(&folder, &options.bucket)?;
+        let (_azurite, endpoint) = azurite::start(&folder, &options.bucket)?;
         println!("Azurite:");
-        let (bucket, folder) = (format!("az://{prefix}"), folder.clone());
-        At { environment, bucket, folder }.try_all()?;
+        let environment = [("AZURE_STORAGE_ENDPOINT", &*endpoint), ("AZURE_ALLOW_HTTP", "true")];
+        let environment = [&environment[..], &azurite::KEYS].concat();
+        At::new(&environment, format!("az://{prefix}"), &folder).try_all()?;
     }
     Ok(())
+}
+
+/// An object store that ends, and leaves nothing, with this.
+struct Emulator {
+    process: Child,
+    data: PathBuf,
+}
+
+impl Emulator {
+    /// Starts it, with its words in a log beside `data`.
+    fn start(mut command: Command, data: PathBuf, name: &str) -> anyhow::Result<Self> {
+        let log = fs::File::create(data.with_extension("log"))?;
+        command.stdout(log.try_clone()?).stderr(log);
+        let process = command.spawn().with_context(|| format!("{name} does not start"))?;
+        Ok(Self { process, data })
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.data);
+    }
 }
 
 /// Ports that nobody has.
@@ -108,6 +129,12 @@ struct At {
 }
 
 impl At {
+    fn new(environment: &[(&str, &str)], bucket: String, folder: &Path) -> Self {
+        let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        let environment = environment.iter().map(owned).collect();
+        At { environment, bucket, folder: folder.to_owned() }
+    }
+
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.envs(self.environment.iter().cloned()).current_dir(root());

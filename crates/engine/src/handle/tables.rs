@@ -17,12 +17,11 @@ use crate::state::is_hot;
 use crate::table_readers::{Seen, Sought};
 use crate::tiers::TierReads;
 
-/// What lies below one shard during a read, and what the read found there.
+/// What lies below one shard during a read.
 struct Sight<'a, E: Env> {
     shard: usize,
     below: &'a Below<E>,
     picture: Arc<Picture<E>>,
-    counts: TierReads,
 }
 
 /// When a read began, by both clocks.
@@ -57,10 +56,9 @@ impl<E: Env> Handle<E> {
                 None => unknown.push(at),
             }
         }
-        let pictures: Vec<Arc<Picture<E>>> =
-            sights.iter().map(|sight| Arc::clone(&sight.picture)).collect();
+        let mut counts = vec![TierReads::default(); sights.len()];
         let sought = rows.iter().filter_map(|&(at, sight)| {
-            Some(Sought { view: view.id, key: keys.get(at)?, picture: pictures.get(sight)? })
+            Some(Sought { view: view.id, key: keys.get(at)?, picture: &sights.get(sight)?.picture })
         });
         let sought: Vec<Sought<'_, E>> = sought.collect();
         let env = self.shared.readers.env();
@@ -68,8 +66,9 @@ impl<E: Env> Handle<E> {
         let looked = self.shared.readers.with(|reader| {
             reader.look_up(&sought, |row, seen, blocks| {
                 let Some((at, sight)) = rows.get(row).copied() else { return };
-                let Some(sight) = sights.get_mut(sight) else { return };
-                let counts = &mut sight.counts;
+                let (Some(sight), Some(counts)) = (sights.get(sight), counts.get_mut(sight)) else {
+                    return;
+                };
                 counts.blocks_read += blocks;
                 match seen {
                     Seen::Row(version) => {
@@ -92,10 +91,9 @@ impl<E: Env> Handle<E> {
         if looked.is_none() {
             return below;
         }
-        for sight in &mut sights {
-            let counts = &mut sight.counts;
+        for (sight, mut counts) in sights.iter().zip(counts) {
             counts.asked = counts.warm_hits + counts.misses_filtered + counts.misses_read;
-            sight.below.count(counts);
+            sight.below.count(&counts);
         }
         unknown
     }
@@ -104,7 +102,7 @@ impl<E: Env> Handle<E> {
     fn see<'a>(&'a self, shard: usize, sights: &mut Vec<Sight<'a, E>>) -> Option<usize> {
         let below = self.shared.below.shard(shard)?;
         let picture = below.picture()?;
-        sights.push(Sight { shard, below, picture, counts: TierReads::default() });
+        sights.push(Sight { shard, below, picture });
         Some(sights.len() - 1)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thermae_env::{Env, Event};
 use thermae_formats::catalogue::ViewId;
+use thermae_formats::version::Version;
 use thermae_hot::ASKED_ROWS;
 
 use crate::ascent::Risen;
@@ -175,7 +176,9 @@ impl<E: Env> Owner<E> {
     ) {
         let below = self.below.shard(self.state.shard());
         let is_wanted_again = below.is_some_and(|at| at.ascent.touch(row_hash, self.now_ns));
-        self.put_hot(catalogue, view, row_hash, row, is_wanted_again);
+        if let Some(version) = row.get() {
+            self.put_hot(catalogue, view, row_hash, &version, is_wanted_again);
+        }
     }
 
     /// The same for a row that a thread has read by itself, unless there is a newer one by now: in memory, or in other
@@ -187,12 +190,12 @@ impl<E: Env> Owner<E> {
         let row_hash = self.state.row_hash(*entity_hash, view.id);
         let is_outdated = *changes != self.warm.changes() && !is_planted(Bug::TakeUpOutdated);
         if is_outdated
-            || self.in_memory(view, row_hash, version.key).is_some()
+            || !matches!(self.in_memory_is(view, row_hash, version.key), Standing::Below)
             || self.state.is_erased(view.id, *entity_hash, &version)
         {
             return;
         }
-        self.put_hot(catalogue, view, row_hash, row, *is_wanted_again);
+        self.put_hot(catalogue, view, row_hash, &version, *is_wanted_again);
     }
 
     /// Puts a row of the tables into the hot table: into free room, or, if it is wanted again, in the place of others.
@@ -201,13 +204,11 @@ impl<E: Env> Owner<E> {
         catalogue: &Catalogue,
         view: &View,
         row_hash: u64,
-        row: &OwnedVersion,
+        version: &Version<'_>,
         is_wanted_again: bool,
     ) {
-        if let Some(version) = row.get()
-            && is_hot(view, version.event_time, self.env.now_us())
-        {
-            let is_in = self.state.promote(catalogue, view, row_hash, &version, is_wanted_again);
+        if is_hot(view, version.event_time, self.env.now_us()) {
+            let is_in = self.state.promote(catalogue, view, row_hash, version, is_wanted_again);
             self.counters.promoted += u64::from(is_in);
         }
     }

@@ -11,7 +11,7 @@ use thermae_engine::reads::RowBuf;
 use thermae_engine::runtime::{Stepped, open};
 use thermae_engine::service::NoService;
 use thermae_engine::tiers::TierStats;
-use thermae_engine::{Ack, Handle, Key, Options, Outcome, RowWrite, WriteBatch, WriteKind};
+use thermae_engine::{Ack, Handle, Key, Options, Outcome, RowWrite, View, WriteBatch, WriteKind};
 use thermae_env::SimEnv;
 use thermae_formats::{
     Feature, FeatureView, JoinKey, KeyType, KeyValue, NO_TIME, Scalar, Value, encode_key,
@@ -124,20 +124,19 @@ impl Small {
 
     /// Keys of which the calling thread alone knows that there is no row.
     pub fn told_absent(&self, ids: impl Iterator<Item = i64>) -> Vec<i64> {
-        let handle = &self.stepped.handle;
-        let catalogue = handle.catalogue();
-        let Ok(view) = catalogue.resolve("big") else { return Vec::new() };
-        let (ids, bytes): (Vec<_>, Vec<_>) = ids.map(|id| (id, key(id))).unzip();
-        let hash = |bytes: &[u8]| handle.reads().hash(bytes);
-        let keys: Vec<Key<'_>> =
-            bytes.iter().map(|bytes| Key { entity_hash: hash(bytes), bytes }).collect();
+        let (handle, ids) = (&self.stepped.handle, ids.collect::<Vec<_>>());
+        if ids.is_empty() {
+            return Vec::new();
+        }
         let mut absent = Vec::new();
         let mut sink = |at: usize, row: Found<'_, '_>| {
             if matches!(row, Found::Absent) {
                 absent.push(ids[at]);
             }
         };
-        handle.read_hot(view, &keys, &mut RowBuf::default(), &mut sink);
+        with_keys(handle, ids.iter().copied(), |view, keys| {
+            handle.read_hot(view, keys, &mut RowBuf::default(), &mut sink)
+        });
         absent
     }
 
@@ -210,10 +209,9 @@ impl Small {
         let mut is_found = false;
         let mut sink = |_: usize, row: Found<'_, '_>| is_found = matches!(row, Found::Row(_));
         let handle = &self.stepped.handle;
-        let (catalogue, bytes) = (handle.catalogue(), key(id));
-        let keys = [Key { entity_hash: handle.reads().hash(&bytes), bytes: &bytes }];
-        let view = catalogue.resolve("big").unwrap();
-        handle.read_hot(view, &keys, &mut RowBuf::default(), &mut sink);
+        with_keys(handle, std::iter::once(id), |view, keys| {
+            handle.read_hot(view, keys, &mut RowBuf::default(), &mut sink)
+        });
         is_found
     }
 
@@ -226,13 +224,7 @@ impl Small {
 
     /// Reads keys in all tiers, tables by their shards; how many there are.
     pub fn read(&mut self, ids: Range<i64>) -> usize {
-        let handle = self.stepped.handle.clone();
-        let catalogue = handle.catalogue();
-        let view = catalogue.resolve("big").unwrap();
-        let (first, bytes): (_, Vec<_>) = (ids.start, ids.map(key).collect());
-        let hash = |bytes: &[u8]| handle.reads().hash(bytes);
-        let keys: Vec<Key<'_>> =
-            bytes.iter().map(|bytes| Key { entity_hash: hash(bytes), bytes }).collect();
+        let (handle, first) = (self.stepped.handle.clone(), ids.start);
         let (mut times, mut failed) = (BTreeMap::new(), Vec::new());
         let mut sink = |at: usize, row: Found<'_, '_>| match row {
             Found::Row(row) => {
@@ -241,7 +233,9 @@ impl Small {
             Found::Failed(why) | Found::Unavailable(why) => failed.push(why.to_owned()),
             Found::Absent => {}
         };
-        let mut rest = handle.read_hot(view, &keys, &mut RowBuf::default(), &mut sink);
+        let mut rest = with_keys(&handle, ids, |view, keys| {
+            handle.read_hot(view, keys, &mut RowBuf::default(), &mut sink)
+        });
         let mut ticket = Some(handle.submit_fetch(std::mem::take(&mut rest.batch)).unwrap());
         let mut fetched = Vec::new();
         self.turn_until(|_| match ticket.take().unwrap().poll() {
@@ -263,13 +257,7 @@ impl Small {
 /// Reads keys on the calling thread alone. `seen` is called once for each row that is found, with its key and event
 /// time.
 pub fn here(handle: &Handle<SimEnv>, ids: Range<i64>, mut seen: impl FnMut(i64, i64)) -> Here {
-    let catalogue = handle.catalogue();
-    let view = catalogue.resolve("big").unwrap();
-    let (first, bytes): (_, Vec<_>) = (ids.start, ids.map(key).collect());
-    let hash = |bytes: &[u8]| handle.reads().hash(bytes);
-    let keys: Vec<Key<'_>> =
-        bytes.iter().map(|bytes| Key { entity_hash: hash(bytes), bytes }).collect();
-    let mut here = Here::default();
+    let (mut here, first) = (Here::default(), ids.start);
     let mut sink = |at: usize, row: Found<'_, '_>| match row {
         Found::Row(row) => {
             here.found += 1;
@@ -278,7 +266,21 @@ pub fn here(handle: &Handle<SimEnv>, ids: Range<i64>, mut seen: impl FnMut(i64, 
         Found::Absent => here.absent += 1,
         Found::Failed(why) | Found::Unavailable(why) => panic!("{why}"),
     };
-    let rest = handle.read_here(view, &keys, &mut RowBuf::default(), &mut sink);
+    let rest = with_keys(handle, ids, |view, keys| {
+        handle.read_here(view, keys, &mut RowBuf::default(), &mut sink)
+    });
     here.unknown = rest.batch.keys().len();
     here
+}
+
+/// Lets `read` have the view and the keys of some rows.
+fn with_keys<R>(
+    handle: &Handle<SimEnv>,
+    ids: impl Iterator<Item = i64>,
+    read: impl FnOnce(&View, &[Key<'_>]) -> R,
+) -> R {
+    let (catalogue, bytes) = (handle.catalogue(), ids.map(key).collect::<Vec<_>>());
+    let hash = |bytes: &[u8]| handle.reads().hash(bytes);
+    let keys = bytes.iter().map(|bytes| Key { entity_hash: hash(bytes), bytes });
+    read(catalogue.resolve("big").unwrap(), &keys.collect::<Vec<_>>())
 }

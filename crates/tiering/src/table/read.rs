@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use thermae_env::{AlignedBuf, Env, File, OpenHow};
 use thermae_formats::ViewId;
@@ -35,7 +34,7 @@ pub struct Table<F> {
     pub(super) id: TableId,
     pub(super) entities: u64,
     pub(super) index: TableIndex,
-    filter: Arc<TableFilter>,
+    filter: TableFilter,
 }
 
 impl<F: File> Table<F> {
@@ -92,7 +91,7 @@ impl<F: File> Table<F> {
         let filter = TableFilter::parse(&section(&footer.filter)?, &footer)
             .map_err(|error| format(footer.filter.offset_bytes, error))?;
         let entities = footer.entities;
-        Ok(Self { about: *what, path, file, id, entities, index, filter: Arc::new(filter) })
+        Ok(Self { about: *what, path, file, id, entities, index, filter })
     }
 
     /// What the manifest says of it.
@@ -135,8 +134,8 @@ impl<F: File> Table<F> {
         self.filter.memory_bytes()
     }
 
-    /// The filter that [`Self::may_hold`] asks, to be kept without the table.
-    pub fn filter(&self) -> &Arc<TableFilter> {
+    /// The filter that [`Self::may_hold`] asks.
+    pub const fn filter(&self) -> &TableFilter {
         &self.filter
     }
 
